@@ -1,0 +1,1 @@
+"""Strategy plugins that ship with tradewright."""

@@ -1,0 +1,1 @@
+"""Durable, declarative trading on Bybit."""

@@ -1,0 +1,1 @@
+"""The rules of trading: pure, deterministic, pydantic and the standard library only."""

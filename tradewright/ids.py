@@ -1,0 +1,123 @@
+"""Every id of the product: workflow ids, trade ids, order links. Made here and nowhere else.
+
+An id is derived from what it names, so that a repeat finds the first one instead of making
+a second.
+"""
+
+import base64
+import hashlib
+import re
+from datetime import datetime
+from typing import NamedTuple
+
+TRADE_ID = r"^tw[a-z2-7]{16}$"
+_LINK = re.compile(r"^(tw[a-z2-7]{16})-([ext])(\d{1,4})$")
+_KILL_LINK = re.compile(r"^kill-(\d+)-(\d+)$")
+
+QUEUE_TRADING = "trading"
+QUEUE_MARKET = "market"
+QUEUE_KILL = "kill"
+
+
+def _digest(*parts: str) -> str:
+    # A separator that no part can hold, so that ("a", "bc") and ("ab", "c") differ
+    raw = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    return base64.b32encode(raw).decode().lower()[:16]
+
+
+def trade_id(account: str, preset: str, symbol: str, trigger: datetime) -> str:
+    """Return the id of the trade that *preset* opens on *symbol* for the candle at *trigger*.
+
+    Args:
+        account: Name of the account.
+        preset: Name of the preset.
+        symbol: Bybit's symbol.
+        trigger: Close time of the candle that was decided on; aware.
+
+    Returns:
+        ``tw`` and 16 lower-case base32 characters: short enough for an order link.
+
+    Example:
+        >>> from datetime import UTC
+        >>> trade_id("main", "ema", "BTCUSDT", datetime(2022, 1, 1, tzinfo=UTC))
+        'twgbxjteez3q35own7'
+    """
+    return "tw" + _digest(account, preset, symbol, str(int(trigger.timestamp() * 1000)))
+
+
+def adopted_trade_id(account: str, symbol: str, first_exec_id: str) -> str:
+    """Return the id of the trade that adopts the position which *first_exec_id* opened."""
+    return "tw" + _digest("adopted", account, symbol, first_exec_id)
+
+
+def order_link(trade: str, leg: str, number: int) -> str:
+    """Return Bybit's client order id (at most 36 characters): the same on every attempt.
+
+    Args:
+        trade: The trade's id.
+        leg: ``e`` entry, ``x`` exit, ``t`` target.
+        number: Counts the legs of one trade, from 1; workflow state.
+    """
+    return f"{trade}-{leg}{number}"
+
+
+def kill_link(trip: int, number: int) -> str:
+    """Return the order link of the kill switch's order *number* of its *trip*."""
+    return f"kill-{trip}-{number}"
+
+
+class Link(NamedTuple):
+    """What an order link says: the trade, the leg, and its number."""
+
+    trade: str
+    leg: str
+    number: int
+
+
+def parse_link(link: str) -> Link | None:
+    """Return what *link* says if it is one of a trade of ours, else None."""
+    found = _LINK.match(link)
+    return Link(found[1], found[2], int(found[3])) if found else None
+
+
+def is_kill_link(link: str) -> bool:
+    """Return whether *link* is one of the kill switch's orders."""
+    return _KILL_LINK.match(link) is not None
+
+
+def is_ours(link: str) -> bool:
+    """Return whether this product sent the order that bears *link*."""
+    return parse_link(link) is not None or is_kill_link(link)
+
+
+def strategy_workflow(preset: str) -> str:
+    return f"strategy/{preset}"
+
+
+def trade_workflow(symbol: str, trade: str) -> str:
+    return f"trade/{symbol}/{trade}"
+
+
+def account_workflow(account: str) -> str:
+    return f"account/{account}"
+
+
+def kill_switch_workflow(account: str) -> str:
+    return f"kill-switch/{account}"
+
+
+def reconciliation_workflow(account: str) -> str:
+    """Return the prefix of reconciliation runs; the schedule appends the time."""
+    return f"reconciliation/{account}"
+
+
+def stream_workflow(account: str) -> str:
+    return f"stream/{account}"
+
+
+def stream_queue(account: str) -> str:
+    return f"stream-{account}"
+
+
+def market_workflow(account: str) -> str:
+    return f"market/{account}"

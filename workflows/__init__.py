@@ -1,0 +1,1 @@
+"""The durable shells around the domain; no rules of their own."""
