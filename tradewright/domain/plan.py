@@ -1,0 +1,110 @@
+"""What a trade is to do: proposed by a strategy's evaluation, sized by the account, then fixed."""
+
+from datetime import timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from tradewright.domain.market import Instrument, Price, Qty, Side, Symbol, Timeframe, Value
+from tradewright.domain.signal import Signal
+
+
+class RiskFraction(Value):
+    """Lose at most this share of equity if the stop is hit."""
+
+    kind: Literal["risk_fraction"] = "risk_fraction"
+    risk_fraction: Decimal = Field(gt=0, le=1, description="0.01 is one per cent of equity.")
+
+
+class FixedNotional(Value):
+    """Trade the same value every time."""
+
+    kind: Literal["fixed_notional"] = "fixed_notional"
+    notional: Decimal = Field(gt=0, description="USDT.")
+
+
+Sizing = Annotated[RiskFraction | FixedNotional, Field(discriminator="kind")]
+
+
+class Trailing(Value):
+    """Follow the price at a distance, once the gain has reached a multiple of R."""
+
+    after_r: Decimal = Field(ge=0)
+    distance: Price
+
+
+class ExitRules(Value):
+    """How an open trade is managed, beside the stop and the target that stand at the exchange."""
+
+    break_even_after_r: Decimal | None = Field(default=None, gt=0)
+    trailing: Trailing | None = None
+    max_candles: int | None = Field(default=None, ge=1)
+    timeframe: Timeframe
+
+
+class Proposal(Value):
+    """A signal with all that the account needs to decide on it."""
+
+    trade_id: str
+    account: str
+    preset: str
+    preset_hash: str
+    symbol: Symbol
+    signal: Signal
+    trigger: AwareDatetime = Field(description="Close time of the candle; market clock.")
+    price: Price = Field(description="Close of that candle.")
+    stop_loss: Price
+    take_profit: Price | None = None
+    exits: ExitRules
+    sizing: Sizing
+    leverage: Decimal = Field(ge=1)
+    max_open_trades: int = Field(ge=1)
+    cooldown: timedelta = timedelta(0)
+    expires_after: timedelta
+    instrument: Instrument
+    window: str = Field(description="Key of the candles that were decided on.")
+    trace: dict[str, str] = Field(default_factory=dict, description="W3C trace context.")
+
+
+class Origin(StrEnum):
+    """Where a trade comes from."""
+
+    SIGNAL = "signal"
+    ADOPTED = "adopted"
+
+
+class TradePlan(Value):
+    """What a trade is to do, fixed when it starts."""
+
+    trade_id: str = Field(pattern=r"^tw[a-z2-7]{16}$")
+    account: str
+    preset: str
+    preset_hash: str
+    symbol: Symbol
+    side: Side
+    qty: Qty
+    price: Price = Field(description="Expected entry.")
+    stop_loss: Price
+    take_profit: Price | None = None
+    exits: ExitRules
+    leverage: Decimal = Field(ge=1)
+    instrument: Instrument
+    origin: Origin = Origin.SIGNAL
+    reason: str = ""
+    factors: dict[str, float] = Field(default_factory=dict)
+    trigger: AwareDatetime = Field(description="Market clock.")
+    decided_at: AwareDatetime = Field(description="Wall clock.")
+    cooldown: timedelta = timedelta(0)
+    expires_at: AwareDatetime = Field(description="Wall clock; the entry is not sent later.")
+    trace: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def risk(self) -> Decimal:
+        """Return R: what is lost between the expected entry and the stop, in quote currency."""
+        return abs(self.price - self.stop_loss) * self.qty
+
+    @property
+    def notional(self) -> Decimal:
+        return self.price * self.qty

@@ -1,0 +1,69 @@
+"""How much to trade: the sizing that a preset declares, cut to the limits, never rounded up."""
+
+from decimal import Decimal
+
+from tradewright.domain.market import Instrument, Price, Value
+from tradewright.domain.plan import FixedNotional, Sizing
+
+
+class TooSmall(Value):
+    """The size falls below what the exchange takes; nothing is sent."""
+
+    reason: str
+
+
+def order_size(
+    *,
+    sizing: Sizing,
+    equity: Decimal,
+    price: Price,
+    stop_loss: Price,
+    confidence: Decimal,
+    max_notional: Decimal,
+    instrument: Instrument,
+) -> Decimal | TooSmall:
+    """Return the quantity to trade, a multiple of ``qty_step``, or why it is too small.
+
+    Fixed-fractional: ``qty = equity * risk_fraction * confidence / |price - stop_loss|``;
+    fixed notional: ``qty = notional * confidence / price``. Then cut to *max_notional* and to
+    the instrument's largest market order, and rounded down. Fees and slippage are not part
+    of the distance.
+
+    Args:
+        sizing: What the preset declares.
+        equity: Account equity, USDT.
+        price: Expected entry.
+        stop_loss: Protective stop, different from *price*.
+        confidence: Scales the size, 0 to 1.
+        max_notional: Largest position value, USDT.
+        instrument: Steps and limits of the symbol.
+
+    Source:
+        R. Vince, *Portfolio Management Formulas* (Wiley, 1990): fixed-fractional sizing.
+
+    Example:
+        >>> from tradewright.domain.plan import RiskFraction
+        >>> btc = Instrument(symbol="BTCUSDT", base_coin="BTC", tick_size="0.1", qty_step="0.001",
+        ...                  min_qty="0.001", max_qty="100", max_market_qty="50")
+        >>> order_size(sizing=RiskFraction(risk_fraction="0.01"), equity=Decimal(10_000),
+        ...            price=Decimal(50_000), stop_loss=Decimal(49_300), confidence=Decimal(1),
+        ...            max_notional=Decimal(100_000), instrument=btc)
+        Decimal('0.142')
+    """
+    if isinstance(sizing, FixedNotional):
+        wished = sizing.notional * confidence / price
+    else:
+        wished = equity * sizing.risk_fraction * confidence / abs(price - stop_loss)
+    capped = min(wished, max_notional / price, instrument.max_qty, instrument.max_market_qty)
+    qty = instrument.floor_qty(capped)
+    if qty < instrument.min_qty:
+        return TooSmall(
+            reason=f"{capped:.8f} {instrument.base_coin} rounds down to {qty}, below the minimum "
+            f"order of {instrument.min_qty} {instrument.base_coin}"
+        )
+    if qty * price < instrument.min_notional:
+        return TooSmall(
+            reason=f"{qty} {instrument.base_coin} is worth {qty * price:.2f} USDT, below the "
+            f"minimum order of {instrument.min_notional} USDT"
+        )
+    return qty
