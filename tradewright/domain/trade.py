@@ -1,0 +1,496 @@
+"""The life of one trade, as a table: state and trigger give the next state.
+
+`Trade.after(event)` is a pure reducer; `due(before, after)` says what its step calls for. The
+shells around it (workflow, backtest) deliver events and perform commands.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, assert_never
+
+from pydantic import AwareDatetime, Field
+
+from tradewright.domain.errors import IllegalTransition
+from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.market import Price, Value
+from tradewright.domain.plan import Origin, TradePlan
+
+
+class TradeState(StrEnum):
+    """Where a trade stands; CLOSED, CANCELLED and REJECTED are final."""
+
+    PENDING = "pending"
+    ENTERING = "entering"
+    OPEN = "open"
+    EXITING = "exiting"
+    SETTLING = "settling"
+    """Nothing should be held any more; the exchange is asked until it says so."""
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+class Started(Value):
+    """The plan was approved and the workflow runs."""
+
+    kind: Literal["started"] = "started"
+
+
+class Adopted(Value):
+    """A position without an owner is ours from now on."""
+
+    kind: Literal["adopted"] = "adopted"
+    qty: Decimal = Field(gt=0)
+    price: Price
+    at: AwareDatetime = Field(description="Market clock; executions before it are not counted.")
+
+
+class EntryPlaced(Value):
+    """The exchange has the entry order."""
+
+    kind: Literal["entry_placed"] = "entry_placed"
+    order_id: str
+
+
+class EntryRejected(Value):
+    """The entry is not at the exchange and will not be: refused by us or rejected by it."""
+
+    kind: Literal["entry_rejected"] = "entry_rejected"
+    code: str
+    reason: str
+
+
+class EntryEnded(Value):
+    """The entry order will not fill any further."""
+
+    kind: Literal["entry_ended"] = "entry_ended"
+    order_id: str = ""
+    reason: str = ""
+
+
+class Executed(Value):
+    """One execution on the trade's symbol; its side says whether it opened or closed."""
+
+    kind: Literal["executed"] = "executed"
+    execution: Execution
+
+
+class StopConfirmed(Value):
+    """The exchange shows this stop on the position."""
+
+    kind: Literal["stop_confirmed"] = "stop_confirmed"
+    price: Price
+
+
+class StopMissing(Value):
+    """The exchange shows no stop although its deadline is over."""
+
+    kind: Literal["stop_missing"] = "stop_missing"
+
+
+class StopLost(Value):
+    """A reconciliation found the open position without its stop."""
+
+    kind: Literal["stop_lost"] = "stop_lost"
+
+
+class StopRefused(Value):
+    """The exchange does not take the stop because the price has passed it."""
+
+    kind: Literal["stop_refused"] = "stop_refused"
+    reason: str
+
+
+class StopMoved(Value):
+    """The stop is to stand here; a move that loosens it is not made."""
+
+    kind: Literal["stop_moved"] = "stop_moved"
+    price: Price
+    reason: str
+    by: str = "manage"
+
+
+class ExitRequested(Value):
+    kind: Literal["exit_requested"] = "exit_requested"
+    reason: ExitReason = ExitReason.OPERATOR
+    note: str = ""
+    by: str = ""
+
+
+class ExitSent(Value):
+    """What was held is being closed by this order; without one, nothing was held."""
+
+    kind: Literal["exit_sent"] = "exit_sent"
+    order_link_id: str = ""
+    order_id: str = ""
+    qty: Decimal = Decimal(0)
+
+
+class PositionRead(Value):
+    """The exchange says how much of the symbol is held; zero is flat."""
+
+    kind: Literal["position_read"] = "position_read"
+    qty: Decimal = Field(ge=0)
+    at: AwareDatetime = Field(description="Market clock.")
+
+
+class RecheckRequested(Value):
+    """The stream is silent or the books differ: ask the exchange."""
+
+    kind: Literal["recheck_requested"] = "recheck_requested"
+    reason: str = ""
+
+
+TradeEvent = Annotated[
+    Started
+    | Adopted
+    | EntryPlaced
+    | EntryRejected
+    | EntryEnded
+    | Executed
+    | StopConfirmed
+    | StopMissing
+    | StopLost
+    | StopRefused
+    | StopMoved
+    | ExitRequested
+    | ExitSent
+    | PositionRead
+    | RecheckRequested,
+    Field(discriminator="kind"),
+]
+
+
+class Trigger(StrEnum):
+    """What an event means to a trade; the columns of the table."""
+
+    STARTED = "started"
+    ADOPTED = "adopted"
+    ENTRY_PLACED = "entry_placed"
+    ENTRY_REJECTED = "entry_rejected"
+    ENTRY_ENDED = "entry_ended"
+    ENTRY_FILLED = "entry_filled"
+    EXIT_FILLED = "exit_filled"
+    CLOSED_BY_FILL = "closed_by_fill"
+    """The fill brings what is held to zero."""
+    STOP_CONFIRMED = "stop_confirmed"
+    STOP_MISSING = "stop_missing"
+    STOP_LOST = "stop_lost"
+    STOP_REFUSED = "stop_refused"
+    STOP_MOVED = "stop_moved"
+    EXIT_REQUESTED = "exit_requested"
+    EXIT_SENT = "exit_sent"
+    POSITION_FLAT = "position_flat"
+    POSITION_HELD = "position_held"
+    RECHECK_REQUESTED = "recheck_requested"
+
+
+S, T = TradeState, Trigger
+FINAL: Final = frozenset({S.CLOSED, S.CANCELLED, S.REJECTED})
+
+TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingProxyType(
+    {
+        (S.PENDING, T.STARTED): S.ENTERING,
+        (S.PENDING, T.ADOPTED): S.OPEN,
+        (S.ENTERING, T.ENTRY_PLACED): S.ENTERING,
+        (S.ENTERING, T.ENTRY_REJECTED): S.REJECTED,
+        (S.ENTERING, T.ENTRY_ENDED): S.SETTLING,  # a fill may still be on its way: ask
+        (S.ENTERING, T.ENTRY_FILLED): S.OPEN,
+        (S.ENTERING, T.EXIT_FILLED): S.ENTERING,  # the stop's fill overtook the entry's
+        (S.ENTERING, T.CLOSED_BY_FILL): S.SETTLING,
+        (S.ENTERING, T.STOP_LOST): S.ENTERING,  # its fill comes first
+        (S.ENTERING, T.STOP_MOVED): S.ENTERING,
+        (S.ENTERING, T.EXIT_REQUESTED): S.EXITING,
+        (S.ENTERING, T.POSITION_FLAT): S.ENTERING,
+        (S.ENTERING, T.POSITION_HELD): S.ENTERING,
+        (S.ENTERING, T.RECHECK_REQUESTED): S.ENTERING,
+        (S.OPEN, T.ENTRY_PLACED): S.OPEN,  # the fill overtook the answer
+        (S.OPEN, T.ENTRY_REJECTED): S.OPEN,  # the rest of a partly filled entry
+        (S.OPEN, T.ENTRY_ENDED): S.OPEN,
+        (S.OPEN, T.ENTRY_FILLED): S.OPEN,
+        (S.OPEN, T.EXIT_FILLED): S.OPEN,
+        (S.OPEN, T.CLOSED_BY_FILL): S.SETTLING,
+        (S.OPEN, T.STOP_CONFIRMED): S.OPEN,
+        (S.OPEN, T.STOP_MISSING): S.EXITING,
+        (S.OPEN, T.STOP_LOST): S.OPEN,
+        (S.OPEN, T.STOP_REFUSED): S.EXITING,
+        (S.OPEN, T.STOP_MOVED): S.OPEN,
+        (S.OPEN, T.EXIT_REQUESTED): S.EXITING,
+        (S.OPEN, T.POSITION_FLAT): S.SETTLING,  # closed while nobody told us
+        (S.OPEN, T.POSITION_HELD): S.OPEN,
+        (S.OPEN, T.RECHECK_REQUESTED): S.OPEN,
+        (S.EXITING, T.ENTRY_PLACED): S.EXITING,
+        (S.EXITING, T.ENTRY_REJECTED): S.EXITING,
+        (S.EXITING, T.ENTRY_ENDED): S.EXITING,
+        (S.EXITING, T.ENTRY_FILLED): S.EXITING,  # the fill overtook our cancel
+        (S.EXITING, T.EXIT_FILLED): S.EXITING,
+        (S.EXITING, T.CLOSED_BY_FILL): S.EXITING,  # the flatten under way will say so
+        (S.EXITING, T.STOP_CONFIRMED): S.EXITING,
+        (S.EXITING, T.STOP_MISSING): S.EXITING,
+        (S.EXITING, T.STOP_LOST): S.EXITING,
+        (S.EXITING, T.STOP_REFUSED): S.EXITING,
+        (S.EXITING, T.STOP_MOVED): S.EXITING,
+        (S.EXITING, T.EXIT_REQUESTED): S.EXITING,  # the kill switch may ask twice
+        (S.EXITING, T.EXIT_SENT): S.SETTLING,
+        (S.EXITING, T.POSITION_FLAT): S.EXITING,
+        (S.EXITING, T.POSITION_HELD): S.EXITING,
+        (S.EXITING, T.RECHECK_REQUESTED): S.EXITING,
+        (S.SETTLING, T.ENTRY_PLACED): S.SETTLING,
+        (S.SETTLING, T.ENTRY_REJECTED): S.SETTLING,
+        (S.SETTLING, T.ENTRY_ENDED): S.SETTLING,
+        (S.SETTLING, T.ENTRY_FILLED): S.SETTLING,
+        (S.SETTLING, T.EXIT_FILLED): S.SETTLING,
+        (S.SETTLING, T.CLOSED_BY_FILL): S.SETTLING,
+        (S.SETTLING, T.STOP_CONFIRMED): S.SETTLING,
+        (S.SETTLING, T.STOP_MISSING): S.SETTLING,
+        (S.SETTLING, T.STOP_LOST): S.SETTLING,
+        (S.SETTLING, T.STOP_REFUSED): S.SETTLING,
+        (S.SETTLING, T.STOP_MOVED): S.SETTLING,
+        (S.SETTLING, T.EXIT_REQUESTED): S.SETTLING,
+        (S.SETTLING, T.POSITION_FLAT): S.CLOSED,
+        (S.SETTLING, T.POSITION_HELD): S.EXITING,
+        (S.SETTLING, T.RECHECK_REQUESTED): S.SETTLING,
+    }
+    | {(final, trigger): final for final in FINAL for trigger in T}  # late news changes nothing
+)
+
+IMPOSSIBLE: Final = frozenset(
+    {
+        *((S.PENDING, trigger) for trigger in T if trigger not in {T.STARTED, T.ADOPTED}),
+        *(
+            (state, trigger)
+            for state in (S.ENTERING, S.OPEN, S.EXITING, S.SETTLING)
+            for trigger in (T.STARTED, T.ADOPTED)
+        ),
+        # Only the answers to commands that these states do not give
+        (S.ENTERING, T.STOP_CONFIRMED),
+        (S.ENTERING, T.STOP_MISSING),
+        (S.ENTERING, T.STOP_REFUSED),
+        (S.ENTERING, T.EXIT_SENT),
+        (S.OPEN, T.EXIT_SENT),
+        (S.SETTLING, T.EXIT_SENT),
+    }
+)
+
+
+class Command(StrEnum):
+    """What the shell has to do at the exchange."""
+
+    PLACE_ENTRY = "place_entry"
+    VERIFY_STOP = "verify_stop"
+    SET_STOP = "set_stop"
+    LOOK_UP = "look_up"
+    FLATTEN = "flatten"
+    SETTLE = "settle"
+
+
+ON_ENTERING: Final[Mapping[TradeState, Command]] = MappingProxyType(
+    {
+        S.ENTERING: Command.PLACE_ENTRY,
+        S.OPEN: Command.VERIFY_STOP,
+        S.EXITING: Command.FLATTEN,
+        S.SETTLING: Command.SETTLE,
+    }
+)
+
+
+class Trade(Value):
+    """A trade's plan and all that has happened to it."""
+
+    plan: TradePlan
+    state: TradeState = TradeState.PENDING
+    entry_order_id: str = ""
+    executions: tuple[Execution, ...] = ()
+    adopted_qty: Decimal = Decimal(0)
+    adopted_price: Decimal = Decimal(0)
+    stop: Decimal | None = Field(default=None, description="As last confirmed by the exchange.")
+    wanted_stop: Decimal | None = None
+    stops_set: int = 0
+    """How often a stop was asked for; a stop that was lost is asked for again."""
+    rechecks: int = 0
+    exits_sent: int = 0
+    exit_links: tuple[str, ...] = ()
+    exit_reason: ExitReason | None = None
+    exit_note: str = ""
+    exit_by: str = ""
+    rejection: str = ""
+    opened_at: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
+
+    def after(self, event: TradeEvent) -> "Trade":
+        """Return the trade as it stands after *event*; an execution counts once.
+
+        Raises:
+            IllegalTransition: The table has no row for this state and event.
+        """
+        if isinstance(event, Executed):
+            execution = event.execution
+            if self.is_final or any(e.exec_id == execution.exec_id for e in self.executions):
+                return self
+        told = self.model_copy(update=self._told(event))
+        trigger = told._trigger(event)
+        try:
+            state = TRANSITIONS[self.state, trigger]
+        except KeyError:
+            raise IllegalTransition(self.state, trigger) from None
+        if self.is_final:
+            return self
+        if state is S.CLOSED and not told.was_open:
+            state = S.REJECTED if told.rejection else S.CANCELLED
+        return told.model_copy(update={"state": state})
+
+    def _told(self, event: TradeEvent) -> dict[str, Any]:
+        """Return what *event* changes, beside the state."""
+        match event:
+            case Started():
+                return {"wanted_stop": self.plan.stop_loss}
+            case Adopted():
+                return {
+                    "adopted_qty": event.qty,
+                    "adopted_price": event.price,
+                    "opened_at": event.at,
+                    "wanted_stop": self.plan.stop_loss,
+                }
+            case EntryPlaced():
+                return {"entry_order_id": event.order_id}
+            case EntryRejected():
+                return {"rejection": f"{event.code}: {event.reason}"}
+            case EntryEnded():
+                return {"exit_note": self.exit_note or event.reason}
+            case Executed(execution=execution):
+                changes: dict[str, Any] = {"executions": (*self.executions, execution)}
+                if execution.side is self.plan.side:
+                    return changes | {"opened_at": self.opened_at or execution.at}
+                reason = execution.cause or self.exit_reason
+                if not execution.cause and execution.order_link_id not in self.exit_links:
+                    reason = self.exit_reason or ExitReason.BY_HAND
+                return changes | {"exit_reason": reason, "closed_at": execution.at}
+            case StopConfirmed():
+                return {"stop": event.price}
+            case StopMissing():
+                return self._leaving(ExitReason.NAKED, "no stop at the exchange in time")
+            case StopRefused():
+                return self._leaving(ExitReason.STOP_PASSED, event.reason)
+            case StopLost():
+                return {"stop": None, "stops_set": self.stops_set + 1}
+            case StopMoved():
+                if not self._tightens(event.price):
+                    return {}
+                return {"wanted_stop": event.price, "stops_set": self.stops_set + 1}
+            case ExitRequested():
+                return self._leaving(event.reason, event.note, event.by)
+            case ExitSent():
+                links = (event.order_link_id,) if event.order_link_id else ()
+                return {
+                    "exits_sent": self.exits_sent + 1,
+                    "exit_links": (*self.exit_links, *links),
+                }
+            case PositionRead():
+                return {} if event.qty else {"closed_at": self.closed_at or event.at}
+            case RecheckRequested():
+                return {"rechecks": self.rechecks + 1}
+            case _:
+                assert_never(event)
+
+    def _leaving(self, reason: ExitReason, note: str, by: str = "") -> dict[str, Any]:
+        # The first reason stands: a second wish to leave explains nothing
+        if self.exit_reason is not None:
+            return {}
+        return {"exit_reason": reason, "exit_note": note, "exit_by": by}
+
+    def _tightens(self, price: Decimal) -> bool:
+        current = self.wanted_stop if self.wanted_stop is not None else self.plan.stop_loss
+        return (price - current) * self.plan.side.sign > 0
+
+    def _trigger(self, event: TradeEvent) -> Trigger:
+        """Return what *event*, already counted, means."""
+        match event:
+            case Executed(execution=execution):
+                if self.was_open and self.open_qty <= 0:
+                    return T.CLOSED_BY_FILL
+                return T.ENTRY_FILLED if execution.side is self.plan.side else T.EXIT_FILLED
+            case PositionRead():
+                return T.POSITION_HELD if event.qty else T.POSITION_FLAT
+            case _:
+                return Trigger(event.kind)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def entries(self) -> tuple[Execution, ...]:
+        return tuple(e for e in self.executions if e.side is self.plan.side)
+
+    @property
+    def exits(self) -> tuple[Execution, ...]:
+        return tuple(e for e in self.executions if e.side is not self.plan.side)
+
+    @property
+    def entry_qty(self) -> Decimal:
+        return sum((e.qty for e in self.entries), self.adopted_qty)
+
+    @property
+    def exit_qty(self) -> Decimal:
+        return sum((e.qty for e in self.exits), Decimal(0))
+
+    @property
+    def open_qty(self) -> Decimal:
+        """Return what the fills say is held; the exchange's own answer decides."""
+        return self.entry_qty - self.exit_qty
+
+    @property
+    def was_open(self) -> bool:
+        return self.entry_qty > 0
+
+    @property
+    def entry_price(self) -> Decimal | None:
+        """Return the average price of what was opened, in quote currency."""
+        if not self.was_open:
+            return None
+        value = sum((e.qty * e.price for e in self.entries), self.adopted_qty * self.adopted_price)
+        return value / self.entry_qty
+
+    @property
+    def exit_price(self) -> Decimal | None:
+        """Return the average price of what was closed, in quote currency."""
+        if not self.exit_qty:
+            return None
+        return sum((e.qty * e.price for e in self.exits), Decimal(0)) / self.exit_qty
+
+    @property
+    def fees(self) -> Decimal:
+        return sum((e.fee for e in self.executions), Decimal(0))
+
+    @property
+    def pnl(self) -> Decimal:
+        """Return what the closed part earned, net of all fees so far, in quote currency."""
+        if self.entry_price is None or self.exit_price is None:
+            return -self.fees
+        gain = (self.exit_price - self.entry_price) * self.exit_qty * self.plan.side.sign
+        return gain - self.fees
+
+    @property
+    def r_multiple(self) -> Decimal | None:
+        """Return the PnL in multiples of the initial risk; None without a risk."""
+        return self.pnl / self.plan.risk if self.plan.risk else None
+
+    def age(self, now: datetime) -> float:
+        """Return how many seconds of market time the position has been open at *now*."""
+        return (now - self.opened_at).total_seconds() if self.opened_at else 0.0
+
+
+def due(before: Trade, after: Trade) -> Command | None:
+    """Return the command that the step from *before* to *after* calls for, if any."""
+    if after.state is not before.state:
+        if after.state is S.OPEN and after.plan.origin is Origin.ADOPTED:
+            return Command.SET_STOP
+        return ON_ENTERING.get(after.state)
+    if after.state is S.OPEN and after.stops_set > before.stops_set:
+        return Command.SET_STOP
+    if after.rechecks > before.rechecks and not after.is_final:
+        return Command.LOOK_UP
+    return None
