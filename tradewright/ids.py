@@ -119,5 +119,16 @@ def stream_queue(account: str) -> str:
     return f"stream-{account}"
 
 
+def sibling_queue(own: str, queue: str) -> str:
+    """Return *queue* beside the queue *own*: both may share a prefix, as in ``test7:trading``.
+
+    Example:
+        >>> sibling_queue("test7:trading", QUEUE_MARKET), sibling_queue("trading", QUEUE_KILL)
+        ('test7:market', 'kill')
+    """
+    prefix, colon, _ = own.rpartition(":")
+    return f"{prefix}{colon}{queue}"
+
+
 def market_workflow(account: str) -> str:
     return f"market/{account}"

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 from temporalio import activity
 
-from tradewright.domain.account import Decision, Position, Snapshot
+from tradewright.domain.account import Block, Decision, Position, Snapshot
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Symbol, Timeframe, Value
@@ -28,6 +28,7 @@ from tradewright.domain.trade import (
     StopConfirmed,
     StopMissing,
     StopRefused,
+    Trade,
     TradeEvent,
 )
 
@@ -158,12 +159,12 @@ class JournalPort(ABC):
 
 
 class Evaluation(Value):
-    """One closed candle of one preset, to be decided on."""
+    """The candles of one preset that closed at one time, to be decided on."""
 
     account: str
     preset: str
     preset_hash: str
-    symbol: Symbol
+    symbols: tuple[Symbol, ...]
     close_time: AwareDatetime = Field(description="Market clock.")
 
 
@@ -180,8 +181,8 @@ class Watchlist(Value):
     watches: tuple[Watch, ...] = ()
 
 
-class Candles(Value):
-    """Acknowledges that a preset has finished with a candle."""
+class CandlesDone(Value):
+    """A preset has dealt with the candles that closed at this time."""
 
     preset: str
     close_time: AwareDatetime
@@ -215,7 +216,7 @@ class MarketPort(ABC):
 
     @activity.defn
     @abstractmethod
-    async def done(self, candles: Candles) -> None:
+    async def done(self, candles: CandlesDone) -> None:
         """Tell a market in lockstep that the candle was dealt with; a no-op elsewhere."""
 
     @activity.defn
@@ -241,6 +242,9 @@ class Comparison(Value):
     released: tuple[str, ...] = Field(
         default=(), description="Trades that ended without giving their risk back."
     )
+    unreserved: tuple[TradePlan, ...] = Field(
+        default=(), description="Trades that run without risk held for them."
+    )
 
 
 class Adoption(Value):
@@ -265,6 +269,58 @@ class ReconciliationPort(ABC):
     @abstractmethod
     async def cancel_unknown(self, unknown: Discrepancy) -> None:
         """Cancel an order of ours whose trade does not run."""
+
+
+class CandleClosed(Value):
+    """Signal `candle` of a strategy: candles of these symbols have closed."""
+
+    symbols: tuple[Symbol, ...]
+    close_time: AwareDatetime = Field(description="Market clock.")
+    acknowledge: bool = Field(default=False, description="A market in lockstep waits for `done`.")
+
+
+class TradeView(Value):
+    """Query `trade`: the trade, and whether it is still working on what it was told."""
+
+    trade: Trade
+    busy: bool
+    needs_operator: str = ""
+
+
+class StrategyStatus(Value):
+    """Query `status` of a strategy."""
+
+    preset: str
+    preset_hash: str
+    account: str
+    symbols: tuple[Symbol, ...]
+    timeframe: Timeframe
+    paused: bool = False
+    pause_reason: str = ""
+    last_candle: AwareDatetime | None = None
+    candles: int = 0
+    approved: int = 0
+    refused: int = 0
+    note: str = ""
+    needs_operator: str = ""
+
+
+class KillSwitchState(Value):
+    """Query `state` of the kill switch."""
+
+    gate: Gate
+    flattening: bool = False
+    step: str = ""
+    needs_operator: str = ""
+
+
+class Reconciled(Value):
+    """Signal `reconciled` of an account: a pass has finished, and what it blocks."""
+
+    at: AwareDatetime = Field(description="Wall clock, when its reads began.")
+    blocks: tuple[Block, ...] = ()
+    unreserved: tuple[TradePlan, ...] = Field(default=(), description="To be reserved now.")
+    released: tuple[str, ...] = Field(default=(), description="Trades to be released now.")
 
 
 ACTIVITY_TIMEOUT = timedelta(seconds=30)

@@ -96,6 +96,11 @@ class Snapshot(Value):
     wallet: Decimal
     positions: tuple[Position, ...] = ()
 
+    def without(self, symbol: str) -> "Snapshot":
+        return self.model_copy(
+            update={"positions": tuple(p for p in self.positions if p.symbol != symbol)}
+        )
+
 
 class Reservation(Value):
     """Risk held by one trade, from the decision until it is released."""
@@ -168,8 +173,11 @@ class Account(Value):
             plan = held.plan
             until = release.at + release.cooldown
             cooldowns += (Cooldown(preset=plan.preset, symbol=plan.symbol, until=until),)
+        # The trade has read flat: an older snapshot must not hold its symbol
+        snapshot = self.snapshot and self.snapshot.without(held.plan.symbol)
         return self.model_copy(
             update={
+                "snapshot": snapshot,
                 "reservations": tuple(r for r in self.reservations if r is not held),
                 "cooldowns": cooldowns,
                 "done": (*self.done, release.trade_id)[-REMEMBERED_TRADES:],
@@ -269,6 +277,7 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             instrument=proposal.instrument,
             reason=proposal.signal.reason,
             factors=proposal.signal.factors,
+            market=proposal.market,
             trigger=proposal.trigger,
             decided_at=now,
             expires_at=now + proposal.expires_after,

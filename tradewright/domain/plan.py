@@ -65,6 +65,7 @@ class Proposal(Value):
     expires_after: timedelta
     instrument: Instrument
     window: str = Field(description="Key of the candles that were decided on.")
+    market: dict[str, str] = Field(default_factory=dict, description="Ticker at the decision.")
     trace: dict[str, str] = Field(default_factory=dict, description="W3C trace context.")
 
 
@@ -94,6 +95,7 @@ class TradePlan(Value):
     origin: Origin = Origin.SIGNAL
     reason: str = ""
     factors: dict[str, float] = Field(default_factory=dict)
+    market: dict[str, str] = Field(default_factory=dict)
     trigger: AwareDatetime = Field(description="Market clock.")
     decided_at: AwareDatetime = Field(description="Wall clock.")
     cooldown: timedelta = timedelta(0)

@@ -1,0 +1,64 @@
+"""What people and machines send to workflows: parsed inside, so that nothing is dropped.
+
+A typed signal handler drops what does not fit without a word, and one of fixed arity wedges the
+workflow on a missing argument. Handlers therefore take raw values and parse them here.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from temporalio import workflow
+from temporalio.common import RawValue
+
+M = TypeVar("M")
+
+
+class Unreadable(Exception):
+    """The message does not say what is needed."""
+
+
+def read(shape: type[M] | Any, args: Sequence[RawValue]) -> tuple[M, str]:
+    """Return the message in *args* as *shape*, and a remark on what was ignored in it.
+
+    No argument at all means the shape's defaults. Unknown keys and further arguments are ignored
+    for the action; the remark names them.
+
+    Raises:
+        Unreadable: A needed key is missing or a value does not fit.
+    """
+    remarks: list[str] = []
+    content: Any = {}
+    if args:
+        raw = args[0].payload
+        if raw.metadata.get("encoding", b"") != b"binary/null":
+            try:
+                content = json.loads(raw.data)
+            except ValueError as e:
+                raise Unreadable(f"the argument is not JSON: {e}") from None
+    if len(args) > 1:
+        remarks.append(f"{len(args) - 1} further arguments were ignored")
+    if content is None:
+        content = {}
+    if isinstance(content, dict) and isinstance(shape, type) and issubclass(shape, BaseModel):
+        unknown = sorted(set(content) - set(shape.model_fields))
+        if unknown:
+            remarks.append(f"unknown keys were ignored: {', '.join(unknown)}")
+            content = {key: value for key, value in content.items() if key not in unknown}
+    try:
+        message: M = TypeAdapter(shape).validate_json(json.dumps(content))
+    except ValidationError as e:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}"
+            for fault in e.errors()
+        )
+        raise Unreadable(f"{faults}; nothing was done, send it again") from None
+    return message, "; ".join(remarks)
+
+
+def refused(name: str, fault: object) -> str:
+    """Log that message *name* could not be read, and return what to show an operator."""
+    note = f"signal {name} was not understood: {fault}"
+    workflow.logger.warning("message_refused", extra={"message_name": name, "fault": str(fault)})
+    return note
