@@ -1,0 +1,161 @@
+"""From a file to a checked preset, or to every mistake in it with its place."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tradewright import plugin
+from tradewright.preset import document
+from tradewright.preset.document import Flaw, Node
+from tradewright.preset.fault import PresetFault, PresetInvalid
+from tradewright.preset.model import Preset
+from tradewright.preset.wording import Mistake, mistakes
+
+
+@dataclass(frozen=True)
+class LoadedPreset:
+    """A checked preset with all that belongs to it."""
+
+    preset: Preset
+    document: str
+    """The file's text, as it was read."""
+    hash: str
+    """Of the document's meaning, the plugin's name and the plugin's version."""
+    strategy: plugin.Strategy
+    """Ready to evaluate."""
+
+
+def load(path: Path) -> LoadedPreset:
+    """Read and check the preset at *path*.
+
+    Raises:
+        PresetInvalid: With every mistake found, or because the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(document.MAX_BYTES + 1)
+    except OSError as e:
+        reason = e.strerror or type(e).__name__
+        flaw = Flaw(document.START, (), f"cannot be read: {reason}; check the path")
+        raise PresetInvalid([_fault("", str(path), flaw)]) from e
+    text = document.decode(raw)
+    if isinstance(text, Flaw):
+        readable = raw.decode("utf-8", errors="replace")
+        raise PresetInvalid([_fault(readable, str(path), text)])
+    return loads(text, str(path))
+
+
+def loads(text: str, source: str = "<preset>") -> LoadedPreset:
+    """Check the preset that *text* says; *source* names it in errors.
+
+    Raises:
+        PresetInvalid: With every mistake found.
+    """
+    if len(text) > document.MAX_BYTES:
+        flaw = Flaw(document.START, (), document.TOO_LARGE)
+        raise PresetInvalid([_fault("", source, flaw)])
+    root, flaws = document.parse(text)
+    if root is None:
+        raise PresetInvalid(_fault(text, source, flaw) for flaw in flaws)
+    preset, found = _checked_model(root)
+    strategy, about_strategy = _checked_strategy(root)
+    found += about_strategy
+    if strategy is not None:
+        found += _checked_factors(root, strategy)
+    flaws += [_located(text, root, mistake) for mistake in found]
+    if flaws or preset is None or strategy is None:
+        # What the YAML got wrong is not told a second time by the model
+        first = {flaw.place: flaw for flaw in reversed(flaws)}
+        raise PresetInvalid(_fault(text, source, flaw) for flaw in first.values())
+    return LoadedPreset(preset, text, preset_hash(root.data, preset.strategy.plugin), strategy)
+
+
+def preset_hash(data: dict[str, Any], plugin_name: str) -> str:
+    """Return the hash of a preset's meaning: comments, layout and ``1.0`` for ``1`` do not matter.
+
+    Args:
+        data: The parsed document.
+        plugin_name: Its strategy, whose version is part of the hash.
+    """
+    parts = (_canonical(data), plugin_name, plugin.version(plugin_name))
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> str:
+    match value:
+        case dict():
+            items = (f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value))
+            return f"{{{','.join(items)}}}"
+        case list():
+            return f"[{','.join(map(_canonical, value))}]"
+        case bool() | str() | None:
+            return json.dumps(value)
+        case _:
+            number = Decimal(value)
+            # normalize() rounds to the context's 28 digits; a preset's number may have 40
+            return f"{number:f}".rstrip("0").rstrip(".") if number % 1 else f"{int(number)}"
+
+
+def _checked_model(root: Node) -> tuple[Preset | None, list[Mistake]]:
+    try:
+        return Preset.model_validate(root.data), []
+    except ValidationError as e:
+        return None, mistakes(e, root.data, Preset)
+
+
+def _checked_strategy(root: Node) -> tuple[plugin.Strategy | None, list[Mistake]]:
+    """Return the strategy that the document names, even if other parts of it are wrong."""
+    name = root.at(("strategy", "plugin")).data
+    params = root.at(("strategy",)).inner.get("params")
+    given = params.data if params else {}
+    if not isinstance(name, str) or not isinstance(given, dict):
+        return None, []
+    try:
+        kind = plugin.load(name)
+        return kind(kind.Params.model_validate(given)), []
+    except (plugin.PluginUnknown, plugin.PluginBroken) as e:
+        return None, [Mistake(("strategy", "plugin"), str(e))]
+    except ValidationError as e:
+        prefix = ("strategy", "params")
+        return None, mistakes(e, given, kind.Params, prefix)
+
+
+def _checked_factors(root: Node, strategy: plugin.Strategy) -> Iterator[Mistake]:
+    """Yield the exits that name no distance of the strategy."""
+    for section in ("stop", "trailing"):
+        path = ("exits", section, "indicator")
+        name = root.at(path).data
+        inner = root.at(path[:-1]).inner
+        if "indicator" in inner and isinstance(name, str) and name not in strategy.factor_names:
+            advice = plugin.suggestion(name, strategy.factor_names)
+            yield Mistake(
+                path, f"{name!r} is no distance in price that the strategy offers; {advice}"
+            )
+
+
+def _located(text: str, root: Node, mistake: Mistake) -> Flaw:
+    node = root.at(mistake.path)
+    if mistake.column is not None:
+        place = document.place_inside(text, node, mistake.column - 1)
+    else:
+        place = node.key_place if mistake.at_key else node.place
+    return Flaw(place, mistake.path, mistake.message)
+
+
+def _fault(text: str, source: str, flaw: Flaw) -> PresetFault:
+    lines = text.split("\n")
+    line = lines[flaw.place.line].rstrip("\r") if flaw.place.line < len(lines) else ""
+    return PresetFault(
+        file=source,
+        line=flaw.place.line + 1,
+        column=flaw.place.column + 1,
+        path=".".join(map(str, flaw.path)),
+        message=flaw.message,
+        excerpt=line[:200],
+    )

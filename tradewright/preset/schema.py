@@ -1,0 +1,87 @@
+"""JSON Schemas of presets and of the plugins' parameters, for editors and other programs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from tradewright import plugin
+from tradewright.preset.model import Preset
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SHIPPED = ("donchian_breakout", "rules")
+
+
+class _NumbersAreNumbers(GenerateJsonSchema):
+    """Decimals are written as numbers here, never as text."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        found: JsonSchemaValue = {"type": "number"}
+        for bound, keyword in (
+            ("gt", "exclusiveMinimum"),
+            ("ge", "minimum"),
+            ("lt", "exclusiveMaximum"),
+            ("le", "maximum"),
+        ):
+            value = schema.get(bound)
+            if value is not None:
+                number = float(value)  # type: ignore[arg-type]
+                found[keyword] = int(number) if number.is_integer() else number
+        return found
+
+    def encode_default(self, dft: Any) -> Any:
+        encoded = super().encode_default(dft)
+        if isinstance(encoded, str) and not isinstance(dft, str):
+            return json.loads(encoded)
+        return encoded
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a preset."""
+    return {
+        "$schema": DIALECT,
+        "$id": "urn:tradewright:preset:1",
+        **Preset.model_json_schema(schema_generator=_NumbersAreNumbers),
+    }
+
+
+def plugin_schema(name: str) -> dict[str, Any]:
+    """Return the JSON Schema of `strategy.params` for the plugin *name*."""
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:tradewright:plugin:{name}",
+        **plugin.load(name).Params.model_json_schema(schema_generator=_NumbersAreNumbers),
+    }
+
+
+def _files() -> dict[str, str]:
+    schemas = {"schemas/preset.schema.json": schema()} | {
+        f"schemas/plugins/{name}.schema.json": plugin_schema(name) for name in SHIPPED
+    }
+    return {path: json.dumps(content, indent=2) + "\n" for path, content in schemas.items()}
+
+
+def stale_schemas(root: Path) -> list[str]:
+    """Return the files below *root*/schemas that differ from what the models say."""
+    found = {
+        str(path.relative_to(root)): path.read_text(encoding="utf-8")
+        for path in sorted((root / "schemas").rglob("*.schema.json"))
+    }
+    due = _files()
+    return sorted(path for path in found.keys() | due if found.get(path) != due.get(path))
+
+
+def write_schemas(root: Path) -> list[str]:
+    """Write the schemas below *root*/schemas and return the files that changed."""
+    stale = stale_schemas(root)
+    due = _files()
+    for name in stale:
+        path = root / name
+        if name not in due:
+            path.unlink()
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(due[name], encoding="utf-8")
+    return stale

@@ -1,0 +1,180 @@
+"""Pydantic's errors in the words of a person who writes a preset."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tradewright.plugin import ParamsInvalid, suggestion
+
+Path = tuple[str | int, ...]
+
+
+class Mistake(NamedTuple):
+    """What is wrong with the value at a path, or at a column of its text."""
+
+    path: Path
+    message: str
+    column: int | None = None
+    at_key: bool = False
+    """Whether the key is meant, not the value."""
+
+
+def mistakes(
+    error: ValidationError, data: Any, model: type[BaseModel], prefix: Path = ()
+) -> list[Mistake]:
+    """Return what *error* says about *data*, which was meant for *model*.
+
+    Args:
+        error: From the validation of *data*.
+        data: The parsed document, or the part that was validated.
+        model: What it was validated against; its keys are suggested.
+        prefix: Path of *data* in the document.
+    """
+    schema = model.model_json_schema()
+    details = [(_path(e["loc"], data), e) for e in error.errors(include_url=False)]
+    unknown = {path for path, e in details if e["type"] == "extra_forbidden"}
+    found = []
+    for path, detail in details:
+        known = _keys(schema, path[:-1])
+        if detail["type"] == "missing" and any(
+            other[:-1] == path[:-1] and repr(path[-1]) in suggestion(str(other[-1]), known)
+            for other in unknown
+        ):
+            # The misspelt key tells it already
+            continue
+        found += [
+            mistake._replace(path=(*prefix, *mistake.path))
+            for mistake in _worded(path, detail, known)
+        ]
+    return found
+
+
+def _path(location: Path, data: Any) -> Path:
+    """Return *location* without what stands in no document: the tags of unions."""
+    path: list[str | int] = []
+    for number, step in enumerate(location):
+        inside = (isinstance(data, Mapping) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        )
+        if inside:
+            data = data[step]
+        elif number < len(location) - 1 or str(step).startswith("#"):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _keys(schema: dict[str, Any], path: Path) -> frozenset[str]:
+    """Return the keys that *schema* allows in the mapping at *path*."""
+    found = [schema]
+    for step in path:
+        found = [inner for part in found for inner in _below(_branches(part, schema), step)]
+    keys = {
+        key
+        for part in found
+        for branch in _branches(part, schema)
+        for key in branch.get("properties", {})
+    }
+    return frozenset(keys)
+
+
+def _branches(part: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "$ref" in part:
+        part = schema["$defs"][part["$ref"].rsplit("/", 1)[1]]
+    yield part
+    for choice in (*part.get("anyOf", ()), *part.get("oneOf", ())):
+        yield from _branches(choice, schema)
+
+
+def _below(branches: Iterator[dict[str, Any]], step: str | int) -> Iterator[dict[str, Any]]:
+    for branch in branches:
+        below = branch.get("properties", {}).get(step)
+        if isinstance(step, int):
+            below = branch.get("items")
+        elif below is None:
+            below = branch.get("additionalProperties")
+        if isinstance(below, dict):
+            yield below
+
+
+def _worded(path: Path, detail: ErrorDetails, known: frozenset[str]) -> Iterator[Mistake]:
+    context = detail.get("ctx", {})
+    error = context.get("error")
+    if isinstance(error, ParamsInvalid):
+        for fault in error.faults:
+            yield Mistake((*path, *fault.path), *fault[1:])
+    elif detail["type"] == "missing":
+        yield Mistake(path, "missing; add it", at_key=True)
+    elif detail["type"] == "extra_forbidden":
+        key = str(path[-1])
+        advice = (
+            "it does not go with the other keys here" if key in known else suggestion(key, known)
+        )
+        yield Mistake(path, f"unknown key {key!r}; {advice}", at_key=True)
+    elif "at" in context:
+        yield Mistake((*path, context["at"]), f"{detail['msg']}; keep one")
+    else:
+        yield Mistake(path, _phrase(detail, context))
+
+
+def _phrase(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
+    value = detail["input"]
+    shown = f"{value!s}" if not isinstance(value, str) else repr(value[:60])
+    match detail["type"]:
+        case _ if value is None:
+            return "is empty; give a value or remove the key"
+        case "literal_error" | "enum":
+            choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+            if len(choices) == 1:
+                return f"{shown} does not work; write {choices[0]}"
+            return f"unknown value {shown}; {suggestion(str(value), choices)}"
+        case "string_pattern_mismatch":
+            return f"{shown} does not fit; it must match {context['pattern']}"
+        case "string_type":
+            return f"{_thing(value)} where text belongs; {_quoting(value)}"
+        case "number_type" | "int_type" | "float_type" | "decimal_type":
+            return f"{_thing(value)} where a number belongs; write a number without quotes"
+        case "int_from_float":
+            return f"{shown} is not whole; write a whole number"
+        case "duration":
+            return f"{shown} is not a duration; write 30s, 5m, 1h or 1d"
+        case "greater_than":
+            return f"{shown} is too small; it must be greater than {context['gt']}"
+        case "greater_than_equal":
+            return f"{shown} is too small; it must be at least {context['ge']}"
+        case "less_than":
+            return f"{shown} is too large; it must be less than {context['lt']}"
+        case "less_than_equal":
+            return f"{shown} is too large; it must be at most {context['le']}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{_thing(value)} where a mapping belongs; write key: value lines below it"
+        case "tuple_type" | "list_type":
+            return f"{_thing(value)} where a list belongs; write [A, B]"
+        case "too_short":
+            return f"too few; give at least {context['min_length']}"
+        case "too_long":
+            return f"{context['actual_length']} are too many; at most {context['max_length']}"
+        case "value_error":
+            return str(context["error"])
+        case _:
+            return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}; correct it"
+
+
+def _thing(value: Any) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return f"text {value[:60]!r}"
+        case Mapping():
+            return "a mapping"
+        case list():
+            return "a list"
+        case _:
+            return f"the number {value}"
+
+
+def _quoting(value: Any) -> str:
+    return "write text" if isinstance(value, Mapping | list) else "put it in quotes"
