@@ -40,6 +40,7 @@ class ProcessSpec:
     Attributes:
         env: Added to this process's own environment; may hold secrets, so it is not shown.
         ready: Asked again and again until it says True; None is ready when started.
+        seed: Awaited after every start, once ready: what a restart makes it forget.
         grace: Seconds between the request to end and the kill.
         restart: Whether a supervisor starts it again after an unexpected end.
         discard_stdout: For programs that print secrets there; the log gets stderr alone.
@@ -51,6 +52,7 @@ class ProcessSpec:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     ready: Ready | None = field(default=None, repr=False)
     ready_within: float = 30.0
+    seed: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
     grace: float = 10.0
     restart: bool = True
     discard_stdout: bool = False
@@ -66,6 +68,7 @@ class ChildProcess:
     def __init__(self, spec: ProcessSpec, process: asyncio.subprocess.Process) -> None:
         self.spec = spec
         self._process = process
+        self._gone = False
 
     @classmethod
     async def start(cls, spec: ProcessSpec) -> Self:
@@ -87,6 +90,8 @@ class ChildProcess:
         child = cls(spec, process)
         try:
             await child._until_ready()
+            if spec.seed:
+                await spec.seed()
         except BaseException:
             await child.stop(grace=0)
             raise
@@ -115,10 +120,14 @@ class ChildProcess:
         self.send(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.wait(), KILLED_WITHIN)
+            self._gone = True
         return self.returncode
 
     def send(self, signum: signal.Signals) -> None:
         """Send *signum* to the child and all that it started."""
+        # Its number may be another's by now
+        if self._gone:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signum)
 
