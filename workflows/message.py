@@ -6,20 +6,18 @@ workflow on a missing argument. Handlers therefore take raw values and parse the
 
 import json
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio import workflow
 from temporalio.common import RawValue
-
-M = TypeVar("M")
 
 
 class Unreadable(Exception):
     """The message does not say what is needed."""
 
 
-def read(shape: type[M] | Any, args: Sequence[RawValue]) -> tuple[M, str]:
+def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
     """Return the message in *args* as *shape*, and a remark on what was ignored in it.
 
     No argument at all means the shape's defaults. Unknown keys and further arguments are ignored
@@ -47,7 +45,7 @@ def read(shape: type[M] | Any, args: Sequence[RawValue]) -> tuple[M, str]:
             remarks.append(f"unknown keys were ignored: {', '.join(unknown)}")
             content = {key: value for key, value in content.items() if key not in unknown}
     try:
-        message: M = TypeAdapter(shape).validate_json(json.dumps(content))
+        message = TypeAdapter(shape).validate_json(json.dumps(content))
     except ValidationError as e:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}"

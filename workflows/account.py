@@ -1,0 +1,229 @@
+"""The desk of one account: the single writer of its risk, and its monitor."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pydantic import Field
+from temporalio import workflow
+from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from tradewright import ids
+from tradewright.domain.account import (
+    Account,
+    Approved,
+    Decision,
+    Limits,
+    Released,
+    Snapshot,
+    breach,
+    decide,
+)
+from tradewright.domain.gate import Gate
+from tradewright.domain.market import Value
+from tradewright.domain.plan import Proposal
+from tradewright.ports import AccountPort, Reconciled
+from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.kill_switch import TripWish
+from workflows.message import Unreadable, read, refused
+
+MONITOR = Priority(priority_key=2)
+
+
+class AccountStart(Value):
+    """Input of `AccountWorkflow`."""
+
+    account: str
+    limits: Limits = Limits()
+    snapshot_every: timedelta = timedelta(seconds=30)
+    carried: Account | None = None
+
+
+class LimitsWish(Value):
+    """Update `limits`: replace the limits of the desk."""
+
+    limits: Limits
+    by: str = Field(min_length=1)
+
+
+@workflow.defn
+class AccountWorkflow:
+    """Reserves and releases risk; takes snapshots; trips the kill switch at a breach."""
+
+    @workflow.init
+    def __init__(self, start: AccountStart) -> None:
+        self._start = start
+        self._limits = start.limits
+        self._account = start.carried or Account(name=start.account, started_at=workflow.now())
+        self._wanted = 1
+        """Snapshots asked for, and taken: whoever asks waits for the next full one."""
+        self._taken = 0
+        self._tripped_day = ""
+        self._needs_operator = ""
+
+    @workflow.run
+    async def run(self, start: AccountStart) -> None:
+        self._show()
+        while not workflow.info().is_continue_as_new_suggested():
+            await self._observe()
+            try:
+                await workflow.wait_condition(
+                    lambda: self._wanted > self._taken,
+                    timeout=start.snapshot_every,
+                    timeout_summary="until the next snapshot",
+                )
+            except TimeoutError:
+                self._wanted += 1
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(
+            start.model_copy(update={"carried": self._account, "limits": self._limits})
+        )
+
+    async def _observe(self) -> None:
+        """Take a snapshot; one that fails leaves the old one to grow stale, which refuses."""
+        wanted = self._wanted
+        try:
+            snapshot: Snapshot = await workflow.execute_activity_method(
+                AccountPort.read_snapshot,
+                self._start.account,
+                start_to_close_timeout=timedelta(seconds=15),
+                retry_policy=RetryPolicy(
+                    initial_interval=timedelta(milliseconds=500), maximum_attempts=4
+                ),
+                priority=MONITOR,
+                summary="equity and positions",
+            )
+        except ActivityError as e:
+            self._needs_operator = f"no snapshot of the account: {e.cause}"
+        else:
+            self._account = self._account.observed(snapshot)
+            if self._needs_operator.startswith("no snapshot"):
+                self._needs_operator = ""
+            await self._watch_limits()
+        self._taken = wanted
+        self._show()
+
+    async def _watch_limits(self) -> None:
+        reason = breach(self._account, self._limits)
+        # Once a day: after a rearm on the same day the desk refuses, but does not trip again
+        if reason is None or self._tripped_day == self._account.day:
+            return
+        self._tripped_day = self._account.day
+        switch = workflow.get_external_workflow_handle(
+            ids.kill_switch_workflow(self._start.account)
+        )
+        try:
+            await switch.signal("trip", TripWish(reason=reason, by="risk monitor"))
+        except ApplicationError as e:
+            self._tripped_day = ""
+            self._needs_operator = f"the kill switch could not be tripped: {e}"
+
+    @workflow.update(description="Ask for the risk of one trade; the same trade, the same answer")
+    def reserve(self, proposal: Proposal) -> Decision:
+        decision = decide(proposal, self._account, self._limits, workflow.now())
+        if isinstance(decision, Approved):
+            held = self._account.reservation(decision.plan.trade_id)
+            if held is None:
+                self._account = self._account.reserved(decision.plan, workflow.now())
+        self._show()
+        return decision
+
+    @workflow.update(description="Take a snapshot now, and answer when it is there")
+    async def refresh(self) -> None:
+        self._wanted += 1
+        wanted = self._wanted
+        await workflow.wait_condition(lambda: self._taken >= wanted)
+
+    @workflow.update(name="limits", description="Replace the limits of the desk")
+    def change_limits(self, wish: LimitsWish) -> Limits:
+        self._limits = wish.limits
+        workflow.logger.info("limits_changed", extra={"by": wish.by})
+        self._show()
+        return self._limits
+
+    @workflow.signal(description="A trade has ended and gives its risk back")
+    def release(self, *args: RawValue) -> None:
+        try:
+            released, _ = read(Released, args)
+        except Unreadable as e:
+            self._call_operator(refused("release", e))
+            return
+        self._account = self._account.released(released)
+        self._wanted += 1
+
+    @workflow.signal(description="A reconciliation has finished")
+    def reconciled(self, *args: RawValue) -> None:
+        try:
+            found: Reconciled
+            found, _ = read(Reconciled, args)
+        except Unreadable as e:
+            self._call_operator(refused("reconciled", e))
+            return
+        account = self._account.model_copy(
+            update={"reconciled_at": found.at, "blocks": found.blocks}
+        )
+        for plan in found.unreserved:
+            if account.reservation(plan.trade_id) is None:
+                account = account.reserved(plan, workflow.now())
+        for trade_id in found.released:
+            account = account.released(Released(trade_id=trade_id, at=found.at))
+        self._account = account
+        self._show()
+
+    @workflow.signal(description="The gate has changed")
+    def gate(self, *args: RawValue) -> None:
+        try:
+            gate: Gate
+            gate, _ = read(Gate, args)
+        except Unreadable as e:
+            self._call_operator(refused("gate", e))
+            return
+        self._account = self._account.model_copy(
+            update={"gate": gate.state, "gate_reason": gate.reason}
+        )
+        self._show()
+
+    @workflow.signal(dynamic=True)
+    def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        self._call_operator(refused(name, "there is no such signal"))
+
+    @workflow.query(description="The desk: reservations, snapshot, gate, blocks")
+    def account(self) -> Account:
+        return self._account
+
+    @workflow.query(name="limits", description="The limits in force")
+    def shown_limits(self) -> Limits:
+        return self._limits
+
+    def _call_operator(self, why: str) -> None:
+        self._needs_operator = why
+        self._show()
+
+    def _show(self) -> None:
+        show([(ACCOUNT, self._start.account), (NEEDS_OPERATOR, bool(self._needs_operator))])
+        workflow.set_current_details(_details(self._account, self._limits, self._needs_operator))
+
+
+def _details(account: Account, limits: Limits, needs_operator: str) -> str:
+    snapshot = account.snapshot
+    lines = [f"### {account.name}: gate {account.gate}"]
+    if account.gate_reason:
+        lines.append(f"- why: {account.gate_reason}")
+    if needs_operator:
+        lines.append(f"- **needs a person:** {needs_operator}")
+    if snapshot:
+        lines += [
+            f"- equity {snapshot.equity:.2f} USDT, peak {account.peak_equity:.2f}",
+            f"- today {-account.day_loss_fraction:.2%} of at most "
+            f"-{limits.max_daily_loss_fraction:.2%}",
+            f"- positions at the exchange: {len(snapshot.positions)}",
+        ]
+    lines.append(f"- trades open: {len(account.reservations)} of {limits.max_open_trades}")
+    lines += [
+        f"    - {r.plan.side} {r.plan.qty} {r.plan.symbol} (`{r.plan.trade_id}`)"
+        for r in account.reservations
+    ]
+    lines += [f"- **no entries on {block.symbol}:** {block.reason}" for block in account.blocks]
+    if account.reconciled_at is None:
+        lines.append("- no entries before the first reconciliation")
+    return "\n".join(lines)

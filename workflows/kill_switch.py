@@ -1,0 +1,298 @@
+"""The kill switch: works until it has read flat twice; only a named person rearms it."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from tradewright import ids
+from tradewright.domain.event import EventKind
+from tradewright.domain.gate import Gate, GateState
+from tradewright.domain.market import Value
+from tradewright.ports import Exposure, GateWish, KillPort, KillSwitchState, TripOrder
+from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.message import Unreadable, read, refused
+from workflows.outbox import Outbox
+
+QUIET_TIME = timedelta(seconds=16)
+"""recv_window + 1 s + the HTTP time-out: no request sent before the gate closed can land later."""
+REWRITE_EVERY = timedelta(seconds=10)
+PATIENT_ROUNDS = 5
+RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5)
+)
+
+
+class TripWish(Value):
+    """Signal and update `trip`."""
+
+    reason: str = "no reason given"
+    by: str = "operator"
+
+
+class SafeModeWish(Value):
+    """Signal and update `safe_mode`: no entries; everything else is still managed."""
+
+    on: bool = True
+    reason: str = ""
+    by: str = "operator"
+
+
+class RearmWish(Value):
+    """Signal and update `rearm`: a named person takes the responsibility."""
+
+    by: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+
+class KillSwitchStart(Value):
+    """Input of `KillSwitchWorkflow`."""
+
+    account: str
+    noted: int = 0
+    carried: Gate | None = None
+
+
+class _Wish(Value):
+    """What is to be done next: the gate wanted, and whether it was a rearm."""
+
+    state: GateState
+    reason: str
+    by: str
+    rearm: bool = False
+
+
+@workflow.defn
+class KillSwitchWorkflow:
+    """Handlers record a wish and return; the loop does the work, trips before all else."""
+
+    @workflow.init
+    def __init__(self, start: KillSwitchStart) -> None:
+        self._account = start.account
+        self._gate = start.carried or Gate(account=start.account, at=workflow.now())
+        self._wishes: list[_Wish] = []
+        self._unwritten: GateWish | None = None
+        self._step = ""
+        self._needs_operator = ""
+        self._journal = Outbox(start.account, noted=start.noted)
+
+    @workflow.run
+    async def run(self, start: KillSwitchStart) -> None:
+        writing = asyncio.create_task(self._journal.keep_writing())
+        if start.carried is None:
+            await self._adopt_gate()
+        while self._wishes or not workflow.info().is_continue_as_new_suggested():
+            self._show()
+            await self._wait_for_work()
+            if self._wishes:
+                await self._follow(self._next_wish())
+            if self._unwritten is not None:
+                await self._write_gate(self._unwritten)
+        self._journal.close()
+        await writing
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(
+            KillSwitchStart(account=self._account, noted=self._journal.noted, carried=self._gate)
+        )
+
+    async def _adopt_gate(self) -> None:
+        """Take over the row as it stands: a trip that was cut short is finished."""
+        self._step = "reading the gate"
+        self._gate = await self._ask(KillPort.read_gate, self._account)
+        await self._tell_desk()
+        if self._gate.state is GateState.HALTED:
+            await self._flatten()
+        self._step = ""
+
+    async def _wait_for_work(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: bool(self._wishes),
+                timeout=REWRITE_EVERY if self._unwritten is not None else None,
+                timeout_summary="until the gate is written again",
+            )
+
+    def _next_wish(self) -> _Wish:
+        trips = [wish for wish in self._wishes if wish.state is GateState.HALTED]
+        wish = trips[0] if trips else self._wishes[0]
+        self._wishes.remove(wish)
+        return wish
+
+    async def _follow(self, wish: _Wish) -> None:
+        halt = wish.state is GateState.HALTED
+        gate = Gate(
+            account=self._account,
+            state=wish.state,
+            reason=wish.reason,
+            by=wish.by,
+            at=workflow.now(),
+            trip=self._gate.trip + halt,
+        )
+        self._note("asked", f"{wish.state} by {wish.by}: {wish.reason}")
+        # Known here at once, whatever becomes of the row: the desk refuses from now on
+        self._gate = self._gate.after(gate, rearm=wish.rearm)
+        await self._tell_desk()
+        await self._write_gate(GateWish(gate=gate, rearm=wish.rearm))
+        if halt:
+            await self._flatten()
+        self._step = ""
+
+    async def _write_gate(self, wish: GateWish) -> None:
+        """Write the row; one that cannot be written is tried again, and holds nothing up."""
+        self._step = "writing the gate"
+        try:
+            self._gate = await workflow.execute_activity_method(
+                KillPort.write_gate,
+                wish,
+                start_to_close_timeout=timedelta(seconds=10),
+                schedule_to_close_timeout=timedelta(seconds=10),
+                retry_policy=RETRY,
+            )
+        except ActivityError as e:
+            self._unwritten = wish
+            self._call_operator(f"the gate could not be written: {e.cause}; it is tried again")
+            return
+        self._unwritten = None
+        if self._needs_operator.startswith("the gate"):
+            self._call_operator("")
+        await self._tell_desk()
+
+    async def _flatten(self) -> None:
+        order = TripOrder(account=self._account, trip=self._gate.trip)
+        quiet_at = workflow.now() + QUIET_TIME
+        self._step = "cancelling entries"
+        self._show()
+        cancelled = await self._ask(KillPort.cancel_entries, order)
+        self._note("entries_cancelled", str(cancelled))
+        flat_reads = rounds = 0
+        while flat_reads < 2:
+            self._step = f"flattening, round {rounds + 1}"
+            self._show()
+            exposure: Exposure = await self._ask(KillPort.flatten_all, order)
+            flat_reads = flat_reads + 1 if exposure.is_flat else 0
+            rounds += 1
+            if flat_reads == 1:
+                self._step = "flat; reading again when nothing can land any more"
+                self._show()
+                await workflow.sleep(max(quiet_at - workflow.now(), timedelta(seconds=1)))
+            elif not exposure.is_flat and rounds % PATIENT_ROUNDS == 0:
+                self._call_operator(
+                    f"the flatten is not done after {rounds} rounds: {len(exposure.positions)} "
+                    f"positions and {exposure.orders} orders are left; it goes on trying"
+                )
+        if self._needs_operator.startswith("the flatten"):
+            self._call_operator("")
+        self._note("flat", f"read twice, {rounds} rounds")
+
+    async def _ask(self, activity: Any, argument: Any) -> Any:
+        """Perform an activity to its end, however long it takes."""
+        while True:
+            try:
+                return await workflow.execute_activity_method(
+                    activity,
+                    argument,
+                    start_to_close_timeout=timedelta(minutes=5),
+                    heartbeat_timeout=timedelta(seconds=20),
+                    retry_policy=RETRY,
+                )
+            except ActivityError as e:
+                self._call_operator(f"{self._step} failed: {e.cause}; it is tried again")
+                await workflow.sleep(5)
+
+    async def _tell_desk(self) -> None:
+        desk = workflow.get_external_workflow_handle(ids.account_workflow(self._account))
+        try:
+            await desk.signal("gate", self._gate)
+        except ApplicationError as e:
+            # No desk, no entries; and place_entry reads the row anyway
+            workflow.logger.warning("desk_not_told", extra={"error": str(e)})
+
+    @workflow.signal(name="trip", description='{"reason": "…", "by": "ann"}: halt and flatten')
+    def trip_by_signal(self, *args: RawValue) -> None:
+        self._hear("trip", TripWish, args, self._wish_trip)
+
+    @workflow.update(name="trip", description="Halt and flatten; answers when understood")
+    def trip_by_update(self, wish: TripWish) -> KillSwitchState:
+        self._wish_trip(wish)
+        return self.state()
+
+    @workflow.signal(name="safe_mode", description='{"on": true, "reason": "…", "by": "ann"}')
+    def safe_mode_by_signal(self, *args: RawValue) -> None:
+        self._hear("safe_mode", SafeModeWish, args, self._wish_safe_mode)
+
+    @workflow.update(name="safe_mode", description="No entries; all else is still managed")
+    def safe_mode_by_update(self, wish: SafeModeWish) -> KillSwitchState:
+        self._wish_safe_mode(wish)
+        return self.state()
+
+    @workflow.signal(name="rearm", description='{"by": "ann", "reason": "…"}: open the gate')
+    def rearm_by_signal(self, *args: RawValue) -> None:
+        self._hear("rearm", RearmWish, args, self._wish_rearm)
+
+    @workflow.update(name="rearm", description="Open the gate again, by name and reason")
+    def rearm_by_update(self, wish: RearmWish) -> KillSwitchState:
+        self._wish_rearm(wish)
+        return self.state()
+
+    @workflow.signal(dynamic=True)
+    def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        self._call_operator(
+            refused(name, "there is no such signal; this workflow takes trip, safe_mode and rearm")
+        )
+
+    @workflow.query(description="The gate, and what is being done")
+    def state(self) -> KillSwitchState:
+        return KillSwitchState(
+            gate=self._gate,
+            flattening=self._step.startswith(("cancelling", "flat")),
+            step=self._step or ("waiting" if not self._wishes else "about to begin"),
+            needs_operator=self._needs_operator,
+        )
+
+    def _hear(self, name: str, shape: Any, args: Sequence[RawValue], take: Any) -> None:
+        try:
+            wish, remark = read(shape, args)
+        except Unreadable as e:
+            self._call_operator(refused(name, e))
+            return
+        if remark:
+            self._call_operator(f"signal {name} was taken, but {remark}")
+        take(wish)
+
+    def _wish_trip(self, wish: TripWish) -> None:
+        self._wishes.append(_Wish(state=GateState.HALTED, reason=wish.reason, by=wish.by))
+
+    def _wish_safe_mode(self, wish: SafeModeWish) -> None:
+        state = GateState.EXITS_ONLY if wish.on else GateState.OPEN
+        self._wishes.append(_Wish(state=state, reason=wish.reason, by=wish.by))
+
+    def _wish_rearm(self, wish: RearmWish) -> None:
+        self._wishes.append(_Wish(state=GateState.OPEN, reason=wish.reason, by=wish.by, rearm=True))
+
+    def _note(self, step: str, detail: str) -> None:
+        self._journal.note(EventKind.KILL_SWITCH, {"step": step, "detail": detail})
+
+    def _call_operator(self, why: str) -> None:
+        self._needs_operator = why
+        self._show()
+
+    def _show(self) -> None:
+        show([(ACCOUNT, self._account), (NEEDS_OPERATOR, bool(self._needs_operator))])
+        gate = self._gate
+        lines = [f"### Gate: {gate.state}"]
+        if gate.reason or gate.by:
+            lines.append(f"- by {gate.by or 'nobody'}: {gate.reason or 'no reason given'}")
+        lines.append(f"- since {gate.at:%Y-%m-%d %H:%M:%S} UTC, trip number {gate.trip}")
+        if self._step:
+            lines.append(f"- now: {self._step}")
+        if self._needs_operator:
+            lines.append(f"- **needs a person:** {self._needs_operator}")
+        if gate.state is GateState.HALTED:
+            lines.append('- signal `rearm` with {"by": "your name", "reason": "…"} opens it again')
+        workflow.set_current_details("\n".join(lines))

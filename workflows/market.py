@@ -1,0 +1,94 @@
+"""Holds the consumer of the public streams, and what it has to watch."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from tradewright.domain.market import Value
+from tradewright.ports import MarketPort, Watch, Watchlist
+from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.message import Unreadable, read, refused
+
+SHIFT = timedelta(hours=6)
+HEARTBEAT = timedelta(seconds=5)
+RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5)
+)
+
+
+class MarketStart(Value):
+    account: str
+    watches: tuple[Watch, ...] = ()
+
+
+@workflow.defn
+class MarketWorkflow:
+    """Keeps the list of watches; the consumer asks for it."""
+
+    @workflow.init
+    def __init__(self, start: MarketStart) -> None:
+        self._start = start
+        self._watches = start.watches
+        self._needs_operator = ""
+
+    @workflow.run
+    async def run(self, start: MarketStart) -> None:
+        self._show()
+        while not workflow.info().is_continue_as_new_suggested():
+            try:
+                await workflow.execute_activity_method(
+                    MarketPort.consume_market,
+                    self.watchlist(),
+                    start_to_close_timeout=SHIFT,
+                    heartbeat_timeout=HEARTBEAT,
+                    retry_policy=RETRY,
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                    summary="public streams",
+                )
+            except ActivityError as e:
+                if is_cancelled_exception(e):
+                    raise
+                self._needs_operator = f"the market stream fails: {e.cause}; it is tried again"
+                self._show()
+                await workflow.sleep(5)
+        workflow.continue_as_new(MarketStart(account=start.account, watches=self._watches))
+
+    @workflow.signal(description="A preset wants to be told of candles")
+    def watch(self, *args: RawValue) -> None:
+        self._hear("watch", args, wanted=True)
+
+    @workflow.signal(description="A preset does not want to be told any more")
+    def unwatch(self, *args: RawValue) -> None:
+        self._hear("unwatch", args, wanted=False)
+
+    @workflow.signal(dynamic=True)
+    def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        self._needs_operator = refused(name, "there is no such signal")
+        self._show()
+
+    @workflow.query(description="What is watched")
+    def watchlist(self) -> Watchlist:
+        return Watchlist(account=self._start.account, watches=self._watches)
+
+    def _hear(self, name: str, args: Sequence[RawValue], *, wanted: bool) -> None:
+        try:
+            watch: Watch
+            watch, _ = read(Watch, args)
+        except Unreadable as e:
+            self._needs_operator = refused(name, e)
+        else:
+            others = [w for w in self._watches if w.preset != watch.preset]
+            watches = [*others, watch] if wanted else others
+            self._watches = tuple(sorted(watches, key=lambda w: w.preset))
+        self._show()
+
+    def _show(self) -> None:
+        show([(ACCOUNT, self._start.account), (NEEDS_OPERATOR, bool(self._needs_operator))])
+        lines = [f"### {len(self._watches)} presets are watched"]
+        lines += [f"- `{w.preset}`: {', '.join(w.symbols)} on {w.timeframe}" for w in self._watches]
+        if self._needs_operator:
+            lines.append(f"- **needs a person:** {self._needs_operator}")
+        workflow.set_current_details("\n".join(lines))

@@ -1,0 +1,338 @@
+"""One preset at work: candles in, decisions out; the trades live on without it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pydantic import Field
+from temporalio import workflow
+from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from tradewright import ids
+from tradewright.domain.account import Approved
+from tradewright.domain.event import EventKind
+from tradewright.domain.market import Symbol, Timeframe, Value
+from tradewright.domain.plan import Proposal
+from tradewright.ports import (
+    AccountPort,
+    CandleClosed,
+    CandlesDone,
+    Evaluation,
+    MarketPort,
+    StrategyStatus,
+    Watch,
+)
+from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, PRESET, PRESET_HASH, show
+from workflows.message import Unreadable, read, refused
+from workflows.outbox import Outbox
+from workflows.trade import start_trade
+
+ENTRY_LATER = Priority(priority_key=3)
+DECISION_TIME = timedelta(seconds=30)
+"""A decision that takes longer is dropped: a late entry is worse than none."""
+
+
+class Applied(Value):
+    """A preset version to trade: its document lies in the journal under its hash."""
+
+    preset: str
+    preset_hash: str
+    account: str
+    symbols: tuple[Symbol, ...]
+    timeframe: Timeframe
+    by: str = ""
+
+
+class StrategyStart(Value):
+    """Input of `StrategyWorkflow`; `carried` is what an earlier run of it hands over."""
+
+    applied: Applied
+    carried: "StrategyCarried | None" = None
+
+
+class StrategyCarried(Value):
+    status: StrategyStatus
+    inbox: tuple[CandleClosed, ...]
+    noted: int
+
+
+class PauseWish(Value):
+    """Signal and update `pause` and `resume`."""
+
+    reason: str = ""
+    by: str = "operator"
+
+
+class ApplyWish(Value):
+    """Update `apply`: trade another version from the next candle on."""
+
+    applied: Applied
+    expected_hash: str = Field(default="", description="Refuse if another version runs.")
+
+
+@workflow.defn
+class StrategyWorkflow:
+    """Evaluates closed candles and starts the trades that the desk approves."""
+
+    @workflow.init
+    def __init__(self, start: StrategyStart) -> None:
+        applied, carried = start.applied, start.carried
+        self._status = (
+            carried.status
+            if carried
+            else StrategyStatus(
+                preset=applied.preset,
+                preset_hash=applied.preset_hash,
+                account=applied.account,
+                symbols=applied.symbols,
+                timeframe=applied.timeframe,
+            )
+        )
+        self._inbox: deque[CandleClosed] = deque(carried.inbox if carried else ())
+        self._journal = Outbox(applied.account, noted=carried.noted if carried else 0)
+        self._unwatched = True
+        if carried is None:
+            self._note("applied", applied.by, applied.preset_hash)
+
+    @workflow.run
+    async def run(self, start: StrategyStart) -> None:
+        writing = asyncio.create_task(self._journal.keep_writing())
+        try:
+            await self._work()
+        except asyncio.CancelledError:
+            self._note("stopped", "temporal", workflow.cancellation_reason() or "")
+            await asyncio.shield(asyncio.ensure_future(self._tell_market("unwatch")))
+            self._journal.close()
+            await asyncio.shield(writing)
+            raise
+        self._journal.close()
+        await writing
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        status = self._status
+        workflow.continue_as_new(
+            StrategyStart(
+                applied=start.applied.model_copy(update={"preset_hash": status.preset_hash}),
+                carried=StrategyCarried(
+                    status=status, inbox=tuple(self._inbox), noted=self._journal.noted
+                ),
+            )
+        )
+
+    async def _work(self) -> None:
+        while not workflow.info().is_continue_as_new_suggested():
+            if self._unwatched:
+                self._unwatched = False
+                await self._tell_market("watch")
+            self._show()
+            await workflow.wait_condition(lambda: bool(self._inbox) or self._unwatched)
+            if self._inbox:
+                # A decision once begun is brought to its end, also when we are cancelled
+                await asyncio.shield(asyncio.ensure_future(self._on_candle(self._inbox.popleft())))
+
+    async def _on_candle(self, candle: CandleClosed) -> None:
+        symbols = tuple(s for s in candle.symbols if s in self._status.symbols)
+        if symbols and not self._status.paused:
+            await self._decide(symbols, candle)
+        self._status = self._status.model_copy(
+            update={"last_candle": candle.close_time, "candles": self._status.candles + 1}
+        )
+        if candle.acknowledge:
+            await workflow.execute_activity_method(
+                MarketPort.done,
+                CandlesDone(preset=self._status.preset, close_time=candle.close_time),
+                task_queue=self._market_queue(),
+                start_to_close_timeout=timedelta(seconds=10),
+            )
+
+    async def _decide(self, symbols: tuple[str, ...], candle: CandleClosed) -> None:
+        status = self._status
+        try:
+            wishes = await workflow.execute_activity_method(
+                MarketPort.evaluate,
+                Evaluation(
+                    account=status.account,
+                    preset=status.preset,
+                    preset_hash=status.preset_hash,
+                    symbols=symbols,
+                    close_time=candle.close_time,
+                ),
+                task_queue=self._market_queue(),
+                start_to_close_timeout=DECISION_TIME,
+                schedule_to_close_timeout=DECISION_TIME,
+                priority=ENTRY_LATER,
+                summary=f"{candle.close_time:%H:%M}",
+            )
+        except ActivityError as e:
+            self._put_note(f"candle {candle.close_time:%H:%M} was not evaluated: {e.cause}")
+            return
+        self._put_note(wishes.note)
+        for proposal in wishes.proposals:
+            await self._take(proposal)
+
+    async def _take(self, proposal: Proposal) -> None:
+        try:
+            decision = await workflow.execute_activity_method(
+                AccountPort.reserve,
+                proposal,
+                start_to_close_timeout=timedelta(seconds=10),
+                schedule_to_close_timeout=DECISION_TIME,
+                retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500)),
+                priority=ENTRY_LATER,
+                summary=f"{proposal.signal.side} {proposal.symbol}",
+            )
+        except ActivityError as e:
+            self._put_note(f"{proposal.symbol}: the desk did not decide: {e.cause}")
+            return
+        status = self._status
+        if isinstance(decision, Approved):
+            await start_trade(decision.plan)
+            self._status = status.model_copy(update={"approved": status.approved + 1})
+        else:
+            self._put_note(f"{proposal.symbol} refused, {decision.code}: {decision.reason}")
+            self._status = self._status.model_copy(update={"refused": status.refused + 1})
+
+    async def _tell_market(self, wish: str) -> None:
+        status = self._status
+        market = workflow.get_external_workflow_handle(ids.market_workflow(status.account))
+        watch = Watch(preset=status.preset, symbols=status.symbols, timeframe=status.timeframe)
+        try:
+            await market.signal(wish, watch)
+        except ApplicationError as e:
+            self._put_note(f"the market could not be told to {wish}: {e}")
+
+    def _market_queue(self) -> str:
+        return ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_MARKET)
+
+    @workflow.signal(description="Candles have closed")
+    def candle(self, *args: RawValue) -> None:
+        try:
+            candle: CandleClosed
+            candle, _ = read(CandleClosed, args)
+        except Unreadable as e:
+            self._call_operator(refused("candle", e))
+            return
+        # The stream and its fallback may both tell; one of them is enough
+        newest = self._inbox[-1].close_time if self._inbox else self._status.last_candle
+        if newest is None or candle.close_time > newest:
+            self._inbox.append(candle)
+
+    @workflow.signal(name="pause", description='{"reason": "…", "by": "ann"}: no new entries')
+    def pause_by_signal(self, *args: RawValue) -> None:
+        self._hear("pause", args, paused=True)
+
+    @workflow.update(name="pause", description="No new entries; open trades go on")
+    def pause_by_update(self, wish: PauseWish) -> StrategyStatus:
+        return self._set_paused(wish, paused=True)
+
+    @workflow.signal(name="resume", description="New entries again")
+    def resume_by_signal(self, *args: RawValue) -> None:
+        self._hear("resume", args, paused=False)
+
+    @workflow.update(name="resume", description="New entries again")
+    def resume_by_update(self, wish: PauseWish) -> StrategyStatus:
+        return self._set_paused(wish, paused=False)
+
+    @workflow.update(description="Trade another version from the next candle on")
+    def apply(self, wish: ApplyWish) -> StrategyStatus:
+        applied = wish.applied
+        self._status = self._status.model_copy(
+            update={
+                "preset_hash": applied.preset_hash,
+                "symbols": applied.symbols,
+                "timeframe": applied.timeframe,
+            }
+        )
+        self._unwatched = True
+        self._note("applied", applied.by, applied.preset_hash)
+        self._show()
+        return self._status
+
+    @apply.validator
+    def _may_apply(self, wish: ApplyWish) -> None:
+        status, expected = self._status, wish.expected_hash
+        if wish.applied.account != status.account:
+            raise ApplicationError(
+                f"preset {status.preset} trades account {status.account}; cancel the strategy "
+                "first to move it to another",
+                type="AccountChanged",
+            )
+        if expected and expected != status.preset_hash:
+            raise ApplicationError(
+                f"preset {status.preset} runs version {status.preset_hash[:12]}, not "
+                f"{expected[:12]}; look at it and apply again",
+                type="OtherVersionRuns",
+            )
+
+    @workflow.signal(dynamic=True)
+    def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        self._call_operator(
+            refused(name, "there is no such signal; this workflow takes pause and resume")
+        )
+
+    @workflow.query(description="The strategy as it stands")
+    def status(self) -> StrategyStatus:
+        return self._status
+
+    def _hear(self, name: str, args: Sequence[RawValue], *, paused: bool) -> None:
+        try:
+            wish: PauseWish
+            wish, remark = read(PauseWish, args)
+        except Unreadable as e:
+            self._call_operator(refused(name, e))
+            return
+        self._set_paused(wish, paused=paused)
+        if remark:
+            self._call_operator(f"signal {name} was taken, but {remark}")
+
+    def _set_paused(self, wish: PauseWish, *, paused: bool) -> StrategyStatus:
+        self._status = self._status.model_copy(
+            update={"paused": paused, "pause_reason": wish.reason if paused else ""}
+        )
+        self._note("paused" if paused else "resumed", wish.by, wish.reason)
+        self._show()
+        return self._status
+
+    def _note(self, change: str, by: str, reason: str) -> None:
+        self._journal.note(
+            EventKind.STRATEGY_CHANGED,
+            {"change": change, "by": by, "reason": reason},
+            preset=self._status.preset,
+        )
+
+    def _put_note(self, note: str) -> None:
+        self._status = self._status.model_copy(update={"note": note})
+
+    def _call_operator(self, why: str) -> None:
+        self._status = self._status.model_copy(update={"needs_operator": why})
+        self._show()
+
+    def _show(self) -> None:
+        status = self._status
+        show(
+            [
+                (ACCOUNT, status.account),
+                (PRESET, status.preset),
+                (PRESET_HASH, status.preset_hash),
+                (NEEDS_OPERATOR, bool(status.needs_operator)),
+            ]
+        )
+        workflow.set_current_details(_details(status))
+
+
+def _details(status: StrategyStatus) -> str:
+    state = f"paused: {status.pause_reason or 'no reason given'}" if status.paused else "trading"
+    last = f"{status.last_candle:%Y-%m-%d %H:%M} UTC" if status.last_candle else "none yet"
+    lines = [
+        f"### {status.preset}: {state}",
+        f"- {', '.join(status.symbols)} on candles of {status.timeframe}",
+        f"- version {status.preset_hash[:12]}, account {status.account}",
+        f"- last candle {last}, {status.candles} in all",
+        f"- signals: {status.approved} traded, {status.refused} refused",
+    ]
+    if status.note:
+        lines.append(f"- last note: {status.note}")
+    if status.needs_operator:
+        lines.append(f"- **needs a person:** {status.needs_operator}")
+    return "\n".join(lines)

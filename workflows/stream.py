@@ -1,0 +1,53 @@
+"""Holds the consumer of an account's private stream: one, for ever, on a queue of its own."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from tradewright.domain.market import Value
+from tradewright.ports import StreamPort
+from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+
+SHIFT = timedelta(hours=6)
+"""How long one activity follows before it is relieved."""
+HEARTBEAT = timedelta(seconds=5)
+"""A consumer that is silent for so long is dead; another goes on from its cursor."""
+RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5)
+)
+
+
+class StreamStart(Value):
+    account: str
+
+
+@workflow.defn
+class StreamWorkflow:
+    """Runs the consumer again whenever it ends."""
+
+    @workflow.run
+    async def run(self, start: StreamStart) -> None:
+        show([(ACCOUNT, start.account)])
+        workflow.set_current_details(f"Follows executions and orders of `{start.account}`.")
+        while not workflow.info().is_continue_as_new_suggested():
+            try:
+                await workflow.execute_activity_method(
+                    StreamPort.consume_stream,
+                    start.account,
+                    start_to_close_timeout=SHIFT,
+                    heartbeat_timeout=HEARTBEAT,
+                    retry_policy=RETRY,
+                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                    summary="private stream",
+                )
+            except ActivityError as e:
+                if is_cancelled_exception(e):
+                    raise
+                show([(NEEDS_OPERATOR, True)])
+                workflow.set_current_details(
+                    f"**The stream of `{start.account}` fails:** {e.cause}\n\nIt is tried again."
+                )
+                await workflow.sleep(5)
+        workflow.continue_as_new(start)

@@ -1,0 +1,370 @@
+"""One trade, from approved plan to flat position: the durable shell around `Trade`."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+from temporalio import workflow
+from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+
+from tradewright import ids
+from tradewright.domain.account import Released
+from tradewright.domain.errors import IllegalTransition
+from tradewright.domain.event import EventKind
+from tradewright.domain.execution import ExitReason
+from tradewright.domain.market import Value
+from tradewright.domain.plan import Origin, TradePlan
+from tradewright.domain.trade import (
+    Adopted,
+    Command,
+    ExitRequested,
+    RecheckRequested,
+    Started,
+    Trade,
+    TradeEvent,
+    TradeState,
+    due,
+)
+from tradewright.ports import (
+    ACTIVITY_TIMEOUT,
+    ExchangePort,
+    MarketPort,
+    TradeOrder,
+    TradeView,
+)
+from workflows.attributes import attributes, show
+from workflows.message import Unreadable, read, refused
+from workflows.outbox import Outbox, dump
+from workflows.trade_page import plan_attributes, plan_details, standing_attributes, trade_details
+
+FILL_DEADLINE = timedelta(seconds=5)
+"""How long the stream may be silent about an entry before the exchange is asked."""
+FILL_DEADLINE_MAX = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=30)
+"""How long a command may be under way before a person is told."""
+HEARTBEAT = timedelta(seconds=10)
+RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)
+)
+EXIT_FIRST, ENTRY_LATER = Priority(priority_key=1), Priority(priority_key=3)
+
+
+class TradeStart(Value):
+    """Input of `TradeWorkflow`; `carried` is what an earlier run of it hands over."""
+
+    plan: TradePlan
+    adopted: Adopted | None = None
+    carried: "TradeCarried | None" = None
+
+
+class TradeCarried(Value):
+    trade: Trade
+    inbox: tuple[TradeEvent, ...]
+    noted: int
+    needs_operator: str
+
+
+class ExitWish(Value):
+    """Signal and update `exit`: leave the market."""
+
+    note: str = ""
+    by: str = Field(default="operator")
+
+
+class StopWish(Value):
+    """Update `move_stop`: the stop is to stand here."""
+
+    price: str
+    by: str = "operator"
+
+
+async def start_trade(plan: TradePlan, adopted: Adopted | None = None) -> None:
+    """Start the trade of *plan* as a child that outlives its parent; once started, a no-op."""
+    with contextlib.suppress(WorkflowAlreadyStartedError):
+        await workflow.start_child_workflow(
+            TradeWorkflow.run,
+            TradeStart(plan=plan, adopted=adopted),
+            id=ids.trade_workflow(plan.symbol, plan.trade_id),
+            task_queue=ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_TRADING),
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            static_summary=f"{plan.side} {plan.qty} {plan.symbol} · {plan.preset}",
+            static_details=plan_details(plan),
+            search_attributes=attributes(*plan_attributes(plan)),
+        )
+
+
+@workflow.defn
+class TradeWorkflow:
+    """Carries events in and commands out; every rule is in the domain."""
+
+    @workflow.init
+    def __init__(self, start: TradeStart) -> None:
+        self._start = start
+        carried = start.carried
+        self._trade = carried.trade if carried else Trade(plan=start.plan)
+        self._inbox: deque[TradeEvent] = deque(carried.inbox if carried else ())
+        if carried is None:
+            self._inbox.append(start.adopted or Started())
+        self._journal = Outbox(start.plan.account, noted=carried.noted if carried else 0)
+        self._needs_operator = carried.needs_operator if carried else ""
+        self._command: Command | None = None
+        self._last_event: TradeEvent = Started()
+
+    @workflow.run
+    async def run(self, start: TradeStart) -> Trade:
+        self._show()
+        # The life runs in a task of its own: a cancel interrupts only this wait for it
+        life = asyncio.create_task(self._life())
+        cancelled = False
+        while not life.done():
+            try:
+                await asyncio.shield(life)
+            except asyncio.CancelledError:
+                if life.done():
+                    break
+                cancelled = True
+                self._inbox.append(
+                    ExitRequested(
+                        reason=ExitReason.CANCELLED,
+                        note=workflow.cancellation_reason() or "",
+                        by="temporal",
+                    )
+                )
+        life.result()
+        if not self._trade.is_final:
+            workflow.continue_as_new(
+                start.model_copy(
+                    update={
+                        "carried": TradeCarried(
+                            trade=self._trade,
+                            inbox=tuple(self._inbox),
+                            noted=self._journal.noted,
+                            needs_operator=self._needs_operator,
+                        )
+                    }
+                )
+            )
+        if cancelled:
+            raise asyncio.CancelledError("flattened and journaled after a cancel")
+        return self._trade
+
+    @workflow.signal(description="An event of the exchange, the market, or a reconciliation")
+    def report(self, *args: RawValue) -> None:
+        try:
+            event, remark = read(TradeEvent, args)
+        except Unreadable as e:
+            self._call_operator(refused("report", e))
+            # It may have been a fill: the exchange knows
+            self._inbox.append(RecheckRequested(reason="an event could not be read"))
+            return
+        self._remark("report", remark)
+        self._inbox.append(event)
+
+    @workflow.signal(name="exit", description='Leave the market: {"note": "why", "by": "ann"}')
+    def exit_by_signal(self, *args: RawValue) -> None:
+        try:
+            wish, remark = read(ExitWish, args)
+        except Unreadable as e:
+            self._call_operator(refused("exit", e))
+            return
+        self._remark("exit", remark)
+        self._wish_exit(wish)
+
+    @workflow.update(name="exit", description="Leave the market, and say that it was understood")
+    def exit_by_update(self, wish: ExitWish) -> TradeView:
+        self._wish_exit(wish)
+        return self.trade()
+
+    @exit_by_update.validator
+    def _exit_possible(self, wish: ExitWish) -> None:
+        if self._trade.is_final:
+            raise ApplicationError(f"the trade is {self._trade.state} already", type="TradeEnded")
+
+    @workflow.signal(dynamic=True)
+    def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        self._call_operator(
+            refused(name, "there is no such signal; this workflow takes report and exit")
+        )
+
+    @workflow.query(description="The trade as it stands")
+    def trade(self) -> TradeView:
+        busy = bool(self._inbox) or self._command is not None
+        return TradeView(trade=self._trade, busy=busy, needs_operator=self._needs_operator)
+
+    def _wish_exit(self, wish: ExitWish) -> None:
+        self._inbox.append(ExitRequested(reason=ExitReason.OPERATOR, note=wish.note, by=wish.by))
+
+    async def _life(self) -> None:
+        writing = asyncio.create_task(self._journal.keep_writing(self._is_idle))
+        while not self._trade.is_final:
+            await self._take(await self._next_event())
+            if self._may_continue_as_new():
+                break
+        if self._trade.is_final:
+            await self._release()
+            await self._note_the_end()
+        self._journal.close()
+        await writing
+
+    def _may_continue_as_new(self) -> bool:
+        return (
+            workflow.info().is_continue_as_new_suggested()
+            and self._trade.state is TradeState.OPEN
+            and not self._journal.pending
+            and self._trade.exit_reason is None
+        )
+
+    async def _next_event(self) -> TradeEvent:
+        """Return the next event; while an entry waits for its fill, silence becomes one."""
+        deadline = FILL_DEADLINE
+        for _ in range(self._trade.rechecks):
+            deadline = min(2 * deadline, FILL_DEADLINE_MAX)
+        waits = self._trade.state is TradeState.ENTERING
+        try:
+            await workflow.wait_condition(
+                lambda: bool(self._inbox),
+                timeout=deadline if waits else None,
+                timeout_summary="the stream is silent about the entry",
+            )
+        except TimeoutError:
+            return RecheckRequested(reason="no fill was heard of")
+        return self._inbox.popleft()
+
+    async def _take(self, event: TradeEvent) -> None:
+        before = self._trade
+        try:
+            self._trade = before.after(event)
+        except IllegalTransition as e:
+            self._call_operator(f"{e}; nothing was done about it")
+            self._note(EventKind.MESSAGE_REFUSED, {"message": dump(event), "fault": str(e)})
+            return
+        if self._trade is not before and not (before.is_final or self._trade.is_final):
+            self._note(EventKind.TRADE_CHANGED, self._change(event))
+        elif self._trade.is_final and not before.is_final:
+            self._last_event = event
+        self._show()
+        command = due(before, self._trade)
+        if command is not None:
+            self._command = command
+            self._inbox.extend(await self._perform(command))
+            self._command = None
+
+    async def _perform(self, command: Command) -> Sequence[TradeEvent]:
+        trade = self._trade
+        order = TradeOrder(
+            plan=trade.plan,
+            since=trade.opened_at if trade.plan.origin is Origin.ADOPTED else None,
+            number=trade.exits_sent + 1,
+            price=trade.wanted_stop,
+        )
+        port = ExchangePort
+        match command:
+            case Command.PLACE_ENTRY:
+                return (await self._ask(port.place_entry, order, ENTRY_LATER),)
+            case Command.VERIFY_STOP:
+                return (await self._ask(port.verify_stop, order, EXIT_FIRST),)
+            case Command.SET_STOP:
+                return (await self._ask(port.set_stop, order, EXIT_FIRST),)
+            case Command.FLATTEN:
+                return (await self._ask(port.flatten, order, EXIT_FIRST),)
+            case Command.LOOK_UP:
+                return (await self._ask(port.look_up, order, EXIT_FIRST)).events  # type: ignore[no-any-return]
+            case Command.SETTLE:
+                return (await self._ask(port.settle, order, EXIT_FIRST)).events  # type: ignore[no-any-return]
+
+    async def _ask(self, activity: Any, order: TradeOrder, priority: Priority) -> Any:
+        """Perform an activity to its end, however long; a person is told when it takes long."""
+        while True:
+            task = asyncio.ensure_future(
+                workflow.execute_activity_method(
+                    activity,
+                    order,
+                    start_to_close_timeout=ACTIVITY_TIMEOUT,
+                    heartbeat_timeout=HEARTBEAT,
+                    retry_policy=RETRY,
+                    priority=priority,
+                    summary=f"{order.plan.side} {order.plan.qty} {order.plan.symbol}",
+                )
+            )
+            try:
+                await workflow.wait_condition(task.done, timeout=PATIENCE)
+            except TimeoutError:
+                self._call_operator(
+                    f"{self._command} has been tried for {PATIENCE.seconds} s; the pending "
+                    "activity shows its last error, and it goes on trying"
+                )
+            try:
+                answer = await task
+            except ActivityError as e:
+                self._call_operator(
+                    f"{self._command} failed: {e.cause}; it is tried again in a minute"
+                )
+                await workflow.sleep(60)
+                continue
+            if self._needs_operator.startswith(f"{self._command} "):
+                self._call_operator("")
+            return answer
+
+    async def _release(self) -> None:
+        """Give the risk back to the desk."""
+        trade = self._trade
+        desk = workflow.get_external_workflow_handle(ids.account_workflow(trade.plan.account))
+        release = Released(
+            trade_id=trade.plan.trade_id,
+            at=trade.closed_at or trade.plan.trigger,
+            pnl=trade.pnl,
+            cooldown=trade.plan.cooldown if trade.was_open else timedelta(0),
+        )
+        try:
+            await desk.signal("release", release)
+        except ApplicationError as e:
+            # The desk is not there: the next reconciliation gives the risk back
+            workflow.logger.warning("release_failed", extra={"error": str(e)})
+
+    async def _note_the_end(self) -> None:
+        change = self._change(self._last_event)
+        if self._trade.was_open:
+            try:
+                view = await workflow.execute_activity_method(
+                    MarketPort.observe,
+                    self._trade.plan,
+                    task_queue=ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_MARKET),
+                    start_to_close_timeout=timedelta(seconds=10),
+                    schedule_to_close_timeout=timedelta(seconds=20),
+                    retry_policy=RetryPolicy(maximum_attempts=2),
+                )
+                change["view"] = dump(view)
+            except ActivityError as e:
+                workflow.logger.warning("market_not_observed", extra={"error": str(e.cause)})
+        self._note(EventKind.TRADE_CHANGED, change)
+
+    def _change(self, event: TradeEvent) -> dict[str, Any]:
+        return {"event": dump(event), "trade": dump(self._trade)}
+
+    def _note(self, kind: EventKind, data: dict[str, Any]) -> None:
+        plan = self._trade.plan
+        self._journal.note(
+            kind, data, trade_id=plan.trade_id, symbol=plan.symbol, preset=plan.preset
+        )
+
+    def _is_idle(self) -> bool:
+        # One write for all that a command brings; but a command that hangs is not waited for
+        return (self._command is None and not self._inbox) or bool(self._needs_operator)
+
+    def _call_operator(self, why: str) -> None:
+        self._needs_operator = why
+        self._show()
+
+    def _remark(self, name: str, remark: str) -> None:
+        if remark:
+            workflow.logger.warning("message_remark", extra={"message_name": name, "fault": remark})
+            self._call_operator(f"signal {name} was taken, but {remark}")
+
+    def _show(self) -> None:
+        show(standing_attributes(self._trade, bool(self._needs_operator)))
+        workflow.set_current_details(trade_details(self._trade, self._needs_operator))
