@@ -1,5 +1,6 @@
 """The local servers, as they really run."""
 
+import signal
 import socket
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
+from tradewright.app import services
 from tradewright.app.process import running
 from tradewright.app.services import (
     SEARCH_ATTRIBUTES,
@@ -35,14 +37,14 @@ class Waiting:
         await workflow.wait_condition(lambda: False)
 
 
-async def test_temporal_keeps_what_runs_through_a_restart(tmp_path: Path, free_port: int) -> None:
+async def test_temporal_keeps_what_runs_when_it_is_killed(tmp_path: Path, free_port: int) -> None:
     spec = temporal_server(
         port=free_port,
         log=tmp_path / "temporal.log",
         namespaces=["paper"],
         database=tmp_path / "state" / "temporal.db",
     )
-    async with running(spec):
+    async with running(spec) as server:
         client = await Client.connect(f"127.0.0.1:{free_port}", namespace="paper")
         await client.start_workflow(
             Waiting.run,
@@ -50,6 +52,7 @@ async def test_temporal_keeps_what_runs_through_a_restart(tmp_path: Path, free_p
             task_queue="none",
             search_attributes=TypedSearchAttributes([SearchAttributePair(PRESET, "ema")]),
         )
+        server.send(signal.SIGKILL)
 
     async with running(spec):
         client = await Client.connect(f"127.0.0.1:{free_port}", namespace="paper")
@@ -74,7 +77,7 @@ async def test_every_namespace_knows_our_search_attributes(tmp_path: Path, free_
 
 
 async def test_the_web_ui_listens_where_it_was_told_to(tmp_path: Path, free_port: int) -> None:
-    spec = temporal_server(port=_other(free_port), ui_port=free_port, log=tmp_path / "t.log")
+    spec = temporal_server(port=services.free_port(), ui_port=free_port, log=tmp_path / "t.log")
 
     async with running(spec):
         assert await http_ready("127.0.0.1", free_port, "/")()
@@ -120,10 +123,3 @@ def test_a_taken_port_is_refused_with_its_holder() -> None:
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(ProgramMissing, match="program temporel was not found"):
         program("temporel")
-
-
-def _other(port: int) -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-        return found if found != port else _other(port)
