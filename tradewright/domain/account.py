@@ -282,7 +282,6 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             decided_at=now,
             expires_at=now + proposal.expires_after,
             cooldown=proposal.cooldown,
-            trace=proposal.trace,
         )
     )
 

@@ -66,7 +66,6 @@ class Proposal(Value):
     instrument: Instrument
     window: str = Field(description="Key of the candles that were decided on.")
     market: dict[str, str] = Field(default_factory=dict, description="Ticker at the decision.")
-    trace: dict[str, str] = Field(default_factory=dict, description="W3C trace context.")
 
 
 class Origin(StrEnum):
@@ -100,7 +99,6 @@ class TradePlan(Value):
     decided_at: AwareDatetime = Field(description="Wall clock.")
     cooldown: timedelta = timedelta(0)
     expires_at: AwareDatetime = Field(description="Wall clock; the entry is not sent later.")
-    trace: dict[str, str] = Field(default_factory=dict)
 
     @property
     def risk(self) -> Decimal:
