@@ -1,0 +1,190 @@
+"""The control side of the paper exchange, ``/paper``: clock, lockstep, audit. Loopback only."""
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tradewright.domain.market import Timeframe
+from tradewright.paper import wire
+from tradewright.paper.barrier import Subscriber
+from tradewright.paper.clock import ms, wall
+from tradewright.paper.exchange import Exchange
+from tradewright.paper.runner import Runner
+
+_DEFAULT_TIMEOUT_MS = 10_000
+_MOST_TIMEOUT_MS = 60_000
+
+
+class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    role: Literal["market", "preset", "account"]
+    symbols: tuple[str, ...] = ()
+    timeframe: str | None = None
+
+
+class _Done(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    at_ms: int | None = None
+    barrier: int | None = None
+
+
+Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+
+
+class Control:
+    def __init__(self, exchange: Exchange, runner: Runner) -> None:
+        self._exchange = exchange
+        self._runner = runner
+        self._barriers = exchange.barriers
+
+    def routes(self) -> list[Route]:
+        handlers: list[tuple[str, str, Handler]] = [
+            ("GET", "/paper/clock", self.clock),
+            ("POST", "/paper/start", self.start),
+            ("POST", "/paper/subscribers", self.subscribe),
+            ("DELETE", "/paper/subscribers", self.unsubscribe),
+            ("POST", "/paper/done", self.done),
+            ("GET", "/paper/await", self.wait_for),
+            ("GET", "/paper/turn", self.turn),
+            ("GET", "/paper/ledger", self.ledger),
+            ("GET", "/paper/executions", self.executions),
+            ("GET", "/paper/orders", self.orders),
+        ]
+        return [Route(path, _answered(h), methods=[method]) for method, path, h in handlers]
+
+    async def clock(self, request: Request) -> dict[str, Any]:
+        exchange = self._exchange
+        settings, progress = exchange.settings, exchange.progress
+        return {
+            "market_ms": exchange.clock.now_ms(),
+            "wall_ms": ms(wall()),
+            "speed": 0 if settings.is_lockstep else settings.speed,
+            "lockstep": settings.is_lockstep,
+            "step": progress.step,
+            "phase": exchange.phase,
+            "waiting_for": self._barriers.waiting_for(),
+            "ended": exchange.phase == "ended",
+            "started": progress.started,
+            "steps_total": exchange.source.steps_total,
+        }
+
+    async def start(self, request: Request) -> dict[str, Any]:
+        self._runner.start()
+        return {"started": True}
+
+    async def subscribe(self, request: Request) -> dict[str, Any]:
+        wish = msgspec.json.decode(await request.body(), type=_Subscribe)
+        if wish.timeframe is not None:
+            Timeframe(wish.timeframe)
+        known = self._barriers.subscribers.get(wish.name)
+        subscriber = Subscriber(
+            name=wish.name,
+            role=wish.role,
+            symbols=wish.symbols,
+            timeframe=wish.timeframe,
+            done_ms=known.done_ms if known else -1,
+            done_barrier=known.done_barrier if known else -1,
+        )
+        self._exchange.store.put_subscriber(subscriber)
+        self._barriers.put(subscriber)
+        return {"subscribed": True}
+
+    async def unsubscribe(self, request: Request) -> dict[str, Any]:
+        name = request.query_params["name"]
+        self._exchange.store.drop_subscriber(name)
+        self._barriers.drop(name)
+        return {"subscribed": False}
+
+    async def done(self, request: Request) -> dict[str, Any]:
+        """Note that a subscriber has come through a barrier; what lies ahead is not believed."""
+        wish = msgspec.json.decode(await request.body(), type=_Done)
+        known = self._barriers.subscribers.get(wish.name)
+        if known is None:
+            return {"accepted": False}
+        standing = self._barriers.standing
+        reached = standing.number if standing else 3 * self._exchange.progress.step
+        after = known
+        if wish.at_ms is not None and wish.at_ms <= self._exchange.clock.now_ms():
+            after = replace(after, done_ms=max(after.done_ms, wish.at_ms))
+        if wish.barrier is not None and wish.barrier <= reached:
+            after = replace(after, done_barrier=max(after.done_barrier, wish.barrier))
+        if after != known:
+            self._exchange.store.put_subscriber(after)
+            self._barriers.put(after)
+        return {"accepted": True}
+
+    async def wait_for(self, request: Request) -> dict[str, Any]:
+        name, at_ms = request.query_params["name"], int(request.query_params["at_ms"])
+
+        def is_done() -> bool:
+            subscriber = self._barriers.subscribers.get(name)
+            return subscriber is None or subscriber.done_ms >= at_ms
+
+        return {"done": await self._barriers.within(_timeout_ms(request), is_done)}
+
+    async def turn(self, request: Request) -> dict[str, Any]:
+        name = request.query_params["name"]
+        after = int(request.query_params.get("after", -1))
+
+        def is_turn() -> bool:
+            standing = self._barriers.standing
+            return (
+                standing is not None
+                and standing.phase == "settle"
+                and standing.number > after
+                and name in self._barriers.waiting_for()
+            )
+
+        def has_ended() -> bool:
+            return self._exchange.phase == "ended"
+
+        await self._barriers.within(_timeout_ms(request), lambda: is_turn() or has_ended())
+        standing = self._barriers.standing
+        if standing is None or not is_turn():
+            return {"waiting": False, "ended": has_ended()}
+        return {
+            "waiting": True,
+            "at_ms": standing.at_ms,
+            "step": self._exchange.progress.step,
+            "phase": standing.phase,
+            "barrier": standing.number,
+        }
+
+    async def ledger(self, request: Request) -> dict[str, Any]:
+        return self._exchange.ledger()
+
+    async def executions(self, request: Request) -> dict[str, Any]:
+        after = int(request.query_params.get("after_seq", -1))
+        found = [e for e in self._exchange.records.executions if e.seq > after]
+        return {"list": [wire.execution_message(e) for e in found]}
+
+    async def orders(self, request: Request) -> dict[str, Any]:
+        return {"list": [wire.order_message(o) for o in self._exchange.records.orders.values()]}
+
+
+def _timeout_ms(request: Request) -> int:
+    asked = int(request.query_params.get("timeout_ms", _DEFAULT_TIMEOUT_MS))
+    return min(max(asked, 0), _MOST_TIMEOUT_MS)
+
+
+def _answered(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        host = request.client.host if request.client else ""
+        if not host or not ipaddress.ip_address(host).is_loopback:
+            return _json({"error": "only loopback may control the paper exchange"}, 403)
+        try:
+            return _json(await handler(request))
+        except (KeyError, ValueError, msgspec.DecodeError) as error:
+            return _json({"error": f"request is not understood: {error}"}, 400)
+
+    return answer
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")

@@ -1,0 +1,225 @@
+"""The exchange: engine, market, history and state behind one door.
+
+Every change goes through `change`, which commits it and then tells the streams.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+from typing import Any, Protocol
+
+import msgspec
+
+from tradewright.clock import MarketClock
+from tradewright.domain.market import Instrument
+from tradewright.matching import (
+    Balance,
+    Engine,
+    Event,
+    Executed,
+    Execution,
+    Market,
+    Order,
+    OrderChanged,
+    StopTrailed,
+    WalletChanged,
+)
+from tradewright.paper import wire
+from tradewright.paper.barrier import Barriers, Phase
+from tradewright.paper.book import DayStats
+from tradewright.paper.candle import Bar, Series
+from tradewright.paper.clock import PaperClock, moment, ms, wall
+from tradewright.paper.feed import Feed
+from tradewright.paper.generator import Generator
+from tradewright.paper.recording import Recording
+from tradewright.paper.settings import PaperSettings
+from tradewright.paper.store import StateUnusable, Store
+
+
+class Source(Protocol):
+    """Where candles come from: the same ones, in the same order, every time."""
+
+    base_minutes: int
+    start_ms: int
+    steps_total: int | None
+    identity: str
+    instruments: dict[str, Instrument]
+
+    def history(self) -> Iterable[dict[str, Bar]]: ...
+    def steps(self) -> Iterable[dict[str, Bar]]: ...
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far the market has come."""
+
+    step: int = 0
+    """Candles that are wholly done."""
+    tick: int = 0
+    """Prices played of the candle after them; `WHOLE` when its path is played."""
+    at_ms: int = 0
+    """Market time of what was played last."""
+    started: bool = False
+    ended: bool = False
+
+
+WHOLE = 1_000_000
+
+
+class Records:
+    """All orders and executions, for the reads."""
+
+    def __init__(self, orders: list[Order], executions: list[Execution]) -> None:
+        self.orders = {o.order_id: o for o in orders}
+        self.executions = executions
+        self._by_link = {o.link: o.order_id for o in orders if o.link}
+
+    def take(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, OrderChanged | StopTrailed):
+                self.orders[event.order.order_id] = event.order
+                if event.order.link:
+                    self._by_link[event.order.link] = event.order.order_id
+            elif isinstance(event, Executed):
+                self.executions.append(event.execution)
+
+    def order(self, order_id: str, link: str) -> Order | None:
+        """Return the order with *order_id*; without one, with *link*."""
+        return self.orders.get(order_id or self._by_link.get(link, ""))
+
+
+class Exchange:
+    def __init__(self, settings: PaperSettings) -> None:
+        self.settings = settings
+        self.store = Store(settings.state)
+        self.source: Source = (
+            Recording(settings) if settings.data else Generator(settings, moment(self._born_ms()))
+        )
+        self._check_identity()
+        markets = [Market(i, settings.spread_ticks) for i in self.source.instruments.values()]
+        self.engine = Engine(
+            markets,
+            cash=settings.cash,
+            leverage=settings.leverage,
+            seed=f"{settings.seed}",
+        )
+        self.records = Records(self.store.orders(), self.store.executions())
+        self.barriers = Barriers(self.store.subscribers())
+        self.progress = self.store.fact("progress", Progress) or Progress(
+            started=not settings.is_lockstep
+        )
+        self.series = {s: Series(self.source.base_minutes) for s in self.engine.markets}
+        self.stats = {s: DayStats(series) for s, series in self.series.items()}
+        self._restore()
+        self.steps = self._fast_forward()
+        self.clock = PaperClock(self._anchor())
+        self.feed = Feed(self)
+        self.phase: Phase = "waiting"
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def change(self, call: Callable[[datetime], list[Event]]) -> list[Event]:
+        """Run an engine *call* at market time, commit its events, publish them."""
+        return self.commit(call(self.now()))
+
+    def commit(self, events: list[Event], progress: Progress | None = None) -> list[Event]:
+        """Make *events* durable, with the market's progress, and tell the streams."""
+        self.progress = progress or self.progress
+        facts: dict[str, Any] = {"last": self.engine.last, "progress": self.progress}
+        if any(isinstance(e, WalletChanged) for e in events):
+            facts["balance"] = self.engine.balance
+        self.store.save(events, facts)
+        self.records.take(events)
+        self.feed.tell(events)
+        return events
+
+    def ledger(self) -> dict[str, Any]:
+        """Return what the executions add up to, beside the wallet."""
+        balance, executions = self.engine.balance, self.records.executions
+        realised = sum((e.pnl for e in executions), Decimal(0))
+        fees = sum((e.fee for e in executions), Decimal(0))
+        held = {s: p for s, p in self.engine.positions.items() if p.size}
+        net: dict[str, Decimal] = {}
+        for e in executions:
+            net[e.symbol] = net.get(e.symbol, Decimal(0)) + e.side.sign * e.qty
+        sizes = {s: q for s, q in net.items() if q}
+        balanced = (
+            balance.start + realised - fees == balance.cash
+            and (realised, fees) == (balance.realised, balance.fees)
+            and sizes == {s: p.side.sign * p.size for s, p in held.items()}
+        )
+        return {
+            "start": wire.num(balance.start),
+            "realised": wire.num(realised),
+            "fees": wire.num(fees),
+            "wallet": wire.num(balance.cash),
+            "unrealised": wire.num(self.engine.unrealised()),
+            "executions": len(executions),
+            "orders": len(self.records.orders),
+            "positions": {s: wire.num(q) for s, q in sizes.items()},
+            "balanced": balanced,
+        }
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _born_ms(self) -> int:
+        """Return when this state was new; a generated market starts there."""
+        born = self.store.fact("born_ms", int)
+        if born is None:
+            born = ms(wall())
+            self.store.save([], {"born_ms": born})
+        return born
+
+    def _check_identity(self) -> None:
+        known = self.store.fact("identity", str)
+        if known is None:
+            self.store.save([], {"identity": self.source.identity})
+        elif known != self.source.identity:
+            raise StateUnusable(
+                self.settings.state,
+                f"it belongs to another market ({known}, not {self.source.identity}); "
+                "use another state file",
+            )
+
+    def _restore(self) -> None:
+        balance = self.store.fact("balance", Balance)
+        seqs = [o.seq for o in self.records.orders.values()]
+        seqs += [e.seq for e in self.records.executions]
+        self.engine.restore(
+            orders=self.records.orders.values(),
+            positions=self.store.positions(),
+            balance=balance or self.engine.balance,
+            last=self.store.fact("last", dict[str, Decimal]) or {},
+            seq=max(seqs, default=0),
+        )
+
+    def _fast_forward(self) -> Iterator[dict[str, Bar]]:
+        """Fill the candles up to where the market stands; return those still to come."""
+        for bars in self.source.history():
+            self._show(bars)
+        steps = iter(self.source.steps())
+        for bars in islice(steps, self.progress.step):
+            self._show(bars)
+        for symbol, series in self.series.items():
+            newest = series.last_closed(series.base)
+            if newest is not None:
+                self.engine.last.setdefault(symbol, newest.close)
+        return steps
+
+    def _show(self, bars: dict[str, Bar]) -> None:
+        for symbol, bar in bars.items():
+            self.series[symbol].add(bar)
+
+    def _anchor(self) -> MarketClock:
+        speed = 0.0 if self.settings.speed == "lockstep" else float(self.settings.speed)
+        known = self.store.fact("anchor", str)
+        if known is not None:
+            anchor = MarketClock.model_validate_json(known)
+            if anchor.speed == speed != 0:
+                return anchor
+        reached = moment(self.progress.at_ms or self.source.start_ms)
+        anchor = MarketClock(anchor=wall(), market=reached, speed=speed)
+        self.store.save([], {"anchor": anchor.model_dump_json()})
+        return anchor

@@ -1,0 +1,91 @@
+"""Bybit's public reads."""
+
+from collections.abc import Mapping
+from itertools import islice
+
+from tradewright.matching import RequestRejected
+from tradewright.paper.book import kline_row, levels, ticker_row
+from tradewright.paper.candle import INTERVALS, bucket
+from tradewright.paper.clock import ms, wall
+from tradewright.paper.exchange import Exchange
+from tradewright.paper.page import limit_of, number, page
+from tradewright.paper.wire import Row, instrument_row
+
+Params = Mapping[str, str]
+
+
+def time(exchange: Exchange, params: Params) -> Row:
+    now = wall()
+    nanoseconds = ms(now) * 1_000_000 + now.microsecond % 1000 * 1000
+    return {"timeSecond": str(nanoseconds // 10**9), "timeNano": str(nanoseconds)}
+
+
+def instruments_info(exchange: Exchange, params: Params) -> Row:
+    markets = list(enumerate(exchange.engine.markets.values(), start=1))
+    symbol, coin = params.get("symbol"), params.get("baseCoin")
+    rows = [
+        instrument_row(market, n)
+        for n, market in markets
+        if symbol in (None, market.instrument.symbol)
+        and coin in (None, market.instrument.base_coin)
+        and params.get("status", "Trading") == "Trading"
+    ]
+    if symbol and not rows:
+        raise RequestRejected(10001, "params error: symbol invalid")
+    listed, cursor = page(rows, params, limit_of(params, 500, 1000))
+    return {"category": "linear", "nextPageCursor": cursor, "list": listed}
+
+
+def kline(exchange: Exchange, params: Params) -> Row:
+    symbol, interval = _symbol(exchange, params), params.get("interval", "")
+    series = exchange.series[symbol]
+    if interval not in INTERVALS:
+        raise RequestRejected(10001, "params error: interval invalid")
+    if interval not in series.intervals:
+        raise RequestRejected(10001, f"params error: recording has no candles of {interval}")
+    start, end = number(params, "start"), number(params, "end")
+    first = 0 if start is None else start
+    # Bybit counts a candle in that opens before the start but holds it
+    first = bucket(interval, first) if first else 0
+    bars = (
+        bar
+        for bar in series.newest(interval)
+        if bar.open_ms >= first and (end is None or bar.open_ms <= end)
+    )
+    limit = limit_of(params, 200, 1000)
+    newest = list(islice(bars, limit))
+    return {
+        "category": "linear",
+        "symbol": symbol,
+        "list": [kline_row(bar) for bar in newest],
+    }
+
+
+def tickers(exchange: Exchange, params: Params) -> Row:
+    symbols = [_symbol(exchange, params)] if "symbol" in params else exchange.engine.markets
+    now_ms = exchange.clock.now_ms()
+    rows = [ticker_row(exchange.engine, s, exchange.stats[s], now_ms) for s in symbols]
+    return {"category": "linear", "list": [row | {"basis": ""} for row in rows]}
+
+
+def orderbook(exchange: Exchange, params: Params) -> Row:
+    symbol = _symbol(exchange, params)
+    bids, asks = levels(exchange.engine, symbol, limit_of(params, 25, 500))
+    return {
+        "s": symbol,
+        "b": bids,
+        "a": asks,
+        "ts": exchange.clock.now_ms(),
+        "u": exchange.engine.seq + 2,
+        "seq": exchange.engine.seq,
+        "cts": exchange.clock.now_ms(),
+    }
+
+
+def _symbol(exchange: Exchange, params: Params) -> str:
+    symbol = params.get("symbol", "")
+    if symbol not in exchange.engine.markets:
+        raise RequestRejected(10001, "params error: symbol invalid")
+    if symbol not in exchange.engine.last:
+        raise RequestRejected(110074, "This contract is not live")
+    return symbol

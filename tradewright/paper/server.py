@@ -1,0 +1,220 @@
+"""The server: Bybit's REST and WebSocket, and the control side, on one port."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import msgspec
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+
+from tradewright.domain.errors import TradewrightError
+from tradewright.matching import RequestRejected
+from tradewright.paper import rest_market, rest_trade
+from tradewright.paper.auth import Keys, Unauthorised
+from tradewright.paper.clock import ms, wall
+from tradewright.paper.control import Control
+from tradewright.paper.exchange import Exchange
+from tradewright.paper.runner import Runner
+from tradewright.paper.settings import PaperSettings
+from tradewright.paper.stream import Streams
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Exchange, Mapping[str, Any]], dict[str, Any]]
+
+PUBLIC: dict[tuple[str, str], Handler] = {
+    ("GET", "/v5/market/time"): rest_market.time,
+    ("GET", "/v5/market/instruments-info"): rest_market.instruments_info,
+    ("GET", "/v5/market/kline"): rest_market.kline,
+    ("GET", "/v5/market/tickers"): rest_market.tickers,
+    ("GET", "/v5/market/orderbook"): rest_market.orderbook,
+}
+SIGNED: dict[tuple[str, str], Handler] = {
+    ("POST", "/v5/order/create"): rest_trade.create,
+    ("POST", "/v5/order/amend"): rest_trade.amend,
+    ("POST", "/v5/order/cancel"): rest_trade.cancel,
+    ("POST", "/v5/order/cancel-all"): rest_trade.cancel_all,
+    ("GET", "/v5/order/realtime"): rest_trade.realtime,
+    ("GET", "/v5/order/history"): rest_trade.order_history,
+    ("GET", "/v5/execution/list"): rest_trade.executions,
+    ("GET", "/v5/position/list"): rest_trade.positions,
+    ("POST", "/v5/position/set-leverage"): rest_trade.set_leverage,
+    ("POST", "/v5/position/trading-stop"): rest_trade.trading_stop,
+    ("GET", "/v5/position/closed-pnl"): rest_trade.closed_pnl,
+    ("GET", "/v5/account/wallet-balance"): rest_trade.wallet_balance,
+    ("GET", "/v5/account/fee-rate"): rest_trade.fee_rate,
+    ("GET", "/v5/account/info"): rest_trade.account_info,
+}
+_WITHOUT_CATEGORY = ("/v5/account/wallet-balance", "/v5/account/info", "/v5/market/time")
+
+
+class PortTaken(TradewrightError):
+    def __init__(self, host: str, port: int, detail: str) -> None:
+        super().__init__(f"port {port} of {host} cannot be used: {detail}; choose another one")
+
+
+class PaperExchange:
+    """A running paper exchange, for a process or a test."""
+
+    def __init__(self, exchange: Exchange, settings: PaperSettings, port: int) -> None:
+        self.exchange = exchange
+        self.settings = settings
+        self.port = port
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{self.settings.host}:{self.port}"
+
+    @property
+    def stream_url(self) -> str:
+        return f"ws://{self.settings.host}:{self.port}/v5"
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals belong to `serve` or to the test, not to the server inside of them
+        yield
+
+
+@asynccontextmanager
+async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
+    """Run the exchange in this event loop; its state is closed and complete afterwards."""
+    settings = settings.with_keys()
+    listener = _listener(settings.host, settings.port)
+    exchange = Exchange(settings)
+    runner = Runner(exchange)
+    keys = Keys(settings.api_key, settings.api_secret.get_secret_value())
+    config = uvicorn.Config(
+        application(exchange, runner, keys),
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    market = asyncio.create_task(runner.run())
+    market.add_done_callback(_log_failure)
+    try:
+        yield PaperExchange(exchange, settings, listener.getsockname()[1])
+    finally:
+        market.cancel()
+        await asyncio.wait([market])
+        server.should_exit = True
+        await serving
+        listener.close()
+        exchange.close()
+
+
+def serve(settings: PaperSettings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code of the process."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: PaperSettings) -> int:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with running(settings) as paper:
+        log.info(
+            "paper exchange serves: url=%s market=%s",
+            paper.http_url,
+            paper.exchange.source.identity,
+        )
+        await stopped.wait()
+    log.info("paper exchange stopped")
+    return 0
+
+
+def application(exchange: Exchange, runner: Runner, keys: Keys) -> Starlette:
+    streams = Streams(exchange, keys)
+
+    async def answer(request: Request) -> Response:
+        return await _answer(exchange, keys, request)
+
+    return Starlette(
+        routes=[
+            *Control(exchange, runner).routes(),
+            WebSocketRoute("/v5/private", streams.private),
+            WebSocketRoute("/v5/public/linear", streams.public),
+            Route("/v5/{path:path}", answer, methods=["GET", "POST"]),
+        ]
+    )
+
+
+async def _answer(exchange: Exchange, keys: Keys, request: Request) -> Response:
+    route = (request.method, request.url.path)
+    body = await request.body()
+    try:
+        handler = PUBLIC.get(route) or SIGNED.get(route)
+        if handler is None:
+            raise RequestRejected(10017, "Route not found.")
+        if route in SIGNED:
+            payload = body if request.method == "POST" else request.scope["query_string"]
+            keys.check(request.headers, payload, ms(wall()))
+        params = _params(request, body)
+        if route[1] not in _WITHOUT_CATEGORY:
+            _check_category(params)
+        return _envelope(0, "OK", handler(exchange, params))
+    except Unauthorised:
+        return _envelope(401, "Unauthorized", {}, status=401)
+    except RequestRejected as rejection:
+        return _envelope(rejection.code, rejection.text, {})
+
+
+def _params(request: Request, body: bytes) -> dict[str, Any]:
+    """Return the parameters; null and "" are as good as absent."""
+    params: Any = dict(request.query_params)
+    if request.method == "POST":
+        try:
+            params = msgspec.json.decode(body or b"{}")
+        except msgspec.DecodeError:
+            params = None
+    if not isinstance(params, dict):
+        raise RequestRejected(10001, "params error: body is not a JSON object")
+    return {k: v for k, v in params.items() if v is not None and v != ""}
+
+
+def _check_category(params: dict[str, Any]) -> None:
+    category = params.get("category", "linear")
+    if category != "linear":
+        raise RequestRejected(10001, f"params error: category {category} is not served here")
+
+
+def _envelope(code: int, text: str, result: dict[str, Any], status: int = 200) -> Response:
+    now_ms = ms(wall())
+    body = {
+        "retCode": code,
+        "retMsg": text,
+        "result": result,
+        "retExtInfo": {},
+        "time": now_ms,
+    }
+    headers = {"Timenow": str(now_ms), "Ret_code": str(code)}
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise PortTaken(host, port, error.strerror or str(error)) from error
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("market stopped by an error", exc_info=error)

@@ -1,0 +1,63 @@
+"""Settings of the paper exchange; also from the environment, as ``TRADEWRIGHT_PAPER_*``."""
+
+import secrets
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tradewright.paper.listing import LISTED
+
+
+class PaperSettings(BaseSettings):
+    """What the paper exchange trades, with whom, and how fast its market goes."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="TRADEWRIGHT_PAPER_", env_ignore_empty=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8900, ge=0, le=65535, description="0 takes a free one.")
+    api_key: str = ""
+    api_secret: SecretStr = SecretStr("")
+    state: Path | None = Field(default=None, description="SQLite file; None forgets at exit.")
+    cash: Decimal = Field(default=Decimal(100_000), gt=0, description="USDT at the start.")
+    leverage: Decimal = Field(default=Decimal(10), ge=1, description="Of every symbol, at first.")
+    speed: float | Literal["lockstep"] = Field(
+        default=1.0, description="Market seconds per second, or steps between barriers."
+    )
+    spread_ticks: int = Field(default=1, ge=0)
+    ack_delay_ms: int = Field(
+        default=30, ge=0, description="pybit loses subscriptions that are answered at once."
+    )
+
+    seed: int = Field(default=1, description="Of the generated market and of all ids.")
+    symbols: tuple[str, ...] = tuple(LISTED)
+    start: AwareDatetime | None = Field(
+        default=None, description="First generated candle; now, or 2025-01-01 in lockstep."
+    )
+    steps: int | None = Field(default=None, ge=1, description="Generated candles until the end.")
+    history: int = Field(default=1500, ge=1, description="Generated candles before the start.")
+
+    data: Path | None = Field(default=None, description="Recorded candles, CSV or CSV.gz.")
+    symbol: str = Field(default="BTCUSDT", description="Whose candles the file holds.")
+    volume_unit: Literal["base", "quote"] = "base"
+    data_from: AwareDatetime | None = Field(default=None, description="Earlier ones are history.")
+    data_to: AwareDatetime | None = Field(default=None, description="Exclusive.")
+
+    @property
+    def is_lockstep(self) -> bool:
+        return self.speed == "lockstep"
+
+    def with_keys(self) -> Self:
+        """Return settings that surely hold a key and a secret, made up where there is none."""
+        return self.model_copy(
+            update={
+                "api_key": self.api_key or secrets.token_hex(9),
+                "api_secret": self.api_secret
+                if self.api_secret.get_secret_value()
+                else SecretStr(secrets.token_hex(18)),
+            }
+        )
