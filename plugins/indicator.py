@@ -26,7 +26,20 @@ RECURSIVE = frozenset(
     | {"ERI", "HA", "HT_DCPERIOD", "HT_DCPHASE", "HT_PHASOR", "HT_SINE", "HT_TRENDLINE"}
     | {"HT_TRENDMODE", "KAMA", "KC", "KDJ", "MACD", "MACDEXT", "MACDFIX", "MAMA", "MASSI"}
     | {"MINUS_DI", "MINUS_DM", "NATR", "NVI", "OBV", "PLUS_DI", "PLUS_DM", "PPO", "PVI", "PVO"}
-    | {"PVT", "RMA", "RSI", "RVI", "SAR", "SAREXT", "SMI", "SUPERTREND", "T3", "TEMA", "TRIX"}
+    | {
+        "PVT",
+        "RMA",
+        "RSI",
+        "RVI",
+        "SAR",
+        "SAREXT",
+        "SMI",
+        "STOCHRSI",
+        "SUPERTREND",
+        "T3",
+        "TEMA",
+        "TRIX",
+    }
     | {"TSI", "VWAP", "WAD", "ZLEMA"}
 )
 SETTLING = 8
@@ -43,6 +56,26 @@ REFUSED = {
 }
 
 
+def _function(name: str) -> Any:
+    # TA-Lib's stubs leave its own class out
+    return abstract.Function(name)  # type: ignore[attr-defined]
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(talib.get_functions())  # type: ignore[no-untyped-call]
+
+
+@cache
+def _outputs(name: str) -> tuple[str, ...]:
+    return tuple(_function(name).output_names)
+
+
+@cache
+def _defaults(name: str) -> Mapping[str, int | float]:
+    return dict(_function(name).parameters)
+
+
 class Indicator(plugin.Params):
     """One TA-Lib function; its parameters stand beside `ta`, such as ``timeperiod: 14``."""
 
@@ -51,7 +84,10 @@ class Indicator(plugin.Params):
     )
     __pydantic_extra__: dict[str, Any]
 
-    ta: str = Field(description="Name of a TA-Lib function, such as EMA, RSI, ATR, MACD.")
+    ta: str = Field(
+        description="Name of a TA-Lib function, such as EMA, RSI, ATR, MACD.",
+        json_schema_extra=lambda schema: schema.update(enum=[*sorted(_names() - REFUSED.keys())]),
+    )
     output: str | None = Field(
         default=None, description="Which of several outputs, such as macdsignal; default the first."
     )
@@ -121,26 +157,6 @@ class Indicator(plugin.Params):
         if len(outputs) > 1:
             result = result[outputs.index(self.output) if self.output else 0]
         return np.asarray(result, dtype=np.float64)
-
-
-def _function(name: str) -> Any:
-    # TA-Lib's stubs leave its own class out
-    return abstract.Function(name)  # type: ignore[attr-defined]
-
-
-@cache
-def _names() -> frozenset[str]:
-    return frozenset(talib.get_functions())  # type: ignore[no-untyped-call]
-
-
-@cache
-def _outputs(name: str) -> tuple[str, ...]:
-    return tuple(_function(name).output_names)
-
-
-@cache
-def _defaults(name: str) -> Mapping[str, int | float]:
-    return dict(_function(name).parameters)
 
 
 def _lookback(name: str, parameters: Mapping[str, int | float]) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from plugins.indicator import MAX_LOOKBACK, Indicator, Series
 from tradewright import plugin, rules
@@ -32,6 +32,10 @@ class Rules:
     version: ClassVar[str] = "1"
 
     class Params(plugin.Params):
+        model_config = ConfigDict(
+            json_schema_extra={"anyOf": [{"required": ["long"]}, {"required": ["short"]}]}
+        )
+
         indicators: dict[Name, Indicator] = Field(
             default_factory=dict,
             max_length=30,

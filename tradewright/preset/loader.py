@@ -68,11 +68,12 @@ def loads(text: str, source: str = "<preset>") -> LoadedPreset:
     found += about_strategy
     if strategy is not None:
         found += _checked_factors(root, strategy)
-    flaws += [_located(text, root, mistake) for mistake in found]
+    # What the YAML got wrong is not told a second time by the model
+    told = {flaw.place for flaw in flaws}
+    located = (_located(text, root, mistake) for mistake in found)
+    flaws += [flaw for flaw in located if flaw.place not in told]
     if flaws or preset is None or strategy is None:
-        # What the YAML got wrong is not told a second time by the model
-        first = {flaw.place: flaw for flaw in reversed(flaws)}
-        raise PresetInvalid(_fault(text, source, flaw) for flaw in first.values())
+        raise PresetInvalid(_fault(text, source, flaw) for flaw in flaws)
     return LoadedPreset(preset, text, preset_hash(root.data, preset.strategy.plugin), strategy)
 
 
@@ -124,6 +125,10 @@ def _checked_strategy(root: Node) -> tuple[plugin.Strategy | None, list[Mistake]
     except ValidationError as e:
         prefix = ("strategy", "params")
         return None, mistakes(e, given, kind.Params, prefix)
+    # Foreign code: a constructor may raise anything, and the person must hear of it
+    except Exception as e:
+        detail = f"strategy plugin {name!r} refuses the parameters: {type(e).__name__}: {e}"
+        return None, [Mistake(("strategy", "params"), f"{detail}; mend the plugin")]
 
 
 def _checked_factors(root: Node, strategy: plugin.Strategy) -> Iterator[Mistake]:

@@ -46,7 +46,7 @@ def mistakes(
             continue
         found += [
             mistake._replace(path=(*prefix, *mistake.path))
-            for mistake in _worded(path, detail, known)
+            for mistake in _worded(path, detail, known, _choices(schema, path))
         ]
     return found
 
@@ -68,16 +68,25 @@ def _path(location: Path, data: Any) -> Path:
 
 def _keys(schema: dict[str, Any], path: Path) -> frozenset[str]:
     """Return the keys that *schema* allows in the mapping at *path*."""
-    found = [schema]
-    for step in path:
-        found = [inner for part in found for inner in _below(_branches(part, schema), step)]
-    keys = {
-        key
-        for part in found
-        for branch in _branches(part, schema)
-        for key in branch.get("properties", {})
+    return frozenset(key for part in _parts(schema, path) for key in part.get("properties", ()))
+
+
+def _choices(schema: dict[str, Any], path: Path) -> list[str]:
+    """Return the values that *schema* allows at *path*, where it lists them."""
+    found = {
+        str(choice)
+        for part in _parts(schema, path)
+        for choice in part.get("enum", [part["const"]] if "const" in part else [])
     }
-    return frozenset(keys)
+    return sorted(found)
+
+
+def _parts(schema: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Return the parts of *schema* that speak of *path*, one for each way to write it."""
+    found = [*_branches(schema, schema)]
+    for step in path:
+        found = [branch for below in _below(found, step) for branch in _branches(below, schema)]
+    return found
 
 
 def _branches(part: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -88,7 +97,7 @@ def _branches(part: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str
         yield from _branches(choice, schema)
 
 
-def _below(branches: Iterator[dict[str, Any]], step: str | int) -> Iterator[dict[str, Any]]:
+def _below(branches: list[dict[str, Any]], step: str | int) -> Iterator[dict[str, Any]]:
     for branch in branches:
         below = branch.get("properties", {}).get(step)
         if isinstance(step, int):
@@ -99,7 +108,9 @@ def _below(branches: Iterator[dict[str, Any]], step: str | int) -> Iterator[dict
             yield below
 
 
-def _worded(path: Path, detail: ErrorDetails, known: frozenset[str]) -> Iterator[Mistake]:
+def _worded(
+    path: Path, detail: ErrorDetails, known: frozenset[str], choices: list[str]
+) -> Iterator[Mistake]:
     context = detail.get("ctx", {})
     error = context.get("error")
     if isinstance(error, ParamsInvalid):
@@ -109,24 +120,23 @@ def _worded(path: Path, detail: ErrorDetails, known: frozenset[str]) -> Iterator
         yield Mistake(path, "missing; add it", at_key=True)
     elif detail["type"] == "extra_forbidden":
         key = str(path[-1])
-        advice = (
-            "it does not go with the other keys here" if key in known else suggestion(key, known)
-        )
-        yield Mistake(path, f"unknown key {key!r}; {advice}", at_key=True)
+        message = f"unknown key {key!r}; {suggestion(key, known)}"
+        if key in known:
+            message = f"{key!r} does not go with the other keys here; remove one or the other"
+        yield Mistake(path, message, at_key=True)
     elif "at" in context:
         yield Mistake((*path, context["at"]), f"{detail['msg']}; keep one")
     else:
-        yield Mistake(path, _phrase(detail, context))
+        yield Mistake(path, _phrase(detail, context, choices))
 
 
-def _phrase(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
+def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]) -> str:
     value = detail["input"]
     shown = f"{value!s}" if not isinstance(value, str) else repr(value[:60])
     match detail["type"]:
         case _ if value is None:
             return "is empty; give a value or remove the key"
         case "literal_error" | "enum":
-            choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
             if len(choices) == 1:
                 return f"{shown} does not work; write {choices[0]}"
             return f"unknown value {shown}; {suggestion(str(value), choices)}"

@@ -1,0 +1,338 @@
+"""Presets: every mistake is told at its place, nothing is guessed, numbers stay exact."""
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewright import plugin, preset
+from tradewright.domain.market import Timeframe
+from tradewright.domain.plan import FixedNotional, RiskFraction
+from tradewright.preset import PresetFault, PresetInvalid
+from tradewright.preset.model import ByIndicator, TrailingByFraction
+
+VALID = """\
+version: 1
+name: ema-pullback
+account: main
+mode: trade
+market: {category: linear, symbols: [BTCUSDT, ETHUSDT]}
+trigger: {on: candle, timeframe: 15m}
+strategy:
+  plugin: rules
+  params:
+    indicators:
+      fast: {ta: EMA, timeperiod: 12}
+      slow: {ta: EMA, timeperiod: 26}
+      atr: {ta: ATR, timeperiod: 14}
+    long: cross_up(fast, slow)
+    short: >-
+      cross_down(fast,
+      slow) and close > 0
+entry: {type: market, expires_after: 30s}
+exits:
+  stop: {indicator: atr, times: 2.0}
+  target: {r: 3}
+  break_even: {after_r: 1.0}
+  trailing: {after_r: 1.0, fraction: 0.01}
+  max_candles: 96
+risk: {sizing: risk_fraction, risk_fraction: 0.005, max_open_trades: 2, leverage: 3}
+protections: {cooldown_candles: 3}
+"""
+
+
+def _broken(old: str, new: str) -> tuple[str, int, int]:
+    """Return the valid preset with *new* for *old*, and where the mark ^^ stood in *new*."""
+    assert VALID.count(old) == 1, old
+    marked = VALID.replace(old, new)
+    before = marked.split("^^")[0]
+    return marked.replace("^^", ""), before.count("\n") + 1, len(before.rsplit("\n", 1)[-1]) + 1
+
+
+def _faults(text: str) -> tuple[PresetFault, ...]:
+    with pytest.raises(PresetInvalid) as caught:
+        preset.loads(text, "p.yaml")
+    return caught.value.faults
+
+
+def test_a_valid_preset_is_read_whole() -> None:
+    loaded = preset.loads(VALID)
+
+    read = loaded.preset
+    assert read.market.symbols == ("BTCUSDT", "ETHUSDT")
+    assert read.trigger.timeframe is Timeframe.M15
+    assert read.entry.expires_after == timedelta(seconds=30)
+    assert isinstance(read.exits.stop, ByIndicator)
+    assert isinstance(read.exits.trailing, TrailingByFraction)
+    assert read.risk.domain() == RiskFraction(risk_fraction=Decimal("0.005"))
+    assert read.cooldown == timedelta(minutes=45)
+    assert loaded.document == VALID
+    assert loaded.strategy.factor_names == {"atr"}
+
+
+def test_what_may_be_left_out_has_cautious_defaults() -> None:
+    text = VALID.replace("account: main\nmode: trade\n", "")
+    text = text.replace("protections: {cooldown_candles: 3}\n", "")
+    text = text.replace(", max_open_trades: 2, leverage: 3", "")
+
+    read = preset.loads(text).preset
+
+    assert (read.account, read.mode) == ("main", "trade")
+    assert (read.risk.max_open_trades, read.risk.leverage) == (1, Decimal(3))
+    assert read.cooldown == timedelta(0)
+
+
+def test_numbers_are_exactly_what_is_written() -> None:
+    text = VALID.replace("risk_fraction: 0.005", "risk_fraction: 0.01234567890123456789")
+
+    read = preset.loads(text).preset
+
+    assert read.risk.domain() == RiskFraction(risk_fraction=Decimal("0.01234567890123456789"))
+
+
+def test_distances_follow_the_factor_or_the_price() -> None:
+    exits = preset.loads(VALID).preset.exits
+
+    assert exits.stop.distance(Decimal(100), {"atr": 0.1}) == Decimal("0.2")
+    assert exits.stop.distance(Decimal(100), {}) is None
+    assert exits.trailing is not None
+    assert exits.trailing.distance(Decimal(100), {}) == Decimal(1)
+
+
+def test_a_fixed_notional_needs_no_fraction() -> None:
+    text = VALID.replace(
+        "{sizing: risk_fraction, risk_fraction: 0.005,", "{sizing: fixed_notional, notional: 100,"
+    )
+
+    assert preset.loads(text).preset.risk.domain() == FixedNotional(notional=Decimal(100))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ("mode: trade", "^^mod: trade", "mod", "unknown key 'mod'; did you mean 'mode'?"),
+        ("mode: trade", "mode: ^^shadow", "mode", "'shadow' does not work; write trade"),
+        ("mode: trade", "mode: ^^on", "mode", "'on' does not work; write trade"),
+        ("mode: trade", "mode:^^", "mode", "is empty; give a value or remove the key"),
+        ("version: 1", "version: ^^2", "version", "2 does not work; write 1"),
+        ("version: 1", "version: ^^true", "version", "true or false where a number belongs"),
+        ("version: 1", "version: ^^'1'", "version", "text '1' where a number belongs"),
+        ("version: 1\nname", "^^name", "version", "missing; add it"),
+        ("name: ema-pullback", "name: ^^My Preset", "name", "it must match ^[a-z0-9-]{3,40}$"),
+        ("name: ema-pullback", "name: ^^012", "name", "the number 12 where text belongs; put it"),
+        ("linear", "^^spot", "market.category", "'spot' does not work; write linear"),
+        ("[BTCUSDT, ETHUSDT]", "[BTCUSDT, ^^btc]", "market.symbols.1", "it must match"),
+        ("[BTCUSDT, ETHUSDT]", "[BTCUSDT, ^^BTCUSDT]", "market.symbols.1", "listed twice"),
+        ("[BTCUSDT, ETHUSDT]", "^^[]", "market.symbols", "too few; give at least 1"),
+        ("[BTCUSDT, ETHUSDT]", "^^BTCUSDT", "market.symbols", "where a list belongs; write [A"),
+        ("on: candle", "on: ^^order_book", "trigger.on", "write candle"),
+        ("15m", "^^15", "trigger.timeframe", "unknown value 15; did you mean '15m'?"),
+        ("15m", "^^7m", "trigger.timeframe", "unknown value '7m'; "),
+        ("plugin: rules", "plugin: ^^rulse", "strategy.plugin", "did you mean 'rules'?"),
+        ("plugin: rules", "plugin: ^^7", "strategy.plugin", "the number 7 where text belongs"),
+        ("ta: ATR", "ta: ^^ATRR", "strategy.params.indicators.atr.ta", "did you mean 'ATR'?"),
+        (
+            "timeperiod: 14",
+            "^^timeperoid: 14",
+            "strategy.params.indicators.atr.timeperoid",
+            "ATR has no parameter 'timeperoid'; did you mean 'timeperiod'?",
+        ),
+        (
+            "timeperiod: 14",
+            "timeperiod: ^^0",
+            "strategy.params.indicators.atr.timeperiod",
+            "0 is out of range for ATR; use at least 1, at most 100000",
+        ),
+        (
+            "timeperiod: 14",
+            "timeperiod: ^^1.5",
+            "strategy.params.indicators.atr.timeperiod",
+            "1.5 is not whole",
+        ),
+        ("long: cross", "^^lnog: cross", "strategy.params.lnog", "did you mean 'long'?"),
+        ("up(fast, slow)", "up(fast, ^^slo)", "strategy.params.long", "did you mean 'slow'?"),
+        ("cross_up(fast, slow)", '"cross_up(fast, ^^slo)"', "strategy.params.long", "name 'slo'"),
+        ("slow) and close", "^^slo) and close", "strategy.params.short", "unknown name 'slo'"),
+        ("slow) and close > 0", "slow) and close >^^", "strategy.params.short", "cannot be read"),
+        ("type: market", "type: ^^limit", "entry.type", "'limit' does not work; write market"),
+        ("30s", "^^30", "entry.expires_after", "30 is not a duration; write 30s, 5m, 1h or 1d"),
+        ("30s", "^^0s", "entry.expires_after", "is not a duration"),
+        ("stop: {indicator: atr, times: 2.0}", "^^stp: {fraction: 0.02}", "exits.stp", "'stop'?"),
+        ("times: 2.0", "^^time: 2.0", "exits.stop.time", "did you mean 'times'?"),
+        ("times: 2.0", "times: ^^0", "exits.stop.times", "0 is too small; it must be greater"),
+        ("atr, times: 2.0", "^^rsi, times: 2", "exits.stop.indicator", "; known: atr"),
+        ("atr, times: 2.0", "^^art, times: 2", "exits.stop.indicator", "did you mean 'atr'?"),
+        ("{indicator: atr, times: 2.0}", "{fraction: ^^0.6}", "exits.stop.fraction", "at most 0.5"),
+        (
+            "{indicator: atr, times: 2.0}",
+            "{^^times: 2, fraction: 0.1}",
+            "exits.stop.times",
+            "'times' does not go with the other keys here",
+        ),
+        ("times: 2.0", "times: ^^.inf", "exits.stop.times", ".inf is not a finite number"),
+        ("times: 2.0", "times: ^^1e99", "exits.stop.times", "1e99 is out of range"),
+        ("{r: 3}", "^^[{r: 3}]", "exits.target", "a list where a mapping belongs"),
+        ("break_even: {after_r: 1.0}", "^^break_even: {}", "exits.break_even.after_r", "missing"),
+        ("max_candles: 96", "max_candles: ^^0.5", "exits.max_candles", "0.5 is not whole"),
+        ("fraction: 0.01}", "fraction: 0.01}\n  ^^targets: []", "exits.targets", "'target'?"),
+        ("risk_fraction: 0.005", "risk_fraction: ^^0.5", "risk.risk_fraction", "at most 0.05"),
+        ("{sizing: risk_fraction,", "{sizing: ^^kelly,", "risk.sizing", "known: fixed_notional, r"),
+        (
+            "leverage: 3",
+            "leverage: ^^26",
+            "risk.leverage",
+            "26 is too large; it must be at most 25",
+        ),
+        ("max_open_trades: 2", "max_open_trades: ^^-1", "risk.max_open_trades", "at least 1"),
+        ("{cooldown_candles: 3}", "{^^cooldown: 3}", "protections.cooldown", "'cooldown_candles'?"),
+        # The YAML itself
+        ("mode: trade", "mode: trade\n^^mode: trade", "mode", "key stands already in line 4"),
+        ("mode: trade", "mode: ^^&x trade", "mode", "anchor &x is not supported"),
+        ("times: 2.0", "times: ^^*x", "exits.stop.times", "alias *x is not supported"),
+        ("mode: trade", "mode: ^^!!str trade", "mode", "is not supported; write a plain value"),
+        ("mode: trade", "^^<<: {mode: trade}", "", "merge keys are not supported"),
+        ("mode: trade", "^^1: trade", "", "the key is not text"),
+        ("mode: trade", "? ^^[mode]\n: trade", "", "the key is not text"),
+        ("  max_candles: 96", "^^\tmax_candles: 96", "", "a tab in the indentation"),
+        ("mode: trade", "mode: ^^@trade", "", "not YAML: found character that cannot start"),
+        ("mode: trade", "mode: tr^^\x07ade", "", "character U+0007 is not allowed"),
+        ("mode: trade", "mode: trade^^\u2028", "", "character U+2028 is not allowed"),
+        ("protections: {cooldown_candles: 3}", "^^---\na: 1", "", "a second document begins"),
+        ("version: 1", "^^%YAML 1.1\n---\nversion: 1", "", "directives are not supported"),
+    ],
+)
+def test_a_mistake_is_told_at_its_place(old: str, new: str, path: str, message: str) -> None:
+    text, line, column = _broken(old, new)
+
+    faults = _faults(text)
+
+    told = [(f.path, f.line, f.column) for f in faults if message in f.message]
+    assert told == [(path, line, column)], preset.render(faults)
+
+
+@pytest.mark.parametrize(
+    ("raw", "where", "message"),
+    [
+        (b"", (1, 1), "the file is empty"),
+        (b"# nothing\n", (1, 1), "the file is empty"),
+        (b"null\n", (1, 1), "the file is empty"),
+        (b"- version\n", (1, 1), "not a mapping"),
+        (b"\n  text\n", (2, 3), "not a mapping"),
+        (b"\xef\xbb\xbfversion: 1\n", (1, 1), "byte order mark"),
+        (b"version: 1\nname: \xff\n", (2, 7), "byte 0xff is not UTF-8"),
+        (b"# \xc3\xa9\nname: \xc3\xa9\xc3", (2, 8), "byte 0xc3 is not UTF-8"),
+        (b"a: " + b"[" * 20 + b"]" * 20, (1, 16), "nested deeper than 12"),
+        (b"a: " + b"1" * 50, (1, 4), "more than 40 characters"),
+        (b"#" * 70_000, (1, 1), "larger than 64 KiB"),
+    ],
+)
+def test_a_file_that_is_no_preset_is_refused_kindly(
+    raw: bytes, where: tuple[int, int], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(raw)
+
+    with pytest.raises(PresetInvalid) as caught:
+        preset.load(path)
+
+    told = [(f.line, f.column) for f in caught.value.faults if message in f.message]
+    assert told == [where], caught.value
+
+
+def test_a_missing_file_and_a_folder_are_refused_kindly(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(PresetInvalid, match=r"cannot be read: .*; check the path"):
+            preset.load(path)
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = VALID.replace("mode: trade", "mod: trade").replace("30s", "soon")
+    text = text.replace("cross_up(fast, slow)", "cross_up(fast, slo)").replace("{r: 3}", "{r: x}")
+
+    faults = _faults(text)
+
+    paths = ["mod", "strategy.params.long", "entry.expires_after", "exits.target.r"]
+    assert [fault.path for fault in faults] == paths
+
+
+def test_several_missing_keys_are_each_told() -> None:
+    faults = _faults("version: 1\nname: abc\n")
+
+    assert {f.path for f in faults} == {"market", "trigger", "strategy", "entry", "exits", "risk"}
+
+
+def test_faults_are_shown_with_their_line_and_a_caret() -> None:
+    text, _, _ = _broken("mode: trade", "mod: trade")
+
+    assert preset.render(_faults(text)) == (
+        "p.yaml:4:1: error: mod: unknown key 'mod'; did you mean 'mode'?\n"
+        "    4 | mod: trade\n"
+        "      | ^"
+    )
+
+
+def test_yaml_1_1_surprises_are_text_and_yaml_1_2_numbers_are_numbers() -> None:
+    text = VALID.replace("max_candles: 96", "max_candles: 0x60").replace("{r: 3}", "{r: 03}")
+
+    exits = preset.loads(text).preset.exits
+
+    assert exits.max_candles == 96
+    assert exits.target is not None
+    assert exits.target.r == 3
+
+
+def test_the_hash_covers_the_meaning_not_the_layout() -> None:
+    plain = preset.loads(VALID).hash
+    same = VALID.replace("mode: trade", "mode: 'trade'   # always").replace("2.0", "2.00")
+    same = same.replace("{r: 3}", "\n    r: 3.0")
+
+    assert preset.loads(same).hash == plain
+    assert preset.loads(VALID.replace("{r: 3}", "{r: 4}")).hash != plain
+    assert preset.loads(VALID.replace("{r: 3}", "{r: 30}")).hash != plain
+
+
+def test_the_hash_covers_the_plugin_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = preset.loads(VALID).hash
+
+    monkeypatch.setattr(plugin.load("rules"), "version", "next")
+
+    assert preset.loads(VALID).hash != before
+
+
+def test_a_plugin_that_refuses_to_be_built_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(self: object, params: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(plugin.load("rules"), "__init__", explode)
+
+    (fault,) = _faults(VALID)
+
+    assert (fault.path, "RuntimeError: no; mend the plugin" in fault.message) == (
+        "strategy.params",
+        True,
+    )
+
+
+@given(st.text(max_size=200))
+def test_no_text_crashes_the_loader(text: str) -> None:
+    with pytest.raises(PresetInvalid):
+        preset.loads(text)
+
+
+@given(st.data())
+def test_no_slip_of_the_keyboard_crashes_the_loader(data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(VALID)))
+    typed = data.draw(st.text("\t\n\r :{}[],&*!|>'\"%@`#-?0aé", max_size=4))
+    removed = data.draw(st.integers(0, 10))
+
+    try:
+        loaded = preset.loads(VALID[:at] + typed + VALID[at + removed :])
+    except PresetInvalid as e:
+        for fault in e.faults:
+            assert fault.line <= VALID.count("\n") + 6
+            assert ";" in fault.message
+    else:
+        assert loaded.preset.version == 1
