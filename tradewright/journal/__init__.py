@@ -1,0 +1,43 @@
+"""The journal: what was decided and done, append-only, and what may be asked of it."""
+
+from tradewright.journal.chain import ChainFault
+from tradewright.journal.errors import (
+    JournalConflict,
+    JournalUnavailable,
+    UnreadableEvent,
+    WrongRevision,
+    WrongVenue,
+)
+from tradewright.journal.journal import Journal
+from tradewright.journal.row import (
+    EventRow,
+    ExecutionRow,
+    Leg,
+    OrderRow,
+    RefusalRow,
+    SignalRow,
+    SnapshotRow,
+    Stage,
+    StoredPreset,
+    TradeRow,
+)
+
+__all__ = [
+    "ChainFault",
+    "EventRow",
+    "ExecutionRow",
+    "Journal",
+    "JournalConflict",
+    "JournalUnavailable",
+    "Leg",
+    "OrderRow",
+    "RefusalRow",
+    "SignalRow",
+    "SnapshotRow",
+    "Stage",
+    "StoredPreset",
+    "TradeRow",
+    "UnreadableEvent",
+    "WrongRevision",
+    "WrongVenue",
+]

@@ -1,0 +1,236 @@
+"""The way to the database: transactions, locks between processes, migrations."""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+from sqlalchemy import Connection, Table, event, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    TimeoutError,
+)
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from tradewright.journal.errors import JournalConflict, JournalUnavailable, WrongRevision
+
+REVISION: Final = "0001"
+"""The migration that these tables belong to."""
+
+BUSY_TIMEOUT_S: Final = 5
+ATTEMPTS: Final = 5
+DEADLOCK: Final = {"40001", "40P01"}
+"""PostgreSQL's serialization_failure and deadlock_detected: the transaction may be repeated."""
+
+OUR_FAULT: Final = (IntegrityError, ProgrammingError, DataError, NotSupportedError)
+BEGIN: Final = "journal_begin"
+
+T = TypeVar("T")
+
+
+def journal_url(url: str) -> URL:
+    """Return *url* with the asynchronous driver of its database.
+
+    Example:
+        >>> journal_url("postgresql://ann@db/journal").drivername
+        'postgresql+asyncpg'
+    """
+    parsed = make_url(url)
+    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    return parsed.set(drivername=driver.get(parsed.drivername, parsed.drivername))
+
+
+class Database:
+    """One journal database; its transactions run as plain functions of a connection."""
+
+    def __init__(self, url: str) -> None:
+        self._url = journal_url(url)
+        self.name = self._url.render_as_string(hide_password=True)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = _sqlite_engine(self._url)
+        else:
+            self._engine = _postgresql_engine(self._url)
+
+    @property
+    def _path(self) -> str:
+        return self._url.database or ""
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* in a transaction that writes nothing."""
+        async with self._explained(), self._engine.connect() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* in one transaction that is committed; repeated if the database asks for it.
+
+        SQLite's write lock is taken at the start, so that what *work* reads stays true.
+        """
+        engine = self._engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._explained(), engine.begin() as connection:
+                    return await connection.run_sync(work)
+            except IntegrityError as e:
+                # Another process was first with the same id; the repeat sees its row
+                if attempt == ATTEMPTS:
+                    raise JournalConflict("row", str(e.orig)) from e
+            except JournalUnavailable as e:
+                if attempt == ATTEMPTS or _sqlstate(e.__cause__) not in DEADLOCK:
+                    raise
+        raise AssertionError
+
+    async def migrate(self) -> None:
+        """Bring the tables to `REVISION`; several processes may ask at once."""
+        if await self.read(revision) == REVISION:
+            return
+        async with self._explained(), self._first_start():
+            await self.write(_upgrade)
+
+    async def check_revision(self) -> None:
+        found = await self.read(revision)
+        if found != REVISION:
+            raise WrongRevision(self.name, found, REVISION)
+
+    @asynccontextmanager
+    async def _first_start(self) -> AsyncIterator[None]:
+        """Keep other processes out: two that switch a new file to WAL at once both fail."""
+        if not self.is_sqlite:
+            yield
+            return
+        held = await asyncio.to_thread(_hold, Path(f"{self._path}.lock"))
+        try:
+            plain = self._engine.execution_options(**{BEGIN: ""}, isolation_level="AUTOCOMMIT")
+            async with plain.connect() as connection:
+                await connection.execute(text("PRAGMA journal_mode=WAL"))
+            yield
+        finally:
+            held.close()
+
+    @asynccontextmanager
+    async def _explained(self) -> AsyncIterator[None]:
+        """Name what keeps the database away; mistakes of ours pass through."""
+        try:
+            yield
+        except OUR_FAULT:
+            raise
+        except DBAPIError as e:
+            raise JournalUnavailable(self.name, str(e.orig)) from e
+        except (TimeoutError, OSError) as e:
+            raise JournalUnavailable(self.name, str(e) or type(e).__name__) from e
+
+
+def _hold(path: Path) -> IO[str]:
+    """Return the opened file at *path*, locked until it is closed or the process ends."""
+    file = path.open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlstate", ""))
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, record: Any) -> None:
+        # The driver begins transactions late and its own way; ours begin when they say so
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        statement = connection.get_execution_options().get(BEGIN, "BEGIN")
+        if statement:
+            connection.exec_driver_sql(statement)
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_pre_ping=True,
+        pool_timeout=BUSY_TIMEOUT_S,
+        connect_args={
+            "timeout": BUSY_TIMEOUT_S,
+            "server_settings": {
+                "application_name": "tradewright",
+                "lock_timeout": f"{BUSY_TIMEOUT_S}s",
+                "idle_in_transaction_session_timeout": "60s",
+            },
+        },
+    )
+
+
+def revision(connection: Connection) -> str:
+    """Return which migration the tables are at; empty if there are none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
+
+
+def _upgrade(connection: Connection) -> None:
+    # Costs a tenth of a second and more, and is needed once in a journal's life
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    lock(connection, ("migration",))
+    found = revision(connection)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, REVISION)
+    except CommandError as e:
+        raise WrongRevision("database", found, REVISION) from e
+
+
+def lock(connection: Connection, names: Iterable[str]) -> None:
+    """Keep other writers of *names* waiting until the transaction ends.
+
+    SQLite has one writer at a time anyway. Sorted, so that two writers cannot wait for each other.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    for name in sorted(set(names)):
+        connection.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
+            {"name": f"tradewright/{name}"},
+        )
+
+
+def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    """Insert the row, or overwrite the one with the same primary key."""
+    keys = [column.name for column in table.primary_key]
+    changes = {name: value for name, value in values.items() if name not in keys}
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(
+        insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=changes)
+    )
+
+
+def insert_new(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Insert the row unless there is one with the same primary key; return whether it is new."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    done = connection.execute(insert(table).values(values).on_conflict_do_nothing())
+    return bool(done.rowcount)
