@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -155,6 +156,9 @@ class Settings(BaseSettings):
         default=None, description="Of an OpenTelemetry collector (HTTP); unset writes a file."
     )
     limits: Limits = Limits()
+    snapshot_every: timedelta = Field(
+        default=timedelta(seconds=30), description="Between two snapshots of the account."
+    )
 
     @classmethod
     def load(cls, file: Path | None = None, **overrides: Any) -> Self:

@@ -40,7 +40,7 @@ class AccountStart(Value):
 
 
 class LimitsWish(Value):
-    """Update `limits`: replace the limits of the desk."""
+    """Signal and update `limits`: replace the limits of the desk."""
 
     limits: Limits
     by: str = Field(min_length=1)
@@ -133,6 +133,16 @@ class AccountWorkflow:
         self._wanted += 1
         wanted = self._wanted
         await workflow.wait_condition(lambda: self._taken >= wanted)
+
+    @workflow.signal(name="limits", description="Replace the limits of the desk")
+    def change_limits_by_signal(self, *args: RawValue) -> None:
+        try:
+            wish: LimitsWish
+            wish, _ = read(LimitsWish, args)
+        except Unreadable as e:
+            self._call_operator(refused("limits", e))
+            return
+        self.change_limits(wish)
 
     @workflow.update(name="limits", description="Replace the limits of the desk")
     def change_limits(self, wish: LimitsWish) -> Limits:

@@ -1,0 +1,196 @@
+"""The whole system on one machine: servers, paper exchange and workers, as child processes."""
+
+import asyncio
+import secrets
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from activities.secrets import ExchangeKey, VaultSecrets
+from tradewright import ids
+from tradewright.app.process import ProcessSpec, Ready
+from tradewright.app.services import (
+    LOOPBACK,
+    claim_port,
+    free_port,
+    http_ready,
+    temporal_server,
+    vault_server,
+)
+from tradewright.app.supervisor import Supervisor
+from tradewright.domain.market import Value
+from tradewright.settings import Settings, TemporalSettings, VaultSettings, Venue
+
+READY_WITHIN = 60.0
+
+
+class Market(Value):
+    """What the paper exchange plays; see `tradewright paper --help`."""
+
+    speed: str = "1"
+    arguments: tuple[str, ...] = ()
+    durable: bool = True
+    """Whether the exchange and Temporal keep their state in files."""
+
+
+def on_free_ports(settings: Settings, home: Path) -> Settings:
+    """Return *settings* moved to *home* and to ports that nobody listens on."""
+    temporal, ui, vault, paper = (free_port() for _ in range(4))
+    return _placed(settings, home, temporal=temporal, ui=ui, vault=vault, paper=paper)
+
+
+def on_own_ports(settings: Settings) -> Settings:
+    """Return *settings* with its fixed ports.
+
+    Raises:
+        PortTaken: Somebody else listens on one of them.
+    """
+    for url, service in (
+        (f"//{settings.temporal.address}", "Temporal"),
+        (settings.temporal.ui_url, "the Temporal Web UI"),
+        (settings.vault.address, "Vault"),
+        (settings.paper_url, "the paper exchange"),
+    ):
+        claim_port(urlsplit(url).port or 80, service)
+    return _with_secrets(settings)
+
+
+def _placed(
+    settings: Settings, home: Path, *, temporal: int, ui: int, vault: int, paper: int
+) -> Settings:
+    moved = settings.model_copy(
+        update={
+            "home": home,
+            "venue": Venue.PAPER,
+            "paper_url": f"http://{LOOPBACK}:{paper}",
+            "temporal": TemporalSettings(
+                address=f"{LOOPBACK}:{temporal}", ui_url=f"http://{LOOPBACK}:{ui}"
+            ),
+            "vault": VaultSettings(address=f"http://{LOOPBACK}:{vault}"),
+        }
+    )
+    return _with_secrets(moved)
+
+
+def _with_secrets(settings: Settings) -> Settings:
+    """Return *settings* with a root token for the local Vault and a key for the exchange."""
+    vault = settings.vault.model_copy(update={"token": SecretStr(secrets.token_hex(16))})
+    return settings.model_copy(
+        update={
+            "vault": vault,
+            "paper_api_key": settings.paper_api_key or SecretStr(secrets.token_hex(9)),
+            "paper_api_secret": settings.paper_api_secret or SecretStr(secrets.token_hex(18)),
+        }
+    )
+
+
+@asynccontextmanager
+async def system(settings: Settings, market: Market) -> AsyncIterator[Supervisor]:
+    """Run everything for the length of the block; no process outlives it.
+
+    Raises:
+        ProcessNotReady: One of the processes does not come up.
+        Interrupted: SIGINT or SIGTERM came; all are stopped.
+    """
+    async with Supervisor() as supervisor:
+        for spec in _specs(settings, market):
+            await supervisor.start(spec)
+        yield supervisor
+
+
+def forget(home: Path) -> None:
+    """Remove the state of an earlier run that nobody goes on with."""
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _specs(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:
+    temporal = settings.temporal
+    _, temporal_port = temporal.address.rsplit(":", 1)
+    state, logs = settings.state, settings.logs
+    state.mkdir(parents=True, exist_ok=True)
+    token = settings.vault.token
+    assert token is not None  # noqa: S101 - _with_secrets has set it
+
+    async def seed_vault() -> None:
+        # A dev-mode Vault forgets all at its end, so each start writes the key again
+        key, secret = settings.paper_api_key, settings.paper_api_secret
+        assert key is not None and secret is not None  # noqa: S101, PT018 - as above
+        await VaultSecrets.of(settings).write_exchange_key(
+            ExchangeKey(api_key=key, api_secret=secret)
+        )
+
+    vault = replace(
+        vault_server(port=_port(settings.vault.address), token=token, log=logs / "vault.log"),
+        seed=seed_vault,
+    )
+    return (
+        temporal_server(
+            port=int(temporal_port),
+            ui_port=_port(temporal.ui_url),
+            log=logs / "temporal.log",
+            namespaces=(settings.namespace,),
+            database=state / "temporal.db" if market.durable else None,
+        ),
+        vault,
+        _paper(settings, market),
+        _worker(settings, "worker", ("trading", "market", "stream")),
+        _worker(settings, "kill-worker", (ids.QUEUE_KILL,)),
+    )
+
+
+def _paper(settings: Settings, market: Market) -> ProcessSpec:
+    port = _port(settings.paper_url)
+    key, secret = settings.paper_api_key, settings.paper_api_secret
+    state = ("--state", str(settings.state / "exchange.db")) if market.durable else ()
+    return ProcessSpec(
+        name="paper-exchange",
+        argv=_command(
+            *("paper", "--port", str(port), "--speed", market.speed, *state, *market.arguments)
+        ),
+        env={
+            "TRADEWRIGHT_PAPER_API_KEY": key.get_secret_value() if key else "",
+            "TRADEWRIGHT_PAPER_API_SECRET": secret.get_secret_value() if secret else "",
+        },
+        log=settings.logs / "paper-exchange.log",
+        ready=http_ready(LOOPBACK, port, "/paper/clock"),
+    )
+
+
+def _worker(settings: Settings, name: str, queues: tuple[str, ...]) -> ProcessSpec:
+    ready = settings.state / f"{name}.ready"
+    ready.unlink(missing_ok=True)
+    # Workers ask Vault for the key, as on any other venue
+    keyless = settings.model_copy(update={"paper_api_key": None, "paper_api_secret": None})
+    options = [option for queue in queues for option in ("--queue", queue)]
+    return ProcessSpec(
+        name=name,
+        argv=_command("worker", *options, "--name", name, "--ready-file", str(ready)),
+        env=keyless.environment(),
+        log=settings.logs / f"{name}.log",
+        ready=_exists(ready),
+        ready_within=READY_WITHIN,
+    )
+
+
+def _command(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "tradewright", *arguments)
+
+
+def _exists(path: Path) -> Ready:
+    async def ready() -> bool:
+        return await asyncio.to_thread(path.exists)
+
+    return ready
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    if port is None:
+        raise ValueError(f"url {url} names no port")
+    return port

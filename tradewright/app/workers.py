@@ -1,0 +1,200 @@
+"""Workers: which workflows and activities serve which queue, and what must always run."""
+
+import asyncio
+import contextlib
+from abc import ABC
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.account import BybitAccount
+from activities.bybit import BybitClient
+from activities.exchange import BybitExchange
+from activities.interceptor import DomainErrors
+from activities.journal import JournalActivities
+from activities.kill import BybitKillSwitch
+from activities.market import BybitMarket
+from activities.pace import Pace, PaperPace, WallPace
+from activities.reconciliation import BybitReconciliation
+from activities.secrets import VaultSecrets
+from activities.stream import BybitStream
+from tradewright import ids, telemetry
+from tradewright.app.connect import connect
+from tradewright.journal import Journal
+from tradewright.ports import activities_of
+from tradewright.settings import Settings, Venue
+from workflows.account import AccountStart, AccountWorkflow, LimitsWish
+from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
+from workflows.market import MarketStart, MarketWorkflow
+from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
+from workflows.strategy import StrategyWorkflow
+from workflows.stream import StreamStart, StreamWorkflow
+from workflows.trade import TradeWorkflow
+
+log = structlog.get_logger(__name__)
+
+TRADING_WORKFLOWS = (TradeWorkflow, StrategyWorkflow, AccountWorkflow, ReconciliationWorkflow)
+RECONCILE_EVERY = timedelta(seconds=60)
+STICKY = timedelta(seconds=1)
+"""After a worker has died its workflows wait so long before another one takes them."""
+PASSED_THROUGH = (
+    "tradewright",
+    "pydantic",
+    "pydantic_core",
+    "annotated_types",
+    "typing_extensions",
+)
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """Return the sandbox of production: third-party modules and the pure package are shared."""
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    )
+
+
+@asynccontextmanager
+async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[Sequence[Worker]]:
+    """Build the workers of *queues*: ``trading``, ``market``, ``stream``, ``kill``."""
+    client = await connect(settings)
+    journal = await Journal.open(settings.journal_url, venue=settings.venue)
+    secrets = VaultSecrets.of(settings)
+    bybit = BybitClient(settings.urls.rest_url, secrets)
+    pace: Pace = PaperPace(settings.paper_url) if settings.venue is Venue.PAPER else WallPace()
+    records = JournalActivities(journal)
+    serve = _Serve(client)
+    built: list[Worker] = []
+    try:
+        if "trading" in queues:
+            built.append(
+                serve(
+                    ids.QUEUE_TRADING,
+                    TRADING_WORKFLOWS,
+                    BybitExchange(bybit, journal, pace),
+                    BybitAccount(bybit, journal, pace, client),
+                    BybitReconciliation(bybit, pace, client),
+                    records,
+                )
+            )
+        if "market" in queues:
+            market = BybitMarket(bybit, journal, pace, client, settings.urls.public_ws_url)
+            built.append(serve(ids.QUEUE_MARKET, (MarketWorkflow,), market))
+        if "stream" in queues:
+            stream = BybitStream(bybit, secrets, pace, client, settings.urls.private_ws_url)
+            queue = ids.stream_queue(settings.account)
+            built.append(serve(queue, (StreamWorkflow,), stream))
+        if "kill" in queues:
+            kill = BybitKillSwitch(bybit, journal)
+            built.append(serve(ids.QUEUE_KILL, (KillSwitchWorkflow,), kill, records))
+        await ensure_singletons(client, settings)
+        yield built
+    finally:
+        await journal.close()
+
+
+class _Serve:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __call__(self, queue: str, workflows: Sequence[type], *adapters: ABC) -> Worker:
+        return Worker(
+            self._client,
+            task_queue=queue,
+            workflows=workflows,
+            activities=activities_of(*adapters),
+            workflow_runner=workflow_runner(),
+            interceptors=[DomainErrors(), *telemetry.interceptors()],
+            sticky_queue_schedule_to_start_timeout=STICKY,
+            max_cached_workflows=2_000,
+            graceful_shutdown_timeout=timedelta(seconds=5),
+        )
+
+
+async def serve(settings: Settings, queues: Collection[str], ready_file: Path | None) -> None:
+    """Run the workers of *queues* until cancelled."""
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)
+    async with workers(settings, queues) as built, contextlib.AsyncExitStack() as running:
+        for worker in built:
+            await running.enter_async_context(worker)
+        if ready_file is not None:
+            ready_file.touch()
+        log.info("worker_ready", queues=sorted(queues), namespace=settings.namespace)
+        await asyncio.Event().wait()
+
+
+async def ensure_singletons(client: Client, settings: Settings) -> None:
+    """Start what must always run; what runs already is left alone."""
+    account = settings.account
+    use_existing = WorkflowIDConflictPolicy.USE_EXISTING
+    await client.start_workflow(
+        KillSwitchWorkflow.run,
+        KillSwitchStart(account=account),
+        id=ids.kill_switch_workflow(account),
+        task_queue=ids.QUEUE_KILL,
+        id_conflict_policy=use_existing,
+        static_summary="the gate, and the way out",
+    )
+    desk = await client.start_workflow(
+        AccountWorkflow.run,
+        AccountStart(
+            account=account, limits=settings.limits, snapshot_every=settings.snapshot_every
+        ),
+        id=ids.account_workflow(account),
+        task_queue=ids.QUEUE_TRADING,
+        id_conflict_policy=use_existing,
+        static_summary="the desk: risk and limits",
+    )
+    await desk.signal("limits", LimitsWish(limits=settings.limits, by="settings"))
+    await client.start_workflow(
+        StreamWorkflow.run,
+        StreamStart(account=account),
+        id=ids.stream_workflow(account),
+        task_queue=ids.stream_queue(account),
+        id_conflict_policy=use_existing,
+        static_summary="executions and orders, as they happen",
+    )
+    await client.start_workflow(
+        MarketWorkflow.run,
+        MarketStart(account=account),
+        id=ids.market_workflow(account),
+        task_queue=ids.QUEUE_MARKET,
+        id_conflict_policy=use_existing,
+        static_summary="candles, as they close",
+    )
+    await _ensure_reconciliation(client, account)
+
+
+async def _ensure_reconciliation(client: Client, account: str) -> None:
+    name = ids.reconciliation_workflow(account)
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow(
+            ReconciliationWorkflow.run,
+            ReconciliationStart(account=account),
+            id=name,
+            task_queue=ids.QUEUE_TRADING,
+            static_summary="exchange and trades compared",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILE_EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=RECONCILE_EVERY),
+    )
+    try:
+        await client.create_schedule(name, schedule, trigger_immediately=True)
+    except ScheduleAlreadyRunningError:
+        await client.get_schedule_handle(name).trigger(overlap=ScheduleOverlapPolicy.SKIP)
