@@ -1,0 +1,159 @@
+"""What the exchange shows: positions, orders and executions, read page by page."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from activities import parse
+from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
+from activities.pace import milliseconds
+from activities.parse import PlacedOrder, Row
+from tradewright import ids
+from tradewright.domain.account import Position
+from tradewright.domain.errors import AnswerMalformed, OrderRejected
+from tradewright.domain.execution import Execution
+from tradewright.domain.plan import Origin, TradePlan
+from tradewright.domain.reconciliation import OpenOrder
+
+T = TypeVar("T")
+
+EXECUTION_WINDOW = timedelta(days=7)
+"""The longest time that one read of executions spans."""
+GONE = frozenset({110001, 110008, 110010, 110019, 170213})
+"""retCodes of a cancel that finds nothing to cancel."""
+
+
+async def fetch_position(client: BybitClient, symbol: str) -> Position | None:
+    """Return what is held in *symbol*; None is the exchange's own word that it is flat."""
+    answer = await client.call("get_positions", category=LINEAR, symbol=symbol)
+    rows = parse.rows("get_positions", answer)
+    if not rows:
+        # Bybit shows a row for a symbol that is flat, so that none is no answer
+        raise AnswerMalformed(f"get_positions {symbol}", "it holds no row")
+    return next((p for p in map(parse.position, rows) if p is not None), None)
+
+
+async def fetch_positions(client: BybitClient) -> tuple[Position, ...]:
+    rows = _pages(client, "get_positions", settleCoin=SETTLE_COIN, limit=200)
+    return tuple([p async for p in _parsed(rows, parse.position)])
+
+
+async def fetch_open_orders(client: BybitClient, symbol: str = "") -> tuple[OpenOrder, ...]:
+    """Return every order that works or waits for its trigger, on *symbol* or on all."""
+    where = {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
+    rows = _pages(client, "get_open_orders", **where, openOnly=0, limit=50)
+    return tuple([order async for order in _parsed(rows, parse.open_order)])
+
+
+async def fetch_order(client: BybitClient, symbol: str, link: str) -> PlacedOrder | None:
+    """Return the order that bears *link*, asked for wherever Bybit may show it.
+
+    None says that no read shows it yet: reads lag behind writes.
+    """
+    for method in ("get_open_orders", "get_order_history"):
+        answer = await client.call(method, category=LINEAR, symbol=symbol, orderLinkId=link)
+        for row in parse.rows(method, answer):
+            order = parse.placed_order(row)
+            if order.order_link_id == link:
+                return order
+    answer = await client.call("get_executions", category=LINEAR, symbol=symbol, orderLinkId=link)
+    rows = parse.rows("get_executions", answer)
+    fills = [e for e in map(parse.execution, rows) if e and e.order_link_id == link]
+    if not fills:
+        return None
+    filled = sum((e.qty for e in fills), Decimal(0))
+    return PlacedOrder(
+        order_id=fills[0].order_id,
+        order_link_id=link,
+        # It has traded; how it ended the other reads will tell
+        status=parse.OrderStatus.PARTIALLY_FILLED,
+        qty=filled,
+        filled=filled,
+    )
+
+
+async def fetch_executions(
+    client: BybitClient, symbol: str, since: datetime, until: datetime
+) -> tuple[Execution, ...]:
+    """Return what was traded on *symbol* from *since* on, oldest first; market clock.
+
+    *until* only says how many windows to read; what is newer comes along with the last one.
+    """
+    found: dict[str, Execution] = {}
+    start = since
+    while start <= max(since, until):
+        rows = _pages(
+            client, "get_executions", symbol=symbol, startTime=milliseconds(start), limit=100
+        )
+        async for execution in _parsed(rows, parse.execution):
+            found[execution.exec_id] = execution
+        start += EXECUTION_WINDOW
+    return tuple(sorted(found.values(), key=lambda e: (e.at, e.seq)))
+
+
+async def cancel(client: BybitClient, symbol: str, **order: str) -> bool:
+    """Cancel one order, by ``orderId`` or ``orderLinkId``; return whether it still worked."""
+    try:
+        await client.call("cancel_order", category=LINEAR, symbol=symbol, **order)
+    except OrderRejected as e:
+        if e.ret_code in GONE:
+            return False
+        raise
+    return True
+
+
+def executions_of(plan: TradePlan, found: Iterable[Execution]) -> tuple[Execution, ...]:
+    """Return those of *found*, oldest first, that belong to the trade of *plan*.
+
+    Those with a link of the trade do; those with a link of another trade do not. What closed
+    it without a link (its stop, its target, a person) came after its first fill, for until
+    then the last trade on the symbol may have been closing.
+    """
+    is_open = was_adopted = plan.origin is Origin.ADOPTED
+    owned = []
+    for execution in found:
+        link = ids.parse_link(execution.order_link_id)
+        if link is not None and link.trade != plan.trade_id:
+            continue
+        if was_adopted and execution.side is plan.side and execution.at <= plan.trigger:
+            # Already in the quantity that was adopted, when the market's clock stands still
+            continue
+        if link is not None:
+            is_open = True
+        if is_open:
+            owned.append(execution)
+    return tuple(owned)
+
+
+def first_of_position(position: Position, found: Iterable[Execution]) -> Execution | None:
+    """Return the execution that opened *position*; None if it lies before all of *found*.
+
+    Reckoned back from what is held: the one before which nothing was held on this side.
+    """
+    held = position.qty
+    for execution in reversed(list(found)):
+        held -= execution.qty * execution.side.sign * position.side.sign
+        if held <= 0:
+            return execution
+    return None
+
+
+async def _pages(client: BybitClient, method: str, **arguments: Any) -> AsyncIterator[Row]:
+    cursor = ""
+    while True:
+        page = {"cursor": cursor} if cursor else {}
+        answer = await client.call(method, category=LINEAR, **arguments, **page)
+        rows = parse.rows(method, answer)
+        for row in rows:
+            yield row
+        cursor = answer["result"].get("nextPageCursor") or ""
+        if not cursor or not rows:
+            return
+
+
+async def _parsed(rows: AsyncIterator[Row], of: Callable[[Row], T | None]) -> AsyncIterator[T]:
+    async for row in rows:
+        value = of(row)
+        if value is not None:
+            yield value
