@@ -1,13 +1,7 @@
 """Order matching, stops, fees and margin: one engine for the paper exchange and the backtest."""
 
-from tradewright.matching.account import (
-    Balance,
-    Execution,
-    Fees,
-    Position,
-    RequestRejected,
-)
-from tradewright.matching.engine import Engine, Market
+from tradewright.matching.account import Market
+from tradewright.matching.engine import Engine
 from tradewright.matching.event import (
     Event,
     Executed,
@@ -26,6 +20,13 @@ from tradewright.matching.order import (
     StopRequest,
     TimeInForce,
     TriggerDirection,
+)
+from tradewright.matching.position import (
+    Balance,
+    Execution,
+    Fees,
+    Position,
+    RequestRejected,
 )
 
 __all__ = [

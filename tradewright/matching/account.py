@@ -1,197 +1,179 @@
-"""Positions, executions and the balance; margin by mark price."""
+"""The state of one account on the given prices: what is open, held and free."""
 
+import uuid
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
 import msgspec
+from msgspec.structs import replace
 
-from tradewright.domain.errors import TradewrightError
-from tradewright.domain.market import Side
-from tradewright.matching.order import ZERO, Order, OrderType, StopKind
+from tradewright.domain.market import Instrument, Side
+from tradewright.matching.event import Event, OrderChanged, PositionChanged, StopTrailed
+from tradewright.matching.order import ZERO, Order, OrderStatus, OrderType, StopKind
+from tradewright.matching.position import Balance, Fees, Position, RequestRejected
 
-CENT = Decimal("1E-8")  # Bybit counts USDT in eight decimals
-
-
-class RequestRejected(TradewrightError):
-    """The exchange refuses a request, with Bybit's code and text."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"request was rejected: {text} (retCode {code})")
-        self.code = code
-        self.text = text
+_IDS = uuid.UUID("6f0c1b9e-6d0f-5a43-9d0c-1f6b7d1f0a11")
 
 
-class Fees(msgspec.Struct, frozen=True):
-    """Fee rates as fractions of the executed value."""
+class Market(msgspec.Struct, frozen=True):
+    """One symbol: its trading rules and the width of its book."""
 
-    taker: Decimal = Decimal("0.00055")
-    maker: Decimal = Decimal("0.0002")
-
-
-class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """Net holding in one symbol; flat when `size` is zero.
-
-    `cost` is the exact entry value of what is held, so that realised profit adds up exactly;
-    `avg_price` is only derived from it.
-    """
-
-    symbol: str
-    leverage: Decimal
-    side: Side = Side.BUY
-    size: Decimal = ZERO
-    cost: Decimal = ZERO
-    open_fee: Decimal = ZERO
-    realised: Decimal = ZERO
-    """Net of fees, of the current holding."""
-    total_realised: Decimal = ZERO
-    """Net of fees, of all time."""
-    created: datetime | None = None
-    opened: datetime | None = None
-    updated: datetime | None = None
-    seq: int = -1
-
-    @property
-    def avg_price(self) -> Decimal:
-        return self.cost / self.size if self.size else ZERO
-
-    def reducible(self, side: Side) -> Decimal:
-        """Return how much an order on *side* can reduce."""
-        return self.size if self.size and side is not self.side else ZERO
-
-    def unrealised(self, mark: Decimal) -> Decimal:
-        return (self.size * mark - self.cost) * self.side.sign
-
-    def closing_fee(self, mark: Decimal, fees: Fees) -> Decimal:
-        """Return the taker fee at the bankruptcy price, which margin sets aside."""
-        return self.size * mark * (1 - self.side.sign / self.leverage) * fees.taker
-
-    def initial_margin(self, mark: Decimal, fees: Fees) -> Decimal:
-        return self.size * mark / self.leverage + self.closing_fee(mark, fees)
-
-    def maintenance_margin(self, mark: Decimal, fees: Fees, rate: Decimal) -> Decimal:
-        return self.size * mark * rate + self.closing_fee(mark, fees)
+    instrument: Instrument
+    spread_ticks: int = 1
 
 
-class Execution(msgspec.Struct, frozen=True, kw_only=True):
-    exec_id: str
-    seq: int
-    order_id: str
-    link: str
-    symbol: str
-    side: Side
-    order_type: OrderType
-    order_price: Decimal
-    order_qty: Decimal
-    leaves: Decimal
-    stop: StopKind
-    price: Decimal
-    qty: Decimal
-    value: Decimal
-    fee: Decimal
-    fee_rate: Decimal
-    is_maker: bool
-    time: datetime
-    mark: Decimal
-    leverage: Decimal
-    closed_size: Decimal = ZERO
-    pnl: Decimal = ZERO
-    """Realised by this execution, before fees."""
-    closed_cost: Decimal = ZERO
-    open_fee: Decimal = ZERO
-    """Share of the opening fee that belongs to what was closed."""
-    close_fee: Decimal = ZERO
+class Account:
+    """Orders, positions, balance and last prices; every change to them is also an event."""
 
-    @property
-    def closed_pnl(self) -> Decimal:
-        return self.pnl - self.open_fee - self.close_fee
+    def __init__(
+        self,
+        markets: Iterable[Market],
+        *,
+        cash: Decimal,
+        fees: Fees = Fees(),  # noqa: B008 - frozen
+        leverage: Decimal = Decimal(10),
+        maintenance_rate: Decimal = Decimal("0.005"),
+        seed: str = "",
+    ) -> None:
+        self.markets = {m.instrument.symbol: m for m in markets}
+        self.fees = fees
+        self.maintenance_rate = maintenance_rate
+        self.balance = Balance(start=cash)
+        self.positions = {s: Position(symbol=s, leverage=leverage) for s in self.markets}
+        self.last: dict[str, Decimal] = {}
+        self.seq = 0
+        self._seed = seed
+        self._links: set[str] = set()
+        self._open: dict[str, dict[str, Order]] = {s: {} for s in self.markets}
+        self._events: list[Event] = []
+        self._trailed: dict[str, Order] = {}
 
+    def restore(
+        self,
+        *,
+        orders: Iterable[Order],
+        positions: Iterable[Position],
+        balance: Balance,
+        last: Mapping[str, Decimal],
+        seq: int,
+    ) -> None:
+        """Take over a state that earlier events described; *orders* are all that ever were."""
+        for order in orders:
+            self._links.add(order.link)
+            if order.is_open:
+                self._open[order.symbol][order.order_id] = order
+        self.positions |= {p.symbol: p for p in positions}
+        self.balance, self.seq = balance, seq
+        self.last |= last
 
-class Balance(msgspec.Struct, frozen=True):
-    """The wallet: ``start + realised - fees``, exactly."""
+    def open_orders(self, symbol: str | None = None) -> list[Order]:
+        """Return the open orders of *symbol* or of all, oldest first."""
+        books = self._open.values() if symbol is None else [self._open.get(symbol, {})]
+        return sorted((o for orders in books for o in orders.values()), key=lambda o: o.seq)
 
-    start: Decimal
-    realised: Decimal = ZERO
-    fees: Decimal = ZERO
+    def stops(self, symbol: str) -> dict[StopKind, Order]:
+        """Return the stops of the position in *symbol*."""
+        return {o.stop: o for o in self._open[symbol].values() if o.stop.is_of_position}
 
-    @property
-    def cash(self) -> Decimal:
-        return self.start + self.realised - self.fees
+    def touch(self, symbol: str, side: Side) -> Decimal:
+        """Return the price at which a taker on *side* trades now."""
+        market = self.markets[symbol]
+        half = market.instrument.tick_size * market.spread_ticks / 2
+        price = self._last(symbol) + side.sign * half
+        rounded = (
+            market.instrument.ceil_price(price)
+            if side is Side.BUY
+            else market.instrument.floor_price(price)
+        )
+        return max(rounded, market.instrument.tick_size)
 
+    def unrealised(self) -> Decimal:
+        held = [p for p in self.positions.values() if p.size]
+        return sum((p.unrealised(self.last[p.symbol]) for p in held), ZERO)
 
-def share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    """Return *total* * *part* / *whole* in whole cents; all of it when *part* is *whole*."""
-    return total if part == whole else (total * part / whole).quantize(CENT)
+    def position_margin(self) -> Decimal:
+        held = [p for p in self.positions.values() if p.size]
+        return sum((p.initial_margin(self.last[p.symbol], self.fees) for p in held), ZERO)
 
+    def maintenance_margin(self) -> Decimal:
+        held = [p for p in self.positions.values() if p.size]
+        rate = self.maintenance_rate
+        return sum((p.maintenance_margin(self.last[p.symbol], self.fees, rate) for p in held), ZERO)
 
-class Fill(msgspec.Struct, frozen=True):
-    """A match before it is booked."""
+    def order_margin(self, without: str = "") -> Decimal:
+        resting = [o for o in self.open_orders() if o.is_resting and o.order_id != without]
+        return sum((self._cost(o) for o in resting), ZERO)
 
-    order: Order
-    price: Decimal
-    qty: Decimal
-    fee_rate: Decimal
-    is_maker: bool
-    time: datetime
-    seq: int
-    exec_id: str
-    mark: Decimal
+    def available(self, without: str = "") -> Decimal:
+        """Return what new orders may use, as if the order *without* were not there."""
+        equity = self.balance.cash + self.unrealised()
+        return equity - self.position_margin() - self.order_margin(without)
 
+    def _market(self, symbol: str) -> Market:
+        if symbol not in self.markets:
+            raise RequestRejected(10001, "params error: symbol invalid")
+        return self.markets[symbol]
 
-def book(position: Position, fill: Fill) -> tuple[Position, Execution]:
-    """Return *position* after *fill*, and its execution.
+    def _last(self, symbol: str) -> Decimal:
+        if symbol not in self.last:
+            raise RequestRejected(110074, "This contract is not live")
+        return self.last[symbol]
 
-    The part against the position closes at its average price, the rest opens or adds.
-    """
-    side, qty = fill.order.side, fill.qty
-    value = fill.price * qty
-    fee = (value * fill.fee_rate).quantize(CENT)
-    closed = min(qty, position.reducible(side))
-    closed_cost = share(position.cost, closed, position.size) if closed else ZERO
-    open_fee = share(position.open_fee, closed, position.size) if closed else ZERO
-    close_fee = share(fee, closed, qty)
-    pnl = (fill.price * closed - closed_cost) * position.side.sign
-    opened = qty - closed
-    left = position.size - closed
-    fresh = opened > 0 and left == 0
-    net = pnl - fee
-    after = msgspec.structs.replace(
-        position,
-        side=side if opened else position.side,
-        size=left + opened,
-        cost=position.cost - closed_cost + fill.price * opened,
-        open_fee=position.open_fee - open_fee + fee - close_fee,
-        realised=-(fee - close_fee) if fresh else position.realised + net,
-        total_realised=position.total_realised + net,
-        created=position.created or fill.time,
-        opened=fill.time if fresh else position.opened,
-        updated=fill.time,
-        seq=fill.seq,
-    )
-    order = fill.order
-    return after, Execution(
-        exec_id=fill.exec_id,
-        seq=fill.seq,
-        order_id=order.order_id,
-        link=order.link,
-        symbol=order.symbol,
-        side=side,
-        order_type=order.order_type,
-        order_price=order.price,
-        order_qty=order.qty,
-        leaves=order.qty - order.filled - qty,
-        stop=order.stop,
-        price=fill.price,
-        qty=qty,
-        value=value,
-        fee=fee,
-        fee_rate=fill.fee_rate,
-        is_maker=fill.is_maker,
-        time=fill.time,
-        mark=fill.mark,
-        leverage=position.leverage,
-        closed_size=closed,
-        pnl=pnl,
-        closed_cost=closed_cost,
-        open_fee=open_fee,
-        close_fee=close_fee,
-    )
+    def _found(self, order_id: str) -> Order:
+        for orders in self._open.values():
+            if order_id in orders:
+                return orders[order_id]
+        raise RequestRejected(110001, "order not exists or too late to cancel")
+
+    def _id(self, kind: str) -> str:
+        self.seq += 1
+        return str(uuid.uuid5(_IDS, f"{self._seed}/{kind}/{self.seq}"))
+
+    def _drain(self) -> list[Event]:
+        for order in self._trailed.values():
+            if order.order_id in self._open[order.symbol]:
+                self._events.append(StopTrailed(self._open[order.symbol][order.order_id]))
+        self._trailed.clear()
+        events, self._events = self._events, []
+        return events
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, PositionChanged):
+            self.positions[event.position.symbol] = event.position
+        self._events.append(event)
+
+    def _put(self, order: Order) -> None:
+        if order.is_open:
+            self._open[order.symbol][order.order_id] = order
+        else:
+            self._open[order.symbol].pop(order.order_id, None)
+        self._events.append(OrderChanged(order))
+
+    def _end(
+        self, order: Order, now: datetime, *, cancel_type: str = "UNKNOWN", reason: str = ""
+    ) -> None:
+        cancelled = replace(
+            order,
+            status=OrderStatus.CANCELLED,
+            updated=now,
+            cancel_type=cancel_type,
+            reject_reason=reason or "EC_NoError",
+        )
+        self._put(cancelled)
+
+    def _cost(self, order: Order) -> Decimal:
+        position = self.positions[order.symbol]
+        opening = order.leaves - position.reducible(order.side)
+        if order.reduce_only or opening <= 0:
+            return ZERO
+        price = self.touch(order.symbol, order.side)
+        if order.order_type is OrderType.LIMIT:
+            price = min(price, order.price) if order.side is Side.BUY else max(price, order.price)
+        bankrupt = 1 - order.side.sign / position.leverage
+        rate = 1 / position.leverage + self.fees.taker * (1 + bankrupt)
+        return opening * price * rate
+
+    def _affordable(self, order: Order) -> bool:
+        cost = self._cost(order)
+        return not cost or cost <= self.available(without=order.order_id)

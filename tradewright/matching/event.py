@@ -2,8 +2,8 @@
 
 import msgspec
 
-from tradewright.matching.account import Balance, Execution, Position
 from tradewright.matching.order import Order
+from tradewright.matching.position import Balance, Execution, Position
 
 
 class OrderChanged(msgspec.Struct, frozen=True):

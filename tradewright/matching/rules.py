@@ -6,7 +6,6 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from tradewright.domain.market import Instrument, Side
-from tradewright.matching.account import Position, RequestRejected
 from tradewright.matching.order import (
     ZERO,
     Change,
@@ -17,6 +16,7 @@ from tradewright.matching.order import (
     StopRequest,
     TriggerDirection,
 )
+from tradewright.matching.position import Position, RequestRejected
 
 _LINK = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _MARKET_BAND = Decimal("0.01")  # a market order's stored price is its protective limit

@@ -3,7 +3,10 @@
 Every change goes through `change`, which commits it and then tells the streams.
 """
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
@@ -12,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tradewright.clock import MarketClock
+from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Instrument
 from tradewright.matching import (
     Balance,
@@ -22,6 +26,7 @@ from tradewright.matching import (
     Market,
     Order,
     OrderChanged,
+    RequestRejected,
     StopTrailed,
     WalletChanged,
 )
@@ -35,6 +40,8 @@ from tradewright.paper.generator import Generator
 from tradewright.paper.recording import Recording
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import StateUnusable, Store
+
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -66,6 +73,11 @@ class Progress(msgspec.Struct, frozen=True):
 WHOLE = 1_000_000
 
 
+class ExchangeBroken(TradewrightError):
+    def __init__(self) -> None:
+        super().__init__("exchange is broken: an earlier change failed; restart it")
+
+
 class Records:
     """All orders and executions, for the reads."""
 
@@ -92,6 +104,7 @@ class Exchange:
     def __init__(self, settings: PaperSettings) -> None:
         self.settings = settings
         self.store = Store(settings.state)
+        self.broken = asyncio.Event()
         self.source: Source = (
             Recording(settings) if settings.data else Generator(settings, moment(self._born_ms()))
         )
@@ -121,7 +134,22 @@ class Exchange:
 
     def change(self, call: Callable[[datetime], list[Event]]) -> list[Event]:
         """Run an engine *call* at market time, commit its events, publish them."""
-        return self.commit(call(self.now()))
+        with self.unbroken():
+            return self.commit(call(self.now()))
+
+    @contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """Let refusals through; after any other failure memory and file may differ, so stop."""
+        if self.broken.is_set():
+            raise ExchangeBroken
+        try:
+            yield
+        except RequestRejected:
+            raise
+        except Exception:
+            log.critical("exchange is broken and stops: its state in memory is not to be trusted")
+            self.broken.set()
+            raise
 
     def commit(self, events: list[Event], progress: Progress | None = None) -> list[Event]:
         """Make *events* durable, with the market's progress, and tell the streams."""

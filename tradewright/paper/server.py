@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -106,7 +106,13 @@ async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     market = asyncio.create_task(runner.run())
-    market.add_done_callback(_log_failure)
+
+    def note_failure(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("market stopped by an error", exc_info=error)
+            exchange.broken.set()
+
+    market.add_done_callback(note_failure)
     try:
         yield PaperExchange(exchange, settings, listener.getsockname()[1])
     finally:
@@ -135,9 +141,17 @@ async def _serve(settings: PaperSettings) -> int:
             paper.http_url,
             paper.exchange.source.identity,
         )
-        await stopped.wait()
+        await _first_of(stopped.wait(), paper.exchange.broken.wait())
+        broken = paper.exchange.broken.is_set()
     log.info("paper exchange stopped")
-    return 0
+    return 1 if broken else 0
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    tasks = [asyncio.create_task(w) for w in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def application(exchange: Exchange, runner: Runner, keys: Keys) -> Starlette:
@@ -213,8 +227,3 @@ def _listener(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port))
     except OSError as error:
         raise PortTaken(host, port, error.strerror or str(error)) from error
-
-
-def _log_failure(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("market stopped by an error", exc_info=error)

@@ -1,0 +1,197 @@
+"""Positions, executions and the balance; booking a fill; margin by mark price."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from tradewright.domain.errors import TradewrightError
+from tradewright.domain.market import Side
+from tradewright.matching.order import ZERO, Order, OrderType, StopKind
+
+CENT = Decimal("1E-8")  # Bybit counts USDT in eight decimals
+
+
+class RequestRejected(TradewrightError):
+    """The exchange refuses a request, with Bybit's code and text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"request was rejected: {text} (retCode {code})")
+        self.code = code
+        self.text = text
+
+
+class Fees(msgspec.Struct, frozen=True):
+    """Fee rates as fractions of the executed value."""
+
+    taker: Decimal = Decimal("0.00055")
+    maker: Decimal = Decimal("0.0002")
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Net holding in one symbol; flat when `size` is zero.
+
+    `cost` is the exact entry value of what is held, so that realised profit adds up exactly;
+    `avg_price` is only derived from it.
+    """
+
+    symbol: str
+    leverage: Decimal
+    side: Side = Side.BUY
+    size: Decimal = ZERO
+    cost: Decimal = ZERO
+    open_fee: Decimal = ZERO
+    realised: Decimal = ZERO
+    """Net of fees, of the current holding."""
+    total_realised: Decimal = ZERO
+    """Net of fees, of all time."""
+    created: datetime | None = None
+    opened: datetime | None = None
+    updated: datetime | None = None
+    seq: int = -1
+
+    @property
+    def avg_price(self) -> Decimal:
+        return self.cost / self.size if self.size else ZERO
+
+    def reducible(self, side: Side) -> Decimal:
+        """Return how much an order on *side* can reduce."""
+        return self.size if self.size and side is not self.side else ZERO
+
+    def unrealised(self, mark: Decimal) -> Decimal:
+        return (self.size * mark - self.cost) * self.side.sign
+
+    def closing_fee(self, mark: Decimal, fees: Fees) -> Decimal:
+        """Return the taker fee at the bankruptcy price, which margin sets aside."""
+        return self.size * mark * (1 - self.side.sign / self.leverage) * fees.taker
+
+    def initial_margin(self, mark: Decimal, fees: Fees) -> Decimal:
+        return self.size * mark / self.leverage + self.closing_fee(mark, fees)
+
+    def maintenance_margin(self, mark: Decimal, fees: Fees, rate: Decimal) -> Decimal:
+        return self.size * mark * rate + self.closing_fee(mark, fees)
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    exec_id: str
+    seq: int
+    order_id: str
+    link: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    order_price: Decimal
+    order_qty: Decimal
+    leaves: Decimal
+    stop: StopKind
+    price: Decimal
+    qty: Decimal
+    value: Decimal
+    fee: Decimal
+    fee_rate: Decimal
+    is_maker: bool
+    time: datetime
+    mark: Decimal
+    leverage: Decimal
+    closed_size: Decimal = ZERO
+    pnl: Decimal = ZERO
+    """Realised by this execution, before fees."""
+    closed_cost: Decimal = ZERO
+    open_fee: Decimal = ZERO
+    """Share of the opening fee that belongs to what was closed."""
+    close_fee: Decimal = ZERO
+
+    @property
+    def closed_pnl(self) -> Decimal:
+        return self.pnl - self.open_fee - self.close_fee
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """The wallet: ``start + realised - fees``, exactly."""
+
+    start: Decimal
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    @property
+    def cash(self) -> Decimal:
+        return self.start + self.realised - self.fees
+
+
+def share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """Return *total* * *part* / *whole* in whole cents; all of it when *part* is *whole*."""
+    return total if part == whole else (total * part / whole).quantize(CENT)
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """A match before it is booked."""
+
+    order: Order
+    price: Decimal
+    qty: Decimal
+    fee_rate: Decimal
+    is_maker: bool
+    time: datetime
+    seq: int
+    exec_id: str
+    mark: Decimal
+
+
+def book(position: Position, fill: Fill) -> tuple[Position, Execution]:
+    """Return *position* after *fill*, and its execution.
+
+    The part against the position closes at its average price, the rest opens or adds.
+    """
+    side, qty = fill.order.side, fill.qty
+    value = fill.price * qty
+    fee = (value * fill.fee_rate).quantize(CENT)
+    closed = min(qty, position.reducible(side))
+    closed_cost = share(position.cost, closed, position.size) if closed else ZERO
+    open_fee = share(position.open_fee, closed, position.size) if closed else ZERO
+    close_fee = share(fee, closed, qty)
+    pnl = (fill.price * closed - closed_cost) * position.side.sign
+    opened = qty - closed
+    left = position.size - closed
+    fresh = opened > 0 and left == 0
+    net = pnl - fee
+    after = msgspec.structs.replace(
+        position,
+        side=side if opened else position.side,
+        size=left + opened,
+        cost=position.cost - closed_cost + fill.price * opened,
+        open_fee=position.open_fee - open_fee + fee - close_fee,
+        realised=-(fee - close_fee) if fresh else position.realised + net,
+        total_realised=position.total_realised + net,
+        created=position.created or fill.time,
+        opened=fill.time if fresh else position.opened,
+        updated=fill.time,
+        seq=fill.seq,
+    )
+    order = fill.order
+    return after, Execution(
+        exec_id=fill.exec_id,
+        seq=fill.seq,
+        order_id=order.order_id,
+        link=order.link,
+        symbol=order.symbol,
+        side=side,
+        order_type=order.order_type,
+        order_price=order.price,
+        order_qty=order.qty,
+        leaves=order.qty - order.filled - qty,
+        stop=order.stop,
+        price=fill.price,
+        qty=qty,
+        value=value,
+        fee=fee,
+        fee_rate=fill.fee_rate,
+        is_maker=fill.is_maker,
+        time=fill.time,
+        mark=fill.mark,
+        leverage=position.leverage,
+        closed_size=closed,
+        pnl=pnl,
+        closed_cost=closed_cost,
+        open_fee=open_fee,
+        close_fee=close_fee,
+    )
