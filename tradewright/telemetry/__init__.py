@@ -4,7 +4,6 @@ Outside workflows log with ``structlog.get_logger()``; inside with `workflow.log
 keeps silent on replay and comes here by way of the standard library.
 """
 
-import logging
 from pathlib import Path
 
 from tradewright.telemetry import log, trace
@@ -43,7 +42,5 @@ def interceptors() -> list[TradeTracing]:
 
 
 def flush() -> None:
-    """Write out what is still in memory; call it before ``os._exit``."""
+    """Write out the spans that are still in memory; call it before ``os._exit``."""
     trace.flush()
-    for handler in logging.getLogger().handlers:
-        handler.flush()

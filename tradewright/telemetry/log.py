@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from opentelemetry import trace as otel
 from structlog.typing import Processor
-from temporalio import activity
+from temporalio import activity, workflow
 
 from tradewright.telemetry.redaction import masked, redacted
 from tradewright.telemetry.trace import trace_id, trade_in
@@ -46,6 +46,11 @@ def configure(service: str, *, level: str, log_format: str, logs: Path | None) -
     root.setLevel(level.upper())
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+    # What they would append to every message, `where` makes fields of
+    workflow.logger.workflow_info_on_message = False
+    activity.logger.activity_info_on_message = False
+    for ours in (workflow.logger, activity.logger):
+        ours.logger.setLevel(root.level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
