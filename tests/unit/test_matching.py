@@ -1,0 +1,559 @@
+"""Orders, stops, fills and margin on given prices."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tradewright.domain.market import Instrument, Side
+from tradewright.matching import (
+    Change,
+    Engine,
+    Event,
+    Executed,
+    Execution,
+    Market,
+    Order,
+    OrderChanged,
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    RequestRejected,
+    StopKind,
+    StopRequest,
+    TimeInForce,
+    TriggerDirection,
+)
+
+BTC = Instrument(
+    symbol="BTCUSDT",
+    base_coin="BTC",
+    tick_size=Decimal("0.1"),
+    qty_step=Decimal("0.001"),
+    min_qty=Decimal("0.001"),
+    max_qty=Decimal(100),
+    max_market_qty=Decimal(50),
+)
+TICK = BTC.tick_size
+NOW = datetime(2022, 1, 1, tzinfo=UTC)
+
+
+def make_engine(price: str = "50000", **options: Any) -> Engine:
+    engine = Engine([Market(BTC)], **{"cash": Decimal(10_000), **options})
+    engine.play("BTCUSDT", [Decimal(price)], NOW)
+    return engine
+
+
+def make_request(**changes: Any) -> OrderRequest:
+    fields: dict[str, Any] = {
+        "symbol": "BTCUSDT",
+        "side": Side.BUY,
+        "order_type": OrderType.MARKET,
+        "qty": Decimal("0.1"),
+    }
+    decimals = ("qty", "price", "take_profit", "stop_loss", "trigger_price")
+    fields |= {k: Decimal(v) if k in decimals else v for k, v in changes.items()}
+    return OrderRequest(**fields)
+
+
+def limit(price: str, side: Side = Side.BUY, **changes: Any) -> OrderRequest:
+    return make_request(order_type=OrderType.LIMIT, price=price, side=side, **changes)
+
+
+def play(engine: Engine, *prices: str) -> list[Event]:
+    return engine.play("BTCUSDT", [Decimal(p) for p in prices], NOW)
+
+
+def executions(events: list[Event]) -> list[Execution]:
+    return [e.execution for e in events if isinstance(e, Executed)]
+
+
+def last_states(events: list[Event]) -> dict[str, Order]:
+    return {e.order.order_id: e.order for e in events if isinstance(e, OrderChanged)}
+
+
+def rejection(engine: Engine, request: OrderRequest) -> RequestRejected:
+    with pytest.raises(RequestRejected) as failure:
+        engine.place(request, NOW)
+    return failure.value
+
+
+def test_a_market_order_pays_half_the_spread_and_the_taker_fee() -> None:
+    engine = make_engine()
+
+    (execution,) = executions(engine.place(make_request(), NOW))
+
+    assert execution.price == Decimal("50000.1")
+    assert execution.fee == Decimal("2.7500055")
+    assert not execution.is_maker
+    assert engine.positions["BTCUSDT"].avg_price == Decimal("50000.1")
+
+
+def test_a_resting_limit_order_fills_at_its_price_as_maker() -> None:
+    engine = make_engine()
+    engine.place(limit("49900"), NOW)
+
+    assert executions(play(engine, "50000", "49900.1")) == []
+    (execution,) = executions(play(engine, "49900.1", "49900"))
+
+    assert execution.price == 49900
+    assert execution.is_maker
+    assert execution.fee_rate == Decimal("0.0002")
+
+
+def test_a_limit_order_that_crosses_the_book_takes_at_the_book_price() -> None:
+    engine = make_engine()
+
+    (execution,) = executions(engine.place(limit("51000"), NOW))
+
+    assert execution.price == Decimal("50000.1")
+    assert not execution.is_maker
+
+
+@pytest.mark.parametrize(
+    ("time_in_force", "price", "reason"),
+    [
+        (TimeInForce.IOC, "49000", "EC_NoImmediateQtyToFill"),
+        (TimeInForce.FOK, "49000", "EC_NoEnoughQtyToFill"),
+        (TimeInForce.POST_ONLY, "51000", "EC_PostOnlyWillTakeLiquidity"),
+    ],
+)
+def test_what_its_time_in_force_forbids_is_cancelled_with_the_reason(
+    time_in_force: TimeInForce, price: str, reason: str
+) -> None:
+    engine = make_engine()
+
+    events = engine.place(limit(price, time_in_force=time_in_force), NOW)
+
+    (order,) = last_states(events).values()
+    assert (order.status, order.reject_reason) == (OrderStatus.CANCELLED, reason)
+    assert executions(events) == []
+
+
+def test_an_entry_brings_its_stops_and_they_close_it() -> None:
+    engine = make_engine()
+    engine.place(make_request(link="a-1", stop_loss="49500", take_profit="51000"), NOW)
+    stops = engine.stops("BTCUSDT")
+    assert {k: s.trigger_price for k, s in stops.items()} == {
+        StopKind.STOP_LOSS: 49500,
+        StopKind.TAKE_PROFIT: 51000,
+    }
+    assert {s.parent_link for s in stops.values()} == {"a-1"}
+
+    events = play(engine, "50000", "49000")
+
+    (closing,) = executions(events)
+    assert closing.price == Decimal("49499.9")
+    assert (closing.side, closing.closed_size, closing.stop) == (
+        Side.SELL,
+        Decimal("0.1"),
+        StopKind.STOP_LOSS,
+    )
+    ended = {o.stop: o for o in last_states(events).values()}
+    assert ended[StopKind.STOP_LOSS].status is OrderStatus.FILLED
+    assert ended[StopKind.TAKE_PROFIT].cancel_type == "CancelByTpSlTsClear"
+    assert engine.open_orders() == []
+
+
+def test_a_gap_fills_a_stop_where_the_price_lands() -> None:
+    engine = make_engine()
+    engine.place(make_request(stop_loss="49500"), NOW)
+
+    (closing,) = executions(play(engine, "48000", "48500"))
+
+    assert closing.price == Decimal("47999.9")
+
+
+def test_a_short_is_stopped_above() -> None:
+    engine = make_engine()
+    engine.place(make_request(side=Side.SELL, stop_loss="50500", take_profit="49000"), NOW)
+
+    (closing,) = executions(play(engine, "50000", "51000"))
+
+    assert (closing.side, closing.price) == (Side.BUY, Decimal("50500.1"))
+
+
+def test_the_stop_goes_before_the_target_where_a_jump_reaches_both_orders() -> None:
+    engine = make_engine()
+    engine.place(make_request(stop_loss="49500"), NOW)
+    engine.place(limit("49500", reduce_only=True, side=Side.SELL, qty="0.05"), NOW)
+    engine.place(make_request(stop_loss="49500"), NOW)
+    engine.place(limit("50100", reduce_only=True, side=Side.SELL, qty="0.05"), NOW)
+
+    events = play(engine, "49000", "50200")
+
+    assert [e.stop for e in executions(events)] == [StopKind.STOP_LOSS]
+
+
+def test_a_full_stop_follows_the_size_of_the_position() -> None:
+    engine = make_engine()
+    engine.place(make_request(stop_loss="49500"), NOW)
+
+    engine.place(make_request(qty="0.05"), NOW)
+    grown = engine.stops("BTCUSDT")[StopKind.STOP_LOSS].qty
+    engine.place(make_request(side=Side.SELL, qty="0.1", reduce_only=True), NOW)
+    shrunk = engine.stops("BTCUSDT")[StopKind.STOP_LOSS].qty
+
+    assert (grown, shrunk) == (Decimal("0.15"), Decimal("0.05"))
+
+
+def test_a_trailing_stop_follows_the_best_price_and_fires_at_its_distance() -> None:
+    engine = make_engine()
+    engine.place(make_request(), NOW)
+    engine.set_stops(
+        "BTCUSDT", StopRequest(trailing_stop=Decimal(100), active_price=Decimal(50_200)), NOW
+    )
+
+    assert executions(play(engine, "50000", "50199", "49900")) == []
+    (closing,) = executions(play(engine, "49900", "50500", "50000"))
+
+    assert closing.price == Decimal("50399.9")
+    assert closing.stop is StopKind.TRAILING
+
+
+def test_stops_are_moved_in_place_and_removed_with_zero() -> None:
+    engine = make_engine()
+    engine.place(make_request(stop_loss="49500"), NOW)
+    before = engine.stops("BTCUSDT")[StopKind.STOP_LOSS]
+
+    engine.set_stops("BTCUSDT", StopRequest(stop_loss=Decimal(49_900)), NOW)
+    moved = engine.stops("BTCUSDT")[StopKind.STOP_LOSS]
+    engine.set_stops("BTCUSDT", StopRequest(stop_loss=Decimal(0)), NOW)
+
+    assert (moved.order_id, moved.trigger_price) == (before.order_id, 49900)
+    assert engine.stops("BTCUSDT") == {}
+
+
+def test_stops_that_stay_as_they_are_are_refused_as_not_modified() -> None:
+    engine = make_engine()
+    engine.place(make_request(stop_loss="49500"), NOW)
+
+    with pytest.raises(RequestRejected) as failure:
+        engine.set_stops("BTCUSDT", StopRequest(stop_loss=Decimal(49_500)), NOW)
+
+    assert failure.value.code == 34040
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "text"),
+    [
+        ({"qty": "0.0001"}, 110017, "truncated"),
+        ({"qty": "0.0015"}, 10001, "Qty invalid"),
+        ({"qty": "51"}, 10001, "maximum limit"),
+        ({"stop_loss": "50000"}, 10001, "expect Falling, but trigger_price"),
+        ({"stop_loss": "49000.05"}, 10001, "StopLoss invalid"),
+        ({"take_profit": "49000"}, 10001, "expect Rising, but trigger_price"),
+        ({"side": Side.SELL, "stop_loss": "49000"}, 10001, "expect Rising"),
+        ({"reduce_only": True}, 110017, "current position is zero"),
+        ({"link": "x" * 37}, 10001, "orderLinkId"),
+        ({"link": "a b"}, 10001, "orderLinkId"),
+        ({"qty": "40"}, 110007, "not enough"),
+        ({"symbol": "NOPEUSDT"}, 10001, "symbol"),
+        (
+            {"trigger_price": "49000", "trigger_direction": TriggerDirection.RISE},
+            110092,
+            "expect Rising",
+        ),
+        (
+            {"trigger_price": "51000", "trigger_direction": TriggerDirection.FALL},
+            110093,
+            "expect Falling",
+        ),
+    ],
+)
+def test_what_breaks_a_rule_is_rejected_with_its_code(
+    changes: dict[str, Any], code: int, text: str
+) -> None:
+    engine = make_engine()
+
+    failure = rejection(engine, make_request(**changes))
+
+    assert failure.code == code
+    assert text in failure.text
+    assert engine.seq == 0
+
+
+def test_an_order_below_the_least_notional_is_rejected() -> None:
+    engine = make_engine("1000")
+
+    assert rejection(engine, make_request(qty="0.004")).code == 110094
+
+
+def test_an_order_link_is_unique_for_ever() -> None:
+    engine = make_engine()
+    engine.place(make_request(link="a-1"), NOW)
+    engine.place(make_request(side=Side.SELL, reduce_only=True), NOW)
+
+    assert rejection(engine, make_request(link="a-1")).code == 110072
+
+
+def test_a_conditional_order_waits_for_its_trigger() -> None:
+    engine = make_engine()
+    request = make_request(trigger_price="50500", trigger_direction=TriggerDirection.RISE)
+    (event, *_) = engine.place(request, NOW)
+    assert isinstance(event, OrderChanged)
+    assert event.order.status is OrderStatus.UNTRIGGERED
+
+    events = play(engine, "50000", "51000")
+
+    (execution,) = executions(events)
+    assert execution.price == Decimal("50500.1")
+    assert engine.positions["BTCUSDT"].size == Decimal("0.1")
+
+
+def test_an_amended_order_that_crosses_fills() -> None:
+    engine = make_engine()
+    (event, *_) = engine.place(limit("49000"), NOW)
+    assert isinstance(event, OrderChanged)
+
+    events = engine.amend(event.order.order_id, Change(price=Decimal(50_100)), NOW)
+
+    assert [e.price for e in executions(events)] == [Decimal("50000.1")]
+
+
+def test_an_amendment_that_changes_nothing_is_refused() -> None:
+    engine = make_engine()
+    (event, *_) = engine.place(limit("49000"), NOW)
+    assert isinstance(event, OrderChanged)
+
+    with pytest.raises(RequestRejected, match="remains unchanged"):
+        engine.amend(event.order.order_id, Change(price=Decimal(49_000)), NOW)
+
+
+def test_an_ended_order_cannot_be_cancelled() -> None:
+    engine = make_engine()
+    (event, *_) = engine.place(make_request(), NOW)
+    assert isinstance(event, OrderChanged)
+
+    with pytest.raises(RequestRejected) as failure:
+        engine.cancel(event.order.order_id, NOW)
+
+    assert failure.value.code == 110001
+
+
+def test_cancel_all_takes_the_stops_unless_only_active_orders_are_meant() -> None:
+    engine = make_engine()
+    engine.place(make_request(stop_loss="49500"), NOW)
+    engine.place(limit("49000"), NOW)
+
+    engine.cancel_all({"BTCUSDT"}, NOW, {StopKind.NONE})
+    kept = [o.stop for o in engine.open_orders()]
+    engine.cancel_all({"BTCUSDT"}, NOW)
+
+    assert kept == [StopKind.STOP_LOSS]
+    assert engine.open_orders() == []
+
+
+def test_closing_more_than_is_held_turns_the_position_and_clears_its_stops() -> None:
+    engine = make_engine()
+    engine.place(make_request(stop_loss="49500"), NOW)
+
+    events = engine.place(make_request(side=Side.SELL, qty="0.3"), NOW)
+
+    position = engine.positions["BTCUSDT"]
+    assert (position.side, position.size) == (Side.SELL, Decimal("0.2"))
+    assert position.avg_price == Decimal("49999.9")
+    assert executions(events)[0].closed_size == Decimal("0.1")
+    assert engine.stops("BTCUSDT") == {}
+
+
+def test_resting_reduce_only_orders_end_with_the_position() -> None:
+    engine = make_engine()
+    engine.place(make_request(), NOW)
+    engine.place(limit("51000", side=Side.SELL, reduce_only=True), NOW)
+
+    events = engine.place(make_request(side=Side.SELL, reduce_only=True), NOW)
+
+    assert [o.cancel_type for o in last_states(events).values() if not o.filled] == [
+        "CancelByReduceOnly"
+    ]
+
+
+def test_the_price_of_averaging_is_exact() -> None:
+    engine = make_engine()
+    engine.place(make_request(qty="0.1"), NOW)
+    play(engine, "50600")
+
+    engine.place(make_request(qty="0.2"), NOW)
+    after_adding = engine.positions["BTCUSDT"].avg_price
+    engine.place(make_request(side=Side.SELL, qty="0.15", reduce_only=True), NOW)
+
+    assert round(after_adding, 4) == Decimal("50400.1000")
+    assert round(engine.positions["BTCUSDT"].avg_price, 4) == Decimal("50400.1000")
+
+
+def test_leverage_sets_the_margin_and_repeating_it_is_refused() -> None:
+    engine = make_engine()
+    engine.place(make_request(), NOW)
+    at_ten = engine.position_margin()
+
+    engine.set_leverage("BTCUSDT", Decimal(20), NOW)
+
+    assert engine.position_margin() < at_ten
+    with pytest.raises(RequestRejected) as failure:
+        engine.set_leverage("BTCUSDT", Decimal(20), NOW)
+    assert failure.value.code == 110043
+
+
+# Properties
+
+PRICES = st.integers(min_value=480_000, max_value=520_000).map(lambda n: n * TICK)
+SIDES = st.sampled_from(list(Side))
+QTYS = st.integers(min_value=1, max_value=200).map(lambda n: n * BTC.qty_step)
+REQUESTS = st.builds(
+    make_request,
+    side=SIDES,
+    order_type=st.sampled_from(list(OrderType)),
+    qty=QTYS,
+    price=PRICES,
+    time_in_force=st.sampled_from(list(TimeInForce)),
+    reduce_only=st.booleans(),
+    stop_loss=st.one_of(st.just(Decimal(0)), PRICES),
+    take_profit=st.one_of(st.just(Decimal(0)), PRICES),
+)
+STOPS = st.builds(
+    StopRequest,
+    stop_loss=st.one_of(st.none(), st.just(Decimal(0)), PRICES),
+    take_profit=st.one_of(st.none(), st.just(Decimal(0)), PRICES),
+    trailing_stop=st.one_of(
+        st.none(), st.integers(min_value=1, max_value=5_000).map(lambda n: n * TICK)
+    ),
+)
+PATHS = st.lists(PRICES, min_size=1, max_size=5)
+ACTIONS = st.lists(st.one_of(REQUESTS, STOPS, PATHS), max_size=25)
+
+
+def act(engine: Engine, action: object, now: datetime) -> list[Event]:
+    try:
+        if isinstance(action, OrderRequest):
+            return engine.place(action, now)
+        if isinstance(action, StopRequest):
+            return engine.set_stops("BTCUSDT", action, now)
+        assert isinstance(action, list)
+        return engine.play("BTCUSDT", action, now)
+    except RequestRejected:
+        return []
+
+
+def run(actions: list[object]) -> tuple[Engine, list[Event]]:
+    engine = make_engine()
+    events: list[Event] = []
+    for number, action in enumerate(actions):
+        events += act(engine, action, NOW + timedelta(minutes=number))
+    return engine, events
+
+
+@given(ACTIONS)
+def test_quantity_is_conserved_and_the_ledger_balances(actions: list[object]) -> None:
+    engine, events = run(actions)
+
+    filled = executions(events)
+    position = engine.positions["BTCUSDT"]
+    assert sum(e.side.sign * e.qty for e in filled) == position.side.sign * position.size
+    realised = sum((e.pnl for e in filled), Decimal(0))
+    fees = sum((e.fee for e in filled), Decimal(0))
+    assert engine.balance.cash == 10_000 + realised - fees
+    if not position.size:
+        value = sum((-e.side.sign * e.value for e in filled), Decimal(0))
+        assert realised == value
+        assert (position.cost, position.open_fee) == (0, 0)
+
+
+@given(ACTIONS)
+def test_each_order_fills_as_much_as_its_executions_say(actions: list[object]) -> None:
+    _, events = run(actions)
+
+    for order in last_states(events).values():
+        own = [e for e in executions(events) if e.order_id == order.order_id]
+        assert order.filled == sum(e.qty for e in own) <= order.qty
+        assert (order.status is OrderStatus.FILLED) == (order.filled == order.qty)
+
+
+@given(ACTIONS)
+def test_reducing_orders_never_turn_or_grow_the_position(actions: list[object]) -> None:
+    engine = make_engine()
+
+    for number, action in enumerate(actions):
+        before = engine.positions["BTCUSDT"]
+        events = act(engine, action, NOW + timedelta(minutes=number))
+        size = before.side.sign * before.size
+        orders = last_states(events)
+        for execution in executions(events):
+            if orders[execution.order_id].reduce_only:
+                assert execution.closed_size == execution.qty
+                assert size * execution.side.sign < 0
+                assert execution.qty <= abs(size)
+            size += execution.side.sign * execution.qty
+
+
+@given(ACTIONS)
+def test_a_stop_lives_exactly_as_long_as_the_position(actions: list[object]) -> None:
+    engine = make_engine()
+
+    for number, action in enumerate(actions):
+        act(engine, action, NOW + timedelta(minutes=number))
+        position = engine.positions["BTCUSDT"]
+        for stop in engine.stops("BTCUSDT").values():
+            assert stop.qty == position.size > 0
+            assert stop.side is position.side.opposite
+
+
+@given(ACTIONS, PATHS)
+def test_a_stop_never_fills_better_than_the_path_allows(
+    actions: list[object], path: list[Decimal]
+) -> None:
+    engine, _ = run(actions)
+    before = engine.positions["BTCUSDT"]
+    start = engine.last["BTCUSDT"]
+    stops = {s.order_id: s for s in engine.stops("BTCUSDT").values()}
+
+    events = act(engine, path, NOW + timedelta(days=1))
+
+    reached = [start, *path]
+    for execution in executions(events):
+        stop = stops.get(execution.order_id)
+        if stop is None or stop.stop is StopKind.TRAILING:
+            continue
+        if stop.stop is StopKind.STOP_LOSS:
+            better = (execution.price - stop.trigger_price) * before.side.sign
+            assert better < 0
+        assert min(reached) - TICK <= execution.price <= max(reached) + TICK
+
+
+@settings(max_examples=30)
+@given(ACTIONS)
+def test_the_same_calls_give_the_same_events_and_ids(actions: list[object]) -> None:
+    assert run(actions)[1] == run(actions)[1]
+
+
+@settings(max_examples=50)
+@given(ACTIONS, ACTIONS)
+def test_a_restored_engine_goes_on_as_if_nothing_had_happened(
+    first: list[object], then: list[object]
+) -> None:
+    engine, events = run(first)
+    restored = make_engine()
+    positions = dict(engine.positions)
+    restored.restore(
+        orders=last_states(events).values() if not _trails(engine) else _orders(engine, events),
+        positions=positions.values(),
+        balance=engine.balance,
+        last=engine.last,
+        seq=engine.seq,
+    )
+
+    for number, action in enumerate(then):
+        now = NOW + timedelta(days=1, minutes=number)
+        assert act(restored, action, now) == act(engine, action, now)
+
+
+def _trails(engine: Engine) -> bool:
+    return StopKind.TRAILING in engine.stops("BTCUSDT")
+
+
+def _orders(engine: Engine, events: list[Event]) -> list[Order]:
+    open_now = {o.order_id: o for o in engine.open_orders()}
+    return [open_now.get(i, o) for i, o in last_states(events).items()]
