@@ -125,7 +125,7 @@ class Indicator(plugin.Params):
             problem = f"{self.ta} has no parameter {name!r}; {advice}"
         elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             problem = f"{value!r} is not a number; write a number without quotes"
-        elif isinstance(defaults[name], int) and value % 1:
+        elif isinstance(defaults[name], int) and value != int(value):
             problem = f"{value} is not whole; write a whole number"
         elif not _accepted(self.ta, name, value):
             problem = f"{value} is out of range for {self.ta}; {_range(self.ta, name)}"

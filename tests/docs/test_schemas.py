@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
@@ -133,6 +133,7 @@ def _mutate(draw: Any, whole: dict[str, Any]) -> None:
         place[draw(st.sampled_from(KEYS))] = copy.deepcopy(draw(anything))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_model_and_schema_agree_on_every_document(data: st.DataObject) -> None:
     changed = copy.deepcopy(data.draw(st.sampled_from(DOCUMENTS)))
@@ -142,6 +143,7 @@ def test_model_and_schema_agree_on_every_document(data: st.DataObject) -> None:
     assert _accepts(preset.Preset, changed) == SCHEMA.is_valid(changed), changed
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["period", "atr_period", "min_width_atr", "extra"]), anything, max_size=3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.rules import COLUMNS, Rules, evaluate_rule
@@ -152,6 +152,7 @@ values = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(conditions, values, values)
 def test_arrays_agree_with_one_candle_at_a_time(
     text: str, close: list[float], fast: list[float]

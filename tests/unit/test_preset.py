@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewright import plugin, preset
@@ -173,6 +173,18 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
             "'times' does not go with the other keys here",
         ),
         ("times: 2.0", "times: ^^.inf", "exits.stop.times", ".inf is not a finite number"),
+        ("timeperiod: 14", "^^1e30: 14", "strategy.params.indicators.atr", "the key is not text"),
+        (
+            "timeperiod: 14",
+            "timeperiod: ^^1e30",
+            "strategy.params.indicators.atr.timeperiod",
+            "1E+30 is out of range for ATR",
+        ),
+        ("times: 2.0", "times: ^^[2]", "exits.stop.times", "a list where a number belongs"),
+        ("plugin: rules", "plugin: ^^{a: 1}", "strategy.plugin", "a mapping where text belongs"),
+        ("[BTCUSDT, ETHUSDT]", "^^{a: 1}", "market.symbols", "a mapping where a list belongs"),
+        ("atr, times: 2.0", "^^3, times: 2", "exits.stop.indicator", "the number 3 where text"),
+        ("max_candles: 96", "max_candles: ^^1e30", "exits.max_candles", "at most 10000"),
         ("times: 2.0", "times: ^^1e99", "exits.stop.times", "1e99 is out of range"),
         ("{r: 3}", "^^[{r: 3}]", "exits.target", "a list where a mapping belongs"),
         ("break_even: {after_r: 1.0}", "^^break_even: {}", "exits.break_even.after_r", "missing"),
@@ -264,6 +276,24 @@ def test_several_missing_keys_are_each_told() -> None:
     assert {f.path for f in faults} == {"market", "trigger", "strategy", "entry", "exits", "risk"}
 
 
+def test_places_are_counted_in_characters() -> None:
+    text, line, column = _broken("long: cross_up(fast, slow)", "# 😀\n    long: '^^é > 1'")
+
+    (fault,) = _faults("# 😀é\n" + text)
+
+    assert (fault.line, fault.column) == (line + 1, column)
+    assert "'é' is not part of the language" in fault.message
+
+
+def test_windows_line_ends_are_taken() -> None:
+    text, line, column = _broken("cross_up(fast, slow)", "cross_up(fast, ^^slo)")
+
+    (fault,) = _faults(text.replace("\n", "\r\n"))
+
+    assert (fault.line, fault.column) == (line, column)
+    assert not fault.excerpt.endswith("\r")
+
+
 def test_faults_are_shown_with_their_line_and_a_caret() -> None:
     text, _, _ = _broken("mode: trade", "mod: trade")
 
@@ -292,6 +322,7 @@ def test_the_hash_covers_the_meaning_not_the_layout() -> None:
     assert preset.loads(same).hash == plain
     assert preset.loads(VALID.replace("{r: 3}", "{r: 4}")).hash != plain
     assert preset.loads(VALID.replace("{r: 3}", "{r: 30}")).hash != plain
+    assert preset.loads(VALID.replace("{r: 3}", "{r: 0.3}")).hash != plain
 
 
 def test_the_hash_covers_the_plugin_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,12 +347,14 @@ def test_a_plugin_that_refuses_to_be_built_is_a_fault(monkeypatch: pytest.Monkey
     )
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_crashes_the_loader(text: str) -> None:
     with pytest.raises(PresetInvalid):
         preset.loads(text)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_slip_of_the_keyboard_crashes_the_loader(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(VALID)))

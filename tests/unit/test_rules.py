@@ -5,7 +5,7 @@ import builtins
 import keyword
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tradewright import rules
@@ -119,6 +119,7 @@ def test_a_rule_knows_the_names_it_uses() -> None:
     assert compile_rule("cross_up(fast, slow[-1]) or 1 > 2", NAMES).names == {"fast", "slow"}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 @example("close > \x00")
 @example("lambda: 0")
@@ -137,6 +138,7 @@ WORDS = [*NAMES, *rules.FUNCTIONS, *keyword.kwlist, *dir(builtins)[:40], "__clas
 SYMBOLS = [*"()[]<>=!+-*/%., ", "**", "//", "==", "-1", "1.5", "1e9", ":=", "->"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*WORDS, *SYMBOLS]), max_size=30))
 def test_no_mixture_of_words_gets_beyond_the_language(words: list[str]) -> None:
     text = " ".join(words)

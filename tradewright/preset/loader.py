@@ -98,9 +98,8 @@ def _canonical(value: Any) -> str:
         case bool() | str() | None:
             return json.dumps(value)
         case _:
-            number = Decimal(value)
-            # normalize() rounds to the context's 28 digits; a preset's number may have 40
-            return f"{number:f}".rstrip("0").rstrip(".") if number % 1 else f"{int(number)}"
+            digits = f"{Decimal(value):f}"
+            return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def _checked_model(root: Node) -> tuple[Preset | None, list[Mistake]]:
