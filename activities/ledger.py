@@ -1,0 +1,85 @@
+"""The exchange's own book of one account, read whole: for an audit."""
+
+from datetime import datetime
+
+from activities import parse
+from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
+from activities.lookup import EXECUTION_WINDOW
+from activities.pace import milliseconds
+from activities.parse import OrderStatus, Row
+from tradewright.domain.audit import Ledger, LedgerExecution, LedgerOrder, OrderState
+from tradewright.domain.market import Side
+
+STATES = {
+    OrderStatus.FILLED: OrderState.FILLED,
+    OrderStatus.REJECTED: OrderState.REJECTED,
+    OrderStatus.CANCELLED: OrderState.ENDED,
+    OrderStatus.DEACTIVATED: OrderState.ENDED,
+    OrderStatus.PARTIALLY_FILLED_CANCELED: OrderState.ENDED,
+}
+
+
+async def fetch_ledger(client: BybitClient, since: datetime, until: datetime) -> Ledger:
+    """Return all orders and executions between two times of the market clock.
+
+    Bybit shows orders that ended without a fill for 24 hours only.
+    """
+    orders: dict[str, LedgerOrder] = {}
+    executions: dict[str, LedgerExecution] = {}
+    start = since
+    while start <= until:
+        window = {
+            "startTime": milliseconds(start),
+            "endTime": milliseconds(min(start + EXECUTION_WINDOW, until)) + 1,
+        }
+        for row in await _all(client, "get_order_history", limit=50, **window):
+            orders[str(row["orderId"])] = _order(row)
+        for row in await _all(client, "get_executions", limit=100, **window):
+            if (execution := _execution(row)) is not None:
+                executions[execution.exec_id] = execution
+        start += EXECUTION_WINDOW
+    for row in await _all(client, "get_open_orders", limit=50, openOnly=0):
+        orders[str(row["orderId"])] = _order(row)
+    return Ledger(orders=tuple(orders.values()), executions=tuple(executions.values()))
+
+
+async def _all(client: BybitClient, method: str, **arguments: object) -> list[Row]:
+    found: list[Row] = []
+    cursor = ""
+    while True:
+        answer = await client.call(
+            method, category=LINEAR, settleCoin=SETTLE_COIN, cursor=cursor, **arguments
+        )
+        page = parse.rows(method, answer)
+        found.extend(page)
+        cursor = answer["result"].get("nextPageCursor") or ""
+        if not cursor or not page:
+            return found
+
+
+def _order(row: Row) -> LedgerOrder:
+    placed = parse.placed_order(row)
+    return LedgerOrder(
+        order_id=placed.order_id,
+        order_link_id=placed.order_link_id,
+        symbol=row["symbol"],
+        side=Side(row["side"]),
+        qty=placed.qty,
+        state=STATES.get(placed.status, OrderState.PLACED),
+    )
+
+
+def _execution(row: Row) -> LedgerExecution | None:
+    execution = parse.execution(row)
+    if execution is None:
+        return None
+    return LedgerExecution(
+        exec_id=execution.exec_id,
+        order_id=execution.order_id,
+        order_link_id=execution.order_link_id,
+        symbol=execution.symbol,
+        side=execution.side,
+        price=execution.price,
+        qty=execution.qty,
+        fee=execution.fee,
+    )

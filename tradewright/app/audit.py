@@ -1,0 +1,79 @@
+"""The audit: journal, exchange and Temporal read whole and compared."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.bybit import BybitClient
+from activities.ledger import fetch_ledger
+from activities.pace import Pace
+from tradewright import ids
+from tradewright.domain.audit import AuditReport, WorkflowTrade, audit
+from tradewright.domain.market import Value
+from tradewright.domain.trade import Trade
+from tradewright.journal import ChainFault, Journal
+from workflows.trade import TradeWorkflow
+
+MARGIN = timedelta(minutes=1)
+
+
+class Audit(Value):
+    """What the three books say, and whether the journal's chains are whole."""
+
+    report: AuditReport
+    chain_faults: tuple[ChainFault, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.report.ok and not self.chain_faults
+
+
+async def run_audit(
+    client: Client, journal: Journal, bybit: BybitClient, pace: Pace, account: str
+) -> Audit:
+    """Compare everything that *account* ever traded.
+
+    Raises:
+        TradewrightError: One of the three books cannot be read.
+    """
+    trades = await journal.trades(account, limit=None)
+    now = await pace.market_now()
+    since = min((t.trigger for t in trades), default=now) - MARGIN
+    exchange = await fetch_ledger(bybit, since, now + MARGIN)
+    books = await journal.books(account)
+    temporal = await read_workflow_trades(client, account, [(t.symbol, t.trade_id) for t in trades])
+    return Audit(report=audit(exchange, books, temporal), chain_faults=await journal.verify())
+
+
+async def read_workflow_trades(
+    client: Client, account: str, known: Sequence[tuple[str, str]]
+) -> tuple[WorkflowTrade, ...]:
+    """Return every trade of *account* as its workflow has it: those *known*, and those found."""
+    names = {ids.trade_workflow(symbol, trade_id) for symbol, trade_id in known}
+    query = f'WorkflowType="{TradeWorkflow.__name__}" AND Account="{account}"'
+    async for found in client.list_workflows(query):
+        names.add(found.id)
+    trades = [await _read(client, name) for name in sorted(names)]
+    return tuple(trade for trade in trades if trade is not None)
+
+
+async def _read(client: Client, workflow_id: str) -> WorkflowTrade | None:
+    handle = client.get_workflow_handle_for(TradeWorkflow.run, workflow_id)
+    try:
+        status = (await handle.describe()).status
+    except RPCError as e:
+        if e.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    ended = status is not WorkflowExecutionStatus.RUNNING
+    trade: Trade
+    if status is WorkflowExecutionStatus.COMPLETED:
+        try:
+            trade = await handle.result()
+            return WorkflowTrade(trade=trade, ended=True)
+        except WorkflowFailureError:
+            pass
+    view = await handle.query(TradeWorkflow.trade)
+    return WorkflowTrade(trade=view.trade, ended=ended)
