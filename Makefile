@@ -1,6 +1,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
-STAMP := .venv/.ready-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+# Named after all that an install depends on, its place included; bootstrap.sh leaves no other
+STAMP := .venv/.ready-$(shell { cat requirements.lock pyproject.toml scripts/bootstrap.sh; pwd; } | cksum | cut -d' ' -f1)
 BIN := .venv/bin
 .PHONY: help demo up test lint format lock
 
@@ -28,5 +29,5 @@ format: $(STAMP) ## Format and fix what can be fixed
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml
 	@$(BIN)/uv lock -q && $(BIN)/uv export -q --frozen --no-emit-project --no-header --no-annotate -o requirements.lock
 
-$(STAMP): scripts/bootstrap.sh requirements.lock pyproject.toml
+$(STAMP):
 	@scripts/bootstrap.sh $@

@@ -37,6 +37,9 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$", description="host:port")]
 
 
+PAPER_PREFIX = "TRADEWRIGHT_PAPER_"
+
+
 class SettingsInvalid(TradewrightError):
     """One line per fault, each naming the variable, what is wrong and what to do."""
 
@@ -143,7 +146,7 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".tradewright"), description="All state is kept under it.")
     venue: Venue = Venue.PAPER
     account: str = Field(default="main", pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
-    paper_url: Url = "http://127.0.0.1:8180"
+    paper_url: Url = "http://127.0.0.1:8900"
     paper_api_key: SecretStr | None = None
     paper_api_secret: SecretStr | None = None
     temporal: TemporalSettings = TemporalSettings()
@@ -302,7 +305,8 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _unknown_variables(known: Mapping[str, Any]) -> Iterator[str]:
     for variable in sorted(os.environ):
-        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
+        # The paper exchange is another process, and its settings are its own
+        if not variable.startswith(PREFIX) or variable.startswith((FILE_VARIABLE, PAPER_PREFIX)):
             continue
         name = variable.removeprefix(PREFIX).lower().split("__")[0]
         if name not in known:

@@ -86,6 +86,12 @@ def test_a_misspelled_variable_of_a_group_is_refused_too(monkeypatch: pytest.Mon
     )
 
 
+def test_the_paper_exchange_s_own_variables_are_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEWRIGHT_PAPER_SPEED", "lockstep")
+
+    assert Settings.load() == Settings()
+
+
 def test_every_wrong_value_gets_a_line_that_says_what_and_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
