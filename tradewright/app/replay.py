@@ -1,0 +1,217 @@
+"""Recorded candles through the full stack, by the market clock; then the audit."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import AwareDatetime
+from temporalio.client import Client
+
+from activities.bybit import BybitClient
+from activities.pace import PaperPace
+from activities.secrets import VaultSecrets
+from tradewright import ids
+from tradewright.app import operate
+from tradewright.app.audit import Audit, run_audit
+from tradewright.app.conductor import Conductor, Progress
+from tradewright.app.connect import connect
+from tradewright.app.system import Market, forget, on_free_ports, system
+from tradewright.domain.errors import Retry, TradewrightError
+from tradewright.domain.market import Value
+from tradewright.journal import Journal, RefusalRow, TradeRow
+from tradewright.preset import LoadedPreset
+from tradewright.settings import Settings
+from workflows.account import AccountWorkflow
+from workflows.trade import ExitWish, TradeWorkflow
+
+POLL = 0.05
+STARTED_WITHIN = 30.0
+ENDED_WITHIN = 60.0
+NO_TIMER = timedelta(hours=6)
+"""Between snapshots of the desk in a lockstep, whose conductor asks for them."""
+BEGUN = "started by the replay"
+
+
+class NotInTime(TradewrightError):
+    """Something that every replay waits for did not come about."""
+
+    retry = Retry.SAFE
+
+    def __init__(self, what: str, within: float, logs: Path) -> None:
+        super().__init__(f"{what} did not happen within {within:g} s; read the logs in {logs}")
+
+
+class Recording(Value):
+    """What is played."""
+
+    data: Path
+    symbol: str
+    volume_unit: str = "base"
+    begin: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+    speed: str = "lockstep"
+
+    @property
+    def is_lockstep(self) -> bool:
+        return self.speed == "lockstep"
+
+    @property
+    def market(self) -> Market:
+        window = (("--from", self.begin), ("--to", self.end))
+        return Market(
+            speed=self.speed,
+            arguments=(
+                *("--data", str(self.data.absolute()), "--symbol", self.symbol),
+                *("--volume-unit", self.volume_unit),
+                *(text for option, at in window if at for text in (option, at.isoformat())),
+            ),
+        )
+
+
+class Outcome(Value):
+    """What came of a run: the trades, and whether all books agree on them."""
+
+    settings_home: Path
+    candles: int
+    begun: AwareDatetime | None
+    ended: AwareDatetime | None
+    trades: tuple[TradeRow, ...]
+    refusals: tuple[RefusalRow, ...]
+    audit: Audit
+    equity: Decimal
+
+
+@asynccontextmanager
+async def stage(
+    settings: Settings, market: Market, presets: Sequence[LoadedPreset]
+) -> AsyncIterator["Stage"]:
+    """Run the system with *presets* applied and the books reconciled, the market about to go."""
+    async with system(settings, market), contextlib.AsyncExitStack() as stack:
+        client = await connect(settings)
+        journal = await Journal.open(settings.journal_url, venue=settings.venue)
+        stack.push_async_callback(journal.close)
+        pace = PaperPace(settings.paper_url)
+        stack.callback(pace.close)
+        bybit = BybitClient(settings.urls.rest_url, VaultSecrets.of(settings))
+        ready = Stage(settings, client, journal, pace, bybit)
+        await ready.reconciled()
+        for preset in presets:
+            await operate.apply(client, journal, bybit, preset, by=BEGUN)
+        await ready.subscribed(len(presets))
+        yield ready
+
+
+class Stage:
+    """A running system, and what a run asks of it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        journal: Journal,
+        pace: PaperPace,
+        bybit: BybitClient,
+    ) -> None:
+        self.settings = settings
+        self.client = client
+        self.journal = journal
+        self.pace = pace
+        self.bybit = bybit
+
+    async def reconciled(self) -> None:
+        """Wait for the first reconciliation: the desk refuses entries before it."""
+        desk = self.client.get_workflow_handle_for(
+            AccountWorkflow.run, ids.account_workflow(self.settings.account)
+        )
+
+        async def done() -> bool:
+            account = await desk.query(AccountWorkflow.account)
+            return account.reconciled_at is not None and account.snapshot is not None
+
+        await self._until(done, "the first reconciliation", STARTED_WITHIN)
+
+    async def subscribed(self, presets: int) -> None:
+        """Wait until the market is followed for all *presets*, so that no candle is missed."""
+
+        async def done() -> bool:
+            names = (await self.pace.status())["subscribers"]
+            return sum(name.startswith("strategy/") for name in names) >= presets
+
+        if await self.pace.lockstep():
+            await self._until(done, "the subscription of the presets", STARTED_WITHIN)
+
+    async def leave(self) -> None:
+        """Leave every open trade; the market stands still or goes on, as it does."""
+        for row in await self.journal.trades(self.settings.account, live=True, limit=None):
+            handle = self.client.get_workflow_handle_for(
+                TradeWorkflow.run, ids.trade_workflow(row.symbol, row.trade_id)
+            )
+            with contextlib.suppress(Exception):
+                await handle.signal("exit", ExitWish(note="the market has ended", by="replay"))
+        await self._until(self._is_flat, "the end of all trades", ENDED_WITHIN)
+
+    async def _is_flat(self) -> bool:
+        desk = self.client.get_workflow_handle_for(
+            AccountWorkflow.run, ids.account_workflow(self.settings.account)
+        )
+        account = await desk.query(AccountWorkflow.account)
+        live = await self.journal.trades(self.settings.account, live=True, limit=1)
+        return not account.reservations and not live
+
+    async def audited(self) -> Audit:
+        return await run_audit(
+            self.client, self.journal, self.bybit, self.pace, self.settings.account
+        )
+
+    async def _until(self, done: Callable[[], Awaitable[bool]], what: str, within: float) -> None:
+        deadline = asyncio.get_running_loop().time() + within
+        while not await done():
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotInTime(what, within, self.settings.logs)
+            await asyncio.sleep(POLL)
+
+
+async def replay(
+    settings: Settings,
+    recording: Recording,
+    presets: Sequence[LoadedPreset],
+    progress: Callable[[Progress], None],
+) -> Outcome:
+    """Play *recording* to *presets* from a fresh start, leave all trades, compare all books."""
+    home = settings.home / "replay"
+    forget(home)
+    placed = on_free_ports(settings, home)
+    if recording.is_lockstep:
+        placed = placed.model_copy(update={"snapshot_every": NO_TIMER})
+    async with stage(placed, recording.market, presets) as ready:
+        conductor = Conductor(ready.pace, ready.client, ready.bybit, placed.account)
+        await ready.pace.start()
+        await conductor.run(progress)
+        await ready.leave()
+        return await outcome(ready)
+
+
+async def outcome(ready: Stage) -> Outcome:
+    """Read what a run has come to."""
+    account = ready.settings.account
+    trades = await ready.journal.trades(account, limit=None)
+    status = await ready.pace.status()
+    audit = await ready.audited()
+    desk = ready.client.get_workflow_handle_for(AccountWorkflow.run, ids.account_workflow(account))
+    await desk.execute_update(AccountWorkflow.refresh)
+    snapshot = (await desk.query(AccountWorkflow.account)).snapshot
+    moments: list[datetime] = [t.trigger for t in trades]
+    return Outcome(
+        settings_home=ready.settings.home,
+        candles=status["step"],
+        begun=min(moments, default=None),
+        ended=await ready.pace.market_now(),
+        trades=tuple(reversed(trades)),
+        refusals=await ready.journal.refusals(account=account),
+        audit=audit,
+        equity=snapshot.equity if snapshot else Decimal(0),
+    )
