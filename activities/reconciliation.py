@@ -1,0 +1,238 @@
+"""What the exchange shows, beside what the trades believe."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities import lookup
+from activities.bybit import BybitClient
+from activities.pace import Pace, milliseconds
+from activities.pulse import beating
+from tradewright import ids
+from tradewright.domain.account import Account, Position, Reservation
+from tradewright.domain.errors import DeskUnreachable
+from tradewright.domain.execution import Execution
+from tradewright.domain.market import Side, Timeframe
+from tradewright.domain.plan import ExitRules, Origin, TradePlan
+from tradewright.domain.reconciliation import Believed, Discrepancy, Shown, discrepancies
+from tradewright.domain.trade import Adopted, TradeState
+from tradewright.ports import Adoption, Comparison, ReconciliationPort, TradeView
+
+ADOPT_STOP_FRACTION = Decimal("0.02")
+RELEASE_AFTER = timedelta(seconds=60)
+ANSWER_WITHIN = timedelta(seconds=5)
+
+
+class _Owner(NamedTuple):
+    """A trade that may own something: what it would be called."""
+
+    symbol: str
+    trade_id: str
+
+
+class BybitReconciliation(ReconciliationPort):
+    def __init__(
+        self,
+        client: BybitClient,
+        pace: Pace,
+        temporal: Client,
+        account: str,
+        adopt_stop_fraction: Decimal = ADOPT_STOP_FRACTION,
+    ) -> None:
+        self._client = client
+        self._pace = pace
+        self._temporal = temporal
+        self._account = account
+        self._adopt_stop_fraction = adopt_stop_fraction
+
+    @activity.defn
+    @beating
+    async def compare(self, account: str) -> Comparison:
+        now, market_now = datetime.now(UTC), await self._pace.market_now()
+        shown = Shown(
+            at=now,
+            market_at=market_now,
+            positions=await lookup.fetch_positions(self._client),
+            orders=await lookup.fetch_open_orders(self._client),
+        )
+        reserved = {
+            _Owner(r.plan.symbol, r.plan.trade_id): r for r in await self._reservations(account)
+        }
+        views = await self._running({*reserved, *_linked(shown)})
+        owned = {owner.symbol for owner in views}
+        for position in shown.positions:
+            if position.symbol not in owned:
+                views |= await self._running(await self._possible_owners(position))
+        held = {p.symbol for p in shown.positions}
+        return Comparison(
+            at=now,
+            discrepancies=discrepancies(
+                shown, [_believed(o, view, reserved.get(o)) for o, view in views.items()]
+            ),
+            trades=len(views),
+            positions=len(shown.positions),
+            released=tuple(
+                owner.trade_id
+                for owner, reservation in reserved.items()
+                if owner not in views
+                and owner.symbol not in held
+                and now - reservation.at > RELEASE_AFTER
+            ),
+            unreserved=tuple(
+                view.trade.plan
+                for owner, view in views.items()
+                if view is not None and owner not in reserved and not view.trade.is_final
+            ),
+        )
+
+    @activity.defn
+    @beating
+    async def plan_adoption(self, orphan: Discrepancy) -> Adoption | None:
+        position = await lookup.fetch_position(self._client, orphan.symbol)
+        if position is None or orphan.position is None or position.side is not orphan.position.side:
+            return None
+        now, market_now = datetime.now(UTC), await self._pace.market_now()
+        instrument = await self._client.instrument(position.symbol)
+        stop_loss = position.stop_loss
+        if stop_loss is None:
+            # On the losing side of both prices, or the exchange would not take it
+            sign = position.side.sign
+            prices = (position.entry_price, position.mark_price)
+            worse = min(prices) if sign > 0 else max(prices)
+            distance = worse * self._adopt_stop_fraction
+            stop_loss = instrument.protective_price(worse - sign * distance, position.side)
+        plan = TradePlan(
+            trade_id=self._adopted_id(position, await self._recent(position)),
+            account=self._account,
+            preset="adopted",
+            preset_hash="",
+            symbol=position.symbol,
+            side=position.side,
+            qty=position.qty,
+            price=position.entry_price,
+            stop_loss=stop_loss,
+            take_profit=position.take_profit,
+            exits=ExitRules(timeframe=Timeframe.M1),
+            leverage=max(position.leverage, Decimal(1)),
+            instrument=instrument,
+            origin=Origin.ADOPTED,
+            reason=orphan.detail[:200],
+            trigger=market_now,
+            decided_at=now,
+            expires_at=now,
+        )
+        adopted = Adopted(qty=position.qty, price=position.entry_price, at=market_now)
+        return Adoption(plan=plan, adopted=adopted)
+
+    @activity.defn
+    @beating
+    async def cancel_unknown(self, unknown: Discrepancy) -> None:
+        owner = _Owner(unknown.symbol, unknown.trade_id)
+        if not await self._running([owner]):
+            await lookup.cancel(self._client, unknown.symbol, orderId=unknown.order_id)
+
+    async def _reservations(self, account: str) -> tuple[Reservation, ...]:
+        desk = ids.account_workflow(account)
+        try:
+            told: Account = await self._temporal.get_workflow_handle(desk).query(
+                "account", result_type=Account, rpc_timeout=ANSWER_WITHIN
+            )
+        except RPCError as e:
+            if e.status is RPCStatusCode.NOT_FOUND:
+                return ()
+            raise DeskUnreachable(desk, str(e)) from e
+        except WorkflowQueryFailedError as e:
+            raise DeskUnreachable(desk, str(e)) from e
+        return told.reservations
+
+    async def _running(self, owners: Iterable[_Owner]) -> dict[_Owner, TradeView | None]:
+        """Return what those trades say that run; None of one that runs and does not answer.
+
+        Asked by id: lists of workflows lag behind.
+        """
+        wanted = sorted(set(owners))
+        told = await asyncio.gather(*(self._ask(owner) for owner in wanted))
+        return {o: view for o, (runs, view) in zip(wanted, told, strict=True) if runs}
+
+    async def _ask(self, owner: _Owner) -> tuple[bool, TradeView | None]:
+        """Return whether the trade runs, and what it says."""
+        workflow_id = ids.trade_workflow(*owner)
+        handle = self._temporal.get_workflow_handle(workflow_id)
+        try:
+            description = await handle.describe(rpc_timeout=ANSWER_WITHIN)
+        except RPCError as e:
+            if e.status is RPCStatusCode.NOT_FOUND:
+                return False, None
+            raise DeskUnreachable(workflow_id, str(e)) from e
+        if description.status is not WorkflowExecutionStatus.RUNNING:
+            return False, None
+        try:
+            view: TradeView = await handle.query(
+                "trade", result_type=TradeView, rpc_timeout=ANSWER_WITHIN
+            )
+        except (RPCError, WorkflowQueryFailedError):
+            # Its worker may be restarting; that it runs is enough to own what it owns
+            return True, None
+        return True, view
+
+    async def _possible_owners(self, position: Position) -> set[_Owner]:
+        """Return the trades that may hold *position*, read from what was traded."""
+        found = await self._recent(position)
+        owners = {
+            _Owner(e.symbol, link.trade)
+            for e in found
+            if (link := ids.parse_link(e.order_link_id)) is not None
+        }
+        return {*owners, _Owner(position.symbol, self._adopted_id(position, found))}
+
+    def _adopted_id(self, position: Position, found: Sequence[Execution]) -> str:
+        first = lookup.first_of_position(position, found)
+        if first is not None:
+            return ids.adopted_trade_id(self._account, position.symbol, first.exec_id)
+        # Older than the executions that are read: named by its birth
+        born = milliseconds(position.created_at) if position.created_at else 0
+        return ids.adopted_trade_id(self._account, position.symbol, f"position-{born}")
+
+    async def _recent(self, position: Position) -> tuple[Execution, ...]:
+        now = await self._pace.market_now()
+        since = now - lookup.EXECUTION_WINDOW + timedelta(minutes=1)
+        return await lookup.fetch_executions(self._client, position.symbol, since, now)
+
+
+def _linked(shown: Shown) -> set[_Owner]:
+    return {
+        _Owner(order.symbol, link.trade)
+        for order in shown.orders
+        if (link := ids.parse_link(order.order_link_id)) is not None
+    }
+
+
+def _believed(owner: _Owner, view: TradeView | None, held: Reservation | None) -> Believed:
+    workflow_id, trade_id = ids.trade_workflow(*owner), owner.trade_id
+    if view is None:
+        return Believed(
+            workflow_id=workflow_id,
+            trade_id=trade_id,
+            symbol=owner.symbol,
+            side=held.plan.side if held else Side.BUY,
+            state=TradeState.OPEN,
+            open_qty=Decimal(0),
+            # Nothing is compared with what it did not say
+            busy=True,
+        )
+    trade = view.trade
+    return Believed(
+        workflow_id=workflow_id,
+        trade_id=trade_id,
+        symbol=owner.symbol,
+        side=trade.plan.side,
+        state=trade.state,
+        open_qty=trade.open_qty,
+        busy=view.busy or trade.state is not TradeState.OPEN,
+    )
