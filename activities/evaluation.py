@@ -1,7 +1,6 @@
 """Pricing of signals: what a plugin wishes becomes what the account can decide on."""
 
 import math
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -24,7 +23,6 @@ def propose(
     window: str,
     instrument: Instrument,
     close_time: datetime,
-    trace: Mapping[str, str],
 ) -> Proposal | str:
     """Return the proposal that the preset's rules make of a signal, or why they make none.
 
@@ -40,7 +38,6 @@ def propose(
         window: Key of the candles.
         instrument: Of the symbol.
         close_time: Of the candle; market clock.
-        trace: W3C trace context.
     """
     signal = evaluation.signal
     if signal is None:
@@ -105,5 +102,4 @@ def propose(
         expires_after=preset.entry.expires_after,
         instrument=instrument,
         window=window,
-        trace=dict(trace),
     )

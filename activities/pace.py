@@ -4,9 +4,10 @@ import asyncio
 import http.client
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -72,6 +73,12 @@ class Pace(Protocol):
     async def wait_for(self, name: str, at: datetime) -> None:
         """Wait until *name* has dealt with the candles that closed at *at*."""
 
+    async def awaited(self, name: str) -> datetime | None:
+        """Return the close at which the lockstep waits for *name* right now, if it does."""
+
+    async def holdings(self) -> Mapping[str, Decimal]:
+        """Return what the market's own ledger holds by symbol, shorts negative, if it has one."""
+
 
 class WallPace:
     """A real venue: its time is ours and it waits for nobody."""
@@ -98,6 +105,12 @@ class WallPace:
 
     async def wait_for(self, name: str, at: datetime) -> None:
         """Do nothing."""
+
+    async def awaited(self, name: str) -> datetime | None:
+        return None
+
+    async def holdings(self) -> Mapping[str, Decimal]:
+        return {}
 
 
 class Turn(Value):
@@ -156,6 +169,15 @@ class PaperPace:
         query = {"name": name, "at_ms": milliseconds(at), "timeout_ms": LONG_POLL_MS}
         while not (await self._ask("GET", f"/await?{urlencode(query)}"))["done"]:
             pass
+
+    async def awaited(self, name: str) -> datetime | None:
+        told = await self.status()
+        stands = told["phase"] == "close" and name in told["waiting_for"]
+        return moment(told["market_ms"]) if stands else None
+
+    async def holdings(self) -> Mapping[str, Decimal]:
+        positions = (await self._ask("GET", "/ledger"))["positions"]
+        return {symbol: Decimal(qty) for symbol, qty in positions.items()}
 
     async def start(self) -> None:
         """Let a market that waits for its subscribers begin."""

@@ -1,0 +1,223 @@
+"""The market: candles become wishes, and closes are told of."""
+
+import asyncio
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+
+from activities import parse
+from activities.candles import CandleCache, Window
+from activities.evaluation import propose
+from activities.feed import CandleFeed
+from activities.herald import Herald, MarketCursor
+from activities.messenger import Messenger, heartbeats
+from activities.pace import Pace
+from tradewright import ids, plugin
+from tradewright.domain.errors import TradewrightError
+from tradewright.domain.market import Instrument
+from tradewright.domain.plan import Proposal, TradePlan
+from tradewright.ports import (
+    CandlesDone,
+    Evaluation,
+    MarketPort,
+    MarketView,
+    Proposals,
+    Watchlist,
+)
+from tradewright.preset import LoadedPreset, PresetInvalid, loads
+
+log = structlog.get_logger(__name__)
+
+CANDLE_TRIES = 5
+CANDLE_WAIT = 0.3
+"""Seconds between tries for a candle that has closed and is not listed yet."""
+TICKER = {
+    "mark_price": "markPrice",
+    "index_price": "indexPrice",
+    "funding_rate": "fundingRate",
+    "bid": "bid1Price",
+    "ask": "ask1Price",
+    "open_interest": "openInterest",
+}
+
+
+class MarketSource(Protocol):
+    """The part of the exchange's client that is used here."""
+
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]: ...
+
+    async def instrument(self, symbol: str) -> Instrument: ...
+
+
+class PresetDocument(Protocol):
+    @property
+    def document(self) -> str: ...
+
+
+class PresetSource(Protocol):
+    """The part of the journal that is used here."""
+
+    async def preset(self, preset_hash: str) -> PresetDocument | None: ...
+
+
+class PresetUnusable(TradewrightError):
+    """The version of a preset that runs cannot be evaluated here."""
+
+    def __init__(self, preset_hash: str, detail: str) -> None:
+        super().__init__(f"preset version {preset_hash} cannot be evaluated: {detail}")
+        self.preset_hash = preset_hash
+
+
+class BybitMarket(MarketPort):
+    def __init__(
+        self,
+        client: Client,
+        bybit: MarketSource,
+        presets: PresetSource,
+        pace: Pace,
+        url: str,
+    ) -> None:
+        """Listen at *url*, the venue's public WebSocket of linear contracts."""
+        self._messenger = Messenger(client)
+        self._bybit = bybit
+        self._presets = presets
+        self._pace = pace
+        self._url = url
+        self._candles = CandleCache(bybit)
+        self._loaded: dict[str, LoadedPreset] = {}
+
+    @activity.defn
+    async def evaluate(self, evaluation: Evaluation) -> Proposals:
+        try:
+            loaded = await self._preset(evaluation.preset_hash)
+        except PresetUnusable as e:
+            log.error("preset_unusable", preset=evaluation.preset, detail=str(e))
+            return Proposals(note=str(e))
+        close_time = evaluation.close_time
+        age = await self._pace.market_now() - close_time
+        if age > loaded.preset.trigger.timeframe.length:
+            return Proposals(note=f"stale candle: it closed {age} ago")
+        found = await asyncio.gather(
+            *(self._evaluate(loaded, symbol, close_time) for symbol in evaluation.symbols)
+        )
+        return Proposals(
+            proposals=tuple(wish for wish in found if isinstance(wish, Proposal)),
+            note="; ".join(wish for wish in found if isinstance(wish, str) and wish),
+        )
+
+    @activity.defn
+    async def observe(self, plan: TradePlan) -> MarketView:
+        answer = await self._bybit.call("get_tickers", category="linear", symbol=plan.symbol)
+        (row, *_) = parse.rows("get_tickers", answer)
+        return MarketView(
+            price=Decimal(row["lastPrice"]),
+            factors=await self._factors(plan),
+            market={name: str(row[key]) for name, key in TICKER.items() if row.get(key)},
+        )
+
+    @activity.defn
+    async def done(self, candles: CandlesDone) -> None:
+        await self._pace.done(ids.strategy_workflow(candles.preset), candles.close_time)
+
+    @activity.defn
+    async def consume_market(self, watchlist: Watchlist) -> None:
+        carried = activity.info().heartbeat_details
+        feed = CandleFeed(self._url)
+        herald = Herald(
+            watchlist,
+            MarketCursor.model_validate(carried[0]) if carried else MarketCursor(),
+            messenger=self._messenger,
+            candles=self._candles,
+            pace=self._pace,
+            feed=feed,
+        )
+        async with heartbeats(lambda: herald.cursor):
+            # Neither ends by itself; the error of whichever fails ends the other
+            tasks = {asyncio.create_task(work) for work in (feed.run(), herald.run())}
+            try:
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _evaluate(
+        self, loaded: LoadedPreset, symbol: str, close_time: datetime
+    ) -> Proposal | str:
+        """Return what the preset wishes on *symbol*, or why it says nothing."""
+        window = await self._window(loaded, symbol, close_time)
+        if not window.is_complete or window.close is None:
+            return f"{symbol}: the candle that closed at {close_time} is not listed yet"
+        count, needed = len(window.candles), loaded.strategy.lookback
+        if count < needed:
+            return f"{symbol}: warming up, {count} of {needed} candles"
+        try:
+            # Strategies may compute for a while; the loop has heartbeats to send
+            evaluation = await asyncio.to_thread(loaded.strategy.evaluate, window.candles)
+        # Foreign code: whatever it raises ends this decision and nothing else
+        except Exception as e:
+            log.exception("strategy_failed", preset=loaded.preset.name, symbol=symbol)
+            return f"{symbol}: the strategy failed: {type(e).__name__}: {e}"[:500]
+        return propose(
+            loaded.preset,
+            preset_hash=loaded.hash,
+            symbol=symbol,
+            evaluation=evaluation,
+            price=window.close,
+            window=window.key,
+            instrument=await self._bybit.instrument(symbol),
+            close_time=close_time,
+        )
+
+    async def _window(self, loaded: LoadedPreset, symbol: str, close_time: datetime) -> Window:
+        timeframe, lookback = loaded.preset.trigger.timeframe, loaded.strategy.lookback
+        for _ in range(CANDLE_TRIES - 1):
+            window = await self._candles.window(symbol, timeframe, close_time, lookback)
+            if window.is_complete:
+                return window
+            await asyncio.sleep(CANDLE_WAIT)
+        return await self._candles.window(symbol, timeframe, close_time, lookback)
+
+    async def _factors(self, plan: TradePlan) -> dict[str, float]:
+        """Return the preset's indicators at the last closed candle; none if there is no preset."""
+        try:
+            loaded = await self._preset(plan.preset_hash)
+        except PresetUnusable:
+            return {}
+        now = await self._pace.market_now()
+        window = await self._candles.window(
+            plan.symbol, loaded.preset.trigger.timeframe, now, loaded.strategy.lookback
+        )
+        try:
+            found: plugin.Evaluation = await asyncio.to_thread(
+                loaded.strategy.evaluate, window.candles
+            )
+        # Foreign code, and a record only
+        except Exception:
+            log.exception("strategy_failed", preset=plan.preset, symbol=plan.symbol)
+            return {}
+        return found.factors
+
+    async def _preset(self, preset_hash: str) -> LoadedPreset:
+        known = self._loaded.get(preset_hash)
+        if known is not None:
+            return known
+        stored = await self._presets.preset(preset_hash)
+        if stored is None:
+            raise PresetUnusable(preset_hash, "the journal does not hold it; apply it again")
+        try:
+            loaded = await asyncio.to_thread(loads, stored.document)
+        except PresetInvalid as e:
+            raise PresetUnusable(preset_hash, f"{e}; correct it and apply it again") from None
+        if loaded.hash != preset_hash:
+            raise PresetUnusable(
+                preset_hash, "its plugin has another version now; apply the preset again"
+            )
+        self._loaded[preset_hash] = loaded
+        return loaded
