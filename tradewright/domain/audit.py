@@ -12,75 +12,20 @@ from typing import Final
 
 from tradewright import ids
 from tradewright.domain.execution import Execution
-from tradewright.domain.market import Side, Symbol, Value
+from tradewright.domain.ledger import (
+    Books,
+    Ledger,
+    LedgerExecution,
+    LedgerOrder,
+    LedgerTrade,
+    OrderState,
+    WorkflowTrade,
+)
+from tradewright.domain.market import Value
 from tradewright.domain.trade import Trade, TradeState
 
 ROUNDING: Final = Decimal("1e-12")
 """Average prices are quotients: sums made in another order differ by less than this."""
-
-
-class OrderState(StrEnum):
-    """Where an order stands."""
-
-    INTENDED = "intended"
-    """Written down, perhaps never sent."""
-    PLACED = "placed"
-    """At the exchange, where it works or waits for its trigger."""
-    FILLED = "filled"
-    ENDED = "ended"
-    REJECTED = "rejected"
-
-
-class LedgerOrder(Value):
-    order_id: str
-    order_link_id: str = ""
-    symbol: Symbol
-    side: Side
-    qty: Decimal | None = None
-    """None if this book does not know what was asked."""
-    state: OrderState
-
-
-class LedgerExecution(Value):
-    exec_id: str
-    order_id: str
-    order_link_id: str = ""
-    symbol: Symbol
-    side: Side
-    price: Decimal
-    qty: Decimal
-    fee: Decimal
-    trade_id: str = ""
-    """Empty in the exchange's book, which knows no trades."""
-
-
-class LedgerTrade(Value):
-    trade_id: str
-    symbol: Symbol
-    state: TradeState
-    pnl: Decimal
-    fees: Decimal
-
-
-class Ledger(Value):
-    """What the exchange says of one account."""
-
-    orders: tuple[LedgerOrder, ...] = ()
-    executions: tuple[LedgerExecution, ...] = ()
-
-
-class Books(Ledger):
-    """What the journal says of one account."""
-
-    trades: tuple[LedgerTrade, ...] = ()
-
-
-class WorkflowTrade(Value):
-    """What Temporal says of one trade."""
-
-    trade: Trade
-    ended: bool
-    """Whether its workflow has, in whatever way."""
 
 
 class Where(StrEnum):

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Numeric, Select, Table, cast, select
 
 from tradewright.domain.account import Position
-from tradewright.domain.audit import Books
 from tradewright.domain.event import EventKind
 from tradewright.domain.gate import Gate
+from tradewright.domain.ledger import Books
 from tradewright.domain.market import Value
 from tradewright.journal.chain import read_event
 from tradewright.journal.database import Database

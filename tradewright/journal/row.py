@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import AwareDatetime
 
 from tradewright.domain.account import Position
-from tradewright.domain.audit import LedgerExecution, LedgerOrder, LedgerTrade, OrderState
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.execution import ExitReason
+from tradewright.domain.ledger import LedgerExecution, LedgerOrder, LedgerTrade, OrderState
 from tradewright.domain.market import Side, Value
 from tradewright.domain.plan import Origin
 from tradewright.domain.trade import TradeState

@@ -1,0 +1,71 @@
+"""What each book says of one account: the exchange's, the journal's and Temporal's."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from tradewright.domain.market import Side, Symbol, Value
+from tradewright.domain.trade import Trade, TradeState
+
+
+class OrderState(StrEnum):
+    """Where an order stands."""
+
+    INTENDED = "intended"
+    """Written down, perhaps never sent."""
+    PLACED = "placed"
+    """At the exchange, where it works or waits for its trigger."""
+    FILLED = "filled"
+    ENDED = "ended"
+    REJECTED = "rejected"
+
+
+class LedgerOrder(Value):
+    order_id: str
+    order_link_id: str = ""
+    symbol: Symbol
+    side: Side
+    qty: Decimal | None = None
+    """None if this book does not know what was asked."""
+    state: OrderState
+
+
+class LedgerExecution(Value):
+    exec_id: str
+    order_id: str
+    order_link_id: str = ""
+    symbol: Symbol
+    side: Side
+    price: Decimal
+    qty: Decimal
+    fee: Decimal
+    trade_id: str = ""
+    """Empty in the exchange's book, which knows no trades."""
+
+
+class LedgerTrade(Value):
+    trade_id: str
+    symbol: Symbol
+    state: TradeState
+    pnl: Decimal
+    fees: Decimal
+
+
+class Ledger(Value):
+    """What the exchange says of one account."""
+
+    orders: tuple[LedgerOrder, ...] = ()
+    executions: tuple[LedgerExecution, ...] = ()
+
+
+class Books(Ledger):
+    """What the journal says of one account."""
+
+    trades: tuple[LedgerTrade, ...] = ()
+
+
+class WorkflowTrade(Value):
+    """What Temporal says of one trade."""
+
+    trade: Trade
+    ended: bool
+    """Whether its workflow has, in whatever way."""
