@@ -36,9 +36,6 @@ TIME_SKIPPING = {
 }
 
 
-# --- the end of the process -------------------------------------------------------------------
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # Threads of temporalio's native part crash or hang an interpreter that finalises
@@ -48,9 +45,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(session.exitstatus)
-
-
-# --- the network ------------------------------------------------------------------------------
 
 
 class NetworkForbidden(BaseException):
@@ -119,9 +113,6 @@ def network_guard(_guarded_sockets: NetworkGuard) -> Iterator[NetworkGuard]:
         pytest.fail(f"the test reached for {', '.join(attempts)}; only loopback is allowed")
 
 
-# --- servers ----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def free_port() -> int:
     return services.free_port()
@@ -164,9 +155,6 @@ def vault(vault_server: VaultSettings) -> VaultSettings:
     """The way to a Vault in which nobody has written yet."""
     path = f"tests/{uuid.uuid4().hex}/{{venue}}/{{account}}"
     return vault_server.model_copy(update={"path": path})
-
-
-# --- valid things -----------------------------------------------------------------------------
 
 
 @pytest.fixture

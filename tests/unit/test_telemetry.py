@@ -3,9 +3,12 @@
 import dataclasses
 import json
 import logging
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +221,71 @@ def test_spans_of_two_writers_share_a_file(written: Files, tmp_path: Path) -> No
         ("first", "worker"),
         ("second", "kill"),
     ]
+
+
+class Collector:
+    """Takes what an OpenTelemetry collector would take."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, bytes]] = []
+        received = self.received
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                received.append((self.path, body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Keep the test's output to itself."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+def test_a_collector_gets_the_spans_instead_of_the_file(
+    clean: None, collector: Collector, tmp_path: Path
+) -> None:
+    telemetry.register_secret("kq83-registered")
+    telemetry.configure("worker", logs=tmp_path, otlp_endpoint=collector.url)
+
+    with pytest.raises(ValueError, match="kq83"), telemetry.span("read_row", key="kq83-registered"):
+        raise ValueError("no kq83-registered")
+    telemetry.flush()
+
+    [(path, body)] = collector.received
+    assert path == "/v1/traces"
+    assert b"read_row" in body
+    assert b"kq83" not in body
+    assert not (tmp_path / "spans.jsonl").exists()
+
+
+def test_a_collector_that_is_away_holds_nobody_up(
+    clean: None, free_port: int, tmp_path: Path
+) -> None:
+    telemetry.configure("worker", logs=tmp_path, otlp_endpoint=f"http://127.0.0.1:{free_port}")
+    began = time.monotonic()
+
+    with telemetry.span("read_row"):
+        pass
+    telemetry.flush()
+
+    assert time.monotonic() - began < 5
 
 
 def test_traces_of_trades_are_their_own() -> None:
