@@ -1,6 +1,7 @@
 """Bybit's REST interface, through pybit: every answer becomes a value or a fact of the domain."""
 
 import asyncio
+import functools
 import json
 import threading
 import time
@@ -103,10 +104,10 @@ class BybitClient:
         session_factory: SessionFactory | None = None,
     ) -> None:
         self.recv_window = timedelta(milliseconds=recv_window_ms)
-        self._url = rest_url.rstrip("/")
         self._keys = keys
-        self._timeout = timeout_s
-        self._sessions = session_factory or self._session
+        self._sessions = session_factory or functools.partial(
+            http_session, rest_url, recv_window_ms=recv_window_ms, timeout_s=timeout_s
+        )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bybit")
         self._local = threading.local()
         self._key: ExchangeKey | None = None
@@ -201,23 +202,27 @@ class BybitClient:
         if headers.get("X-Bapi-Limit-Status") == "0":
             self._resume[method] = time.monotonic() + _until_reset(headers).total_seconds()
 
-    def _session(self, key: ExchangeKey | None) -> Any:
-        session = HTTP(
-            testnet=False,
-            api_key=key.api_key.get_secret_value() if key else None,
-            api_secret=key.api_secret.get_secret_value() if key else None,
-            timeout=self._timeout,
-            recv_window=int(self.recv_window.total_seconds() * 1000),
-            max_retries=1,
-            force_retry=False,
-            # An empty set would be replaced by pybit's own
-            retry_codes={-999999},
-            return_response_headers=True,
-        )
-        session.endpoint = self._url
-        # A proxy of the machine is no way to the machine itself
-        session.client.trust_env = urlsplit(self._url).hostname not in LOOPBACK
-        return session
+
+def http_session(
+    rest_url: str, key: ExchangeKey | None, *, recv_window_ms: int, timeout_s: float
+) -> Any:
+    """Return pybit, pointed at *rest_url* and doing nothing twice by itself."""
+    session = HTTP(
+        testnet=False,
+        api_key=key.api_key.get_secret_value() if key else None,
+        api_secret=key.api_secret.get_secret_value() if key else None,
+        timeout=timeout_s,
+        recv_window=recv_window_ms,
+        max_retries=1,
+        force_retry=False,
+        # An empty set would be replaced by pybit's own
+        retry_codes={-999999},
+        return_response_headers=True,
+    )
+    session.endpoint = rest_url.rstrip("/")
+    # A proxy of the machine is no way to the machine itself
+    session.client.trust_env = urlsplit(rest_url).hostname not in LOOPBACK
+    return session
 
 
 def _request(method: str, arguments: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Orders and positions at Bybit: every activity is safe to repeat."""
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -50,7 +51,9 @@ DUPLICATE_LINK = 110072
 NOTHING_TO_REDUCE = frozenset({110017, 110034})
 LEVERAGE_UNCHANGED = 110043
 STOP_UNCHANGED = 34040
-STOP_PASSED = frozenset({10001, 110092, 110093})
+STOP_PASSED = frozenset({110092, 110093})
+PASSED_TEXT = re.compile(r"expect (falling|rising)|should (be )?(lower|higher|less|greater)", re.I)
+"""Of the parameter error, 10001, that a stop beyond the price is refused with."""
 
 POLL = 0.1
 LOOK_UP_POLL = 0.5
@@ -230,7 +233,7 @@ class BybitExchange(ExchangePort):
             if e.ret_code != STOP_UNCHANGED:
                 if await self._held(plan) is None:
                     return await self._position_read(None)
-                if e.ret_code in STOP_PASSED:
+                if e.ret_code in STOP_PASSED or PASSED_TEXT.search(e.ret_msg):
                     return StopRefused(reason=f"{e.ret_msg} (retCode {e.ret_code})")
                 raise
         deadline = time.monotonic() + STOP_DEADLINE
