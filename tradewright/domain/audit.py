@@ -25,7 +25,7 @@ from tradewright.domain.market import Value
 from tradewright.domain.trade import Trade, TradeState
 
 ROUNDING: Final = Decimal("1e-12")
-"""Average prices are quotients: sums made in another order differ by less than this."""
+"""Average prices are quotients: what is added up in another order differs by less than this."""
 
 
 class Where(StrEnum):
@@ -335,7 +335,7 @@ def _sum_differences(
         for trade_id, (fees, pnl) in claims.items():
             told = trades.get(trade_id)
             sums = _Sums(own[trade_id], told.trade if told else None)
-            if sums.fees != fees:
+            if abs(sums.fees - fees) > ROUNDING:
                 yield AuditDifference(
                     kind=DifferenceKind.FEES_DIFFER,
                     where=where,

@@ -1,0 +1,511 @@
+"""Consistent books have no differences; every single change to one of them is found."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewright import ids
+from tradewright.domain.audit import AuditReport, DifferenceKind, Where, audit
+from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.ledger import (
+    Books,
+    Ledger,
+    LedgerExecution,
+    LedgerOrder,
+    LedgerTrade,
+    OrderState,
+    WorkflowTrade,
+)
+from tradewright.domain.market import Instrument, Side
+from tradewright.domain.plan import TradePlan
+from tradewright.domain.trade import (
+    Adopted,
+    EntryEnded,
+    EntryPlaced,
+    Executed,
+    PositionRead,
+    Started,
+    Trade,
+    TradeState,
+)
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+K = DifferenceKind
+BTC = Instrument(
+    symbol="BTCUSDT",
+    base_coin="BTC",
+    tick_size=Decimal("0.1"),
+    qty_step=Decimal("0.001"),
+    min_qty=Decimal("0.001"),
+    max_qty=Decimal(1000),
+    max_market_qty=Decimal(100),
+)
+
+
+class Three(NamedTuple):
+    """The three books."""
+
+    exchange: Ledger
+    journal: Books
+    temporal: tuple[WorkflowTrade, ...]
+
+    def audit(self) -> AuditReport:
+        return audit(self.exchange, self.journal, self.temporal)
+
+
+# --- consistent books ---------------------------------------------------------------------------
+
+
+class Told(NamedTuple):
+    """One trade and the orders that it caused."""
+
+    trade: Trade
+    orders: tuple[LedgerOrder, ...]
+
+
+def told(
+    number: int,
+    *,
+    side: Side = Side.BUY,
+    fills: tuple[tuple[str, str], ...] = (("0.1", "50000"),),
+    exit_prices: tuple[str, ...] = ("51000",),
+    exit_by: str = "exit",
+    adopted: bool = False,
+) -> Told:
+    """Return a trade that opened with *fills* and closed in equal parts at *exit_prices*.
+
+    Without fills it was cancelled; without exit prices it is still open.
+    """
+    trade_id = ids.trade_id("main", "ema", "BTCUSDT", AT + timedelta(minutes=number))
+    trade = Trade(plan=_plan(trade_id, side))
+    link = ids.order_link(trade_id, "e", 1)
+    orders: list[LedgerOrder] = []
+    count = 0
+
+    def execution(of: Side, qty: Decimal, price: str, order_id: str, order_link: str) -> Execution:
+        nonlocal count
+        count += 1
+        return Execution(
+            exec_id=f"{number}/{count}",
+            seq=count,
+            order_id=order_id,
+            order_link_id=order_link,
+            symbol="BTCUSDT",
+            side=of,
+            price=Decimal(price),
+            qty=qty,
+            fee=qty * Decimal(price) * Decimal("0.00055"),
+            at=AT,
+            cause=None if order_link else ExitReason.STOP,
+        )
+
+    if adopted:
+        trade = trade.after(Adopted(qty=Decimal("0.3"), price=Decimal(49_900), at=AT))
+    else:
+        orders.append(
+            LedgerOrder(
+                order_id=f"{number}/e",
+                order_link_id=link,
+                symbol="BTCUSDT",
+                side=side,
+                qty=sum((Decimal(q) for q, _ in fills), Decimal(0)) or Decimal(1),
+                state=OrderState.FILLED if fills else OrderState.ENDED,
+            )
+        )
+        trade = trade.after(Started()).after(EntryPlaced(order_id=f"{number}/e"))
+        for qty, price in fills:
+            fill = execution(side, Decimal(qty), price, f"{number}/e", link)
+            trade = trade.after(Executed(execution=fill))
+    if not trade.was_open:
+        trade = trade.after(EntryEnded()).after(PositionRead(qty=Decimal(0), at=AT))
+    elif exit_prices:
+        out = {"exit": ids.order_link(trade_id, "x", 2), "stop": "", "kill": "kill-1-1"}[exit_by]
+        orders.append(
+            LedgerOrder(
+                order_id=f"{number}/x",
+                order_link_id=out,
+                symbol="BTCUSDT",
+                side=side.opposite,
+                qty=None if exit_by == "stop" else trade.open_qty,
+                state=OrderState.FILLED,
+            )
+        )
+        part = BTC.floor_qty(trade.open_qty / len(exit_prices)) or trade.open_qty
+        for price in exit_prices:
+            closing = trade.open_qty if trade.open_qty < 2 * part else part
+            if closing:
+                fill = execution(side.opposite, closing, price, f"{number}/x", out)
+                trade = trade.after(Executed(execution=fill))
+        trade = trade.after(PositionRead(qty=Decimal(0), at=AT))
+    return Told(trade, tuple(orders))
+
+
+def _plan(trade_id: str, side: Side) -> TradePlan:
+    return TradePlan.model_validate(
+        {
+            "trade_id": trade_id,
+            "account": "main",
+            "preset": "ema",
+            "preset_hash": "h",
+            "symbol": "BTCUSDT",
+            "side": side,
+            "qty": Decimal("0.1"),
+            "price": Decimal(50_000),
+            "stop_loss": Decimal(49_000) if side is Side.BUY else Decimal(51_000),
+            "exits": {"timeframe": "15m"},
+            "leverage": Decimal(2),
+            "instrument": BTC,
+            "trigger": AT,
+            "decided_at": AT,
+            "expires_at": AT,
+        }
+    )
+
+
+def three(*stories: Told) -> Three:
+    executions = [
+        LedgerExecution(
+            exec_id=e.exec_id,
+            order_id=e.order_id,
+            order_link_id=e.order_link_id,
+            symbol=e.symbol,
+            side=e.side,
+            price=e.price,
+            qty=e.qty,
+            fee=e.fee,
+            trade_id=story.trade.plan.trade_id,
+        )
+        for story in stories
+        for e in story.trade.executions
+    ]
+    orders = tuple(order for story in stories for order in story.orders)
+    return Three(
+        exchange=Ledger(
+            orders=orders,
+            executions=tuple(e.model_copy(update={"trade_id": ""}) for e in executions),
+        ),
+        journal=Books(
+            orders=orders,
+            executions=tuple(executions),
+            trades=tuple(
+                LedgerTrade(
+                    trade_id=story.trade.plan.trade_id,
+                    symbol=story.trade.plan.symbol,
+                    state=story.trade.state,
+                    pnl=story.trade.pnl,
+                    fees=story.trade.fees,
+                )
+                for story in stories
+            ),
+        ),
+        temporal=tuple(
+            WorkflowTrade(trade=story.trade, ended=story.trade.is_final) for story in stories
+        ),
+    )
+
+
+prices = st.decimals("40000", "60000", places=1).map(str)
+qtys = st.decimals("0.001", "2", places=3).map(str)
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> tuple[Told, ...]:
+    return tuple(
+        told(
+            number,
+            side=draw(st.sampled_from(Side)),
+            fills=tuple(draw(st.lists(st.tuples(qtys, prices), max_size=3))),
+            exit_prices=tuple(draw(st.lists(prices, max_size=3))),
+            exit_by=draw(st.sampled_from(["exit", "stop", "kill"])),
+            adopted=draw(st.booleans()),
+        )
+        for number in range(draw(st.integers(0, 4)))
+    )
+
+
+@given(stories())
+def test_consistent_books_have_no_differences(told_trades: tuple[Told, ...]) -> None:
+    report = three(*told_trades).audit()
+
+    assert report.differences == ()
+    assert report.ok
+    assert report.exchange.executions == report.journal.executions == report.temporal.executions
+    assert report.exchange.fees == report.journal.fees == report.temporal.fees
+    assert report.journal.pnl == report.temporal.pnl
+
+
+# --- one change ---------------------------------------------------------------------------------
+
+
+def _without(rows: tuple[Any, ...], index: int) -> tuple[Any, ...]:
+    return rows[:index] + rows[index + 1 :]
+
+
+def _changed(rows: tuple[Any, ...], index: int, **changes: Any) -> tuple[Any, ...]:
+    return (*rows[:index], rows[index].model_copy(update=changes), *rows[index + 1 :])
+
+
+EXECUTION_CHANGES: dict[str, Callable[[Any], Any]] = {
+    "price": lambda value: value + Decimal("0.1"),
+    "qty": lambda value: value + Decimal("0.001"),
+    "fee": lambda value: value + Decimal("1e-8"),
+    "side": lambda value: value.opposite,
+    "symbol": lambda value: "ETHUSDT",
+    "order_id": lambda value: value + "?",
+    "order_link_id": lambda value: value + "?",
+}
+
+
+@given(stories(), st.data())
+def test_an_execution_gone_from_one_book_is_found(
+    told_trades: tuple[Told, ...], data: st.DataObject
+) -> None:
+    books = three(told(9), *told_trades)
+    index = data.draw(st.integers(0, len(books.journal.executions) - 1))
+    exec_id = books.journal.executions[index].exec_id
+    where = data.draw(st.sampled_from(Where))
+
+    if where is Where.TEMPORAL:
+        temporal = tuple(
+            workflow.model_copy(
+                update={
+                    "trade": workflow.trade.model_copy(
+                        update={
+                            "executions": tuple(
+                                e for e in workflow.trade.executions if e.exec_id != exec_id
+                            )
+                        }
+                    )
+                }
+            )
+            for workflow in books.temporal
+        )
+        books = books._replace(temporal=temporal)
+    else:
+        name = where.value
+        book = getattr(books, name)
+        fewer = book.model_copy(update={"executions": _without(book.executions, index)})
+        books = books._replace(**{name: fewer})
+
+    found = {(d.kind, d.where, d.id) for d in books.audit().differences}
+    assert (K.EXECUTION_MISSING, where, exec_id) in found
+
+
+@given(stories(), st.data())
+def test_an_execution_told_differently_is_found(
+    told_trades: tuple[Told, ...], data: st.DataObject
+) -> None:
+    books = three(told(9), *told_trades)
+    index = data.draw(st.integers(0, len(books.journal.executions) - 1))
+    exec_id = books.journal.executions[index].exec_id
+    field = data.draw(st.sampled_from(sorted(EXECUTION_CHANGES)))
+    name = data.draw(st.sampled_from(["exchange", "journal"]))
+    book = getattr(books, name)
+    value = EXECUTION_CHANGES[field](getattr(book.executions[index], field))
+
+    changed = book.model_copy(
+        update={"executions": _changed(book.executions, index, **{field: value})}
+    )
+    report = books._replace(**{name: changed}).audit()
+
+    assert any(
+        d.kind is K.EXECUTION_DIFFERS and d.id == exec_id and d.detail.startswith(f"{field} is")
+        for d in report.differences
+    )
+
+
+@given(stories(), st.data())
+def test_a_trade_told_differently_by_the_journal_is_found(
+    told_trades: tuple[Told, ...], data: st.DataObject
+) -> None:
+    books = three(told(9), *told_trades)
+    index = data.draw(st.integers(0, len(books.temporal) - 1))
+    trade = books.journal.trades[index]
+    changes: dict[str, Any] = data.draw(
+        st.sampled_from(
+            [
+                {"state": TradeState.SETTLING},
+                {"pnl": trade.pnl + Decimal("1e-8")},
+                {"fees": trade.fees - Decimal("1e-8")},
+                {"symbol": "ETHUSDT"},
+            ]
+        )
+    )
+
+    trades = _changed(books.journal.trades, index, **changes)
+    report = books._replace(journal=books.journal.model_copy(update={"trades": trades})).audit()
+
+    assert (K.TRADE_DIFFERS, trade.trade_id) in {(d.kind, d.id) for d in report.differences}
+
+
+# --- one by one ---------------------------------------------------------------------------------
+
+ID = told(1).trade.plan.trade_id
+ENTRY = f"{ID}-e1"
+
+
+@pytest.fixture
+def books() -> Three:
+    return three(told(1), told(2, side=Side.SELL, exit_by="kill"))
+
+
+def found(books: Three) -> list[tuple[str, str, str]]:
+    return [(d.kind.value, d.where.value, d.id) for d in books.audit().differences]
+
+
+def with_journal(books: Three, **changes: Any) -> Three:
+    return books._replace(journal=books.journal.model_copy(update=changes))
+
+
+def with_exchange(books: Three, **changes: Any) -> Three:
+    return books._replace(exchange=books.exchange.model_copy(update=changes))
+
+
+def with_trade(books: Three, index: int = 0, **changes: Any) -> Three:
+    trade = books.temporal[index].trade.model_copy(update=changes)
+    return books._replace(temporal=_changed(books.temporal, index, trade=trade))
+
+
+def test_a_sent_order_that_is_not_written_down_is_found(books: Three) -> None:
+    changed = with_journal(books, orders=books.journal.orders[1:])
+
+    assert found(changed) == [("order_missing", "journal", ENTRY)]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (OrderState.PLACED, [("order_missing", "exchange", ENTRY)]),
+        (OrderState.FILLED, [("order_missing", "exchange", ENTRY)]),
+        (OrderState.ENDED, [("order_missing", "exchange", ENTRY)]),
+        (OrderState.INTENDED, []),
+        (OrderState.REJECTED, []),
+    ],
+)
+def test_an_order_written_as_sent_must_be_at_the_exchange(
+    books: Three, state: OrderState, expected: list[Any]
+) -> None:
+    changed = with_exchange(books, orders=books.exchange.orders[1:])
+    changed = with_journal(changed, orders=_changed(books.journal.orders, 0, state=state))
+
+    assert found(changed) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"qty": Decimal(7)}, {"side": Side.SELL}, {"symbol": "ETHUSDT"}, {"order_id": "other"}],
+)
+def test_an_order_told_differently_is_found(books: Three, change: dict[str, Any]) -> None:
+    changed = with_journal(books, orders=_changed(books.journal.orders, 0, **change))
+
+    assert found(changed) == [("order_differs", "journal", ENTRY)]
+
+
+@pytest.mark.parametrize("change", [{"qty": None}, {"order_id": ""}])
+def test_what_the_journal_was_never_told_of_an_order_is_no_difference(
+    books: Three, change: dict[str, Any]
+) -> None:
+    assert found(with_journal(books, orders=_changed(books.journal.orders, 0, **change))) == []
+
+
+def test_an_order_sent_twice_is_found(books: Three) -> None:
+    twin = books.exchange.orders[0].model_copy(update={"order_id": "twin"})
+
+    changed = with_exchange(books, orders=(twin, *books.exchange.orders))
+
+    assert found(changed) == [("order_twice", "exchange", ENTRY)]
+
+
+def test_an_order_that_outlives_its_trade_is_found(books: Three) -> None:
+    orders = _changed(books.exchange.orders, 0, state=OrderState.PLACED)
+
+    assert found(with_exchange(books, orders=orders)) == [("order_left", "exchange", ENTRY)]
+
+
+def test_an_execution_in_a_book_twice_is_found(books: Three) -> None:
+    first = books.exchange.executions[0]
+    kinds = found(with_exchange(books, executions=(first, *books.exchange.executions)))
+
+    assert ("execution_twice", "exchange", first.exec_id) in kinds
+
+
+@pytest.mark.parametrize("link", ["kill-7-1", "", "by-hand"])
+def test_an_execution_that_belongs_to_no_trade_is_found(books: Three, link: str) -> None:
+    stray = books.exchange.executions[0].model_copy(
+        update={"exec_id": "stray", "order_link_id": link}
+    )
+
+    changed = with_exchange(books, executions=(*books.exchange.executions, stray))
+
+    assert found(changed) == [
+        ("execution_missing", "journal", "stray"),
+        ("execution_missing", "temporal", "stray"),
+        ("execution_unowned", "exchange", "stray"),
+    ]
+
+
+def test_an_execution_given_to_the_wrong_trade_is_found(books: Three) -> None:
+    other = books.temporal[1].trade.plan.trade_id
+    executions = _changed(books.journal.executions, 0, trade_id=other)
+
+    assert found(with_journal(books, executions=executions)) == [
+        ("owner_differs", "journal", executions[0].exec_id)
+    ]
+
+
+def test_a_trade_that_one_side_does_not_know_is_found(books: Three) -> None:
+    unwritten = with_journal(books, trades=books.journal.trades[1:])
+    untold = books._replace(temporal=books.temporal[1:])
+
+    assert found(unwritten) == [("trade_missing", "journal", ID)]
+    assert ("trade_missing", "temporal", ID) in found(untold)
+
+
+def test_a_workflow_that_ended_before_its_trade_is_found() -> None:
+    books = three(told(1, exit_prices=()))
+
+    terminated = books._replace(temporal=_changed(books.temporal, 0, ended=True))
+
+    assert found(books) == []
+    assert found(terminated) == [("trade_unfinished", "temporal", ID)]
+
+
+def test_an_ended_trade_with_something_held_is_found() -> None:
+    books = three(told(1, exit_prices=()))
+
+    ended = with_trade(books, state=TradeState.CLOSED)
+
+    assert found(ended) == [
+        ("not_flat", "exchange", ID),
+        ("not_flat", "journal", ID),
+        ("trade_differs", "journal", ID),
+    ]
+
+
+def test_sums_that_the_executions_do_not_bear_out_are_found(books: Three) -> None:
+    trades = _changed(books.journal.trades, 0, pnl=Decimal(10**6), fees=Decimal(0))
+    claimed = with_journal(books, trades=trades)._replace(temporal=books.temporal[1:])
+
+    assert {kind for kind, *_ in found(claimed)} >= {"fees_differ", "pnl_differs"}
+
+
+def test_a_report_says_what_each_book_adds_up_to(books: Three) -> None:
+    report = books.audit()
+
+    assert report.exchange.model_dump() == {
+        "orders": 4,
+        "executions": 4,
+        "trades": 2,
+        "fees": Decimal("11.11000"),
+        "pnl": Decimal("-11.11000"),
+    }
+    assert report.journal == report.exchange == report.temporal
+
+
+def test_a_cancelled_trade_owes_nothing() -> None:
+    assert three(told(1, fills=())).audit().journal.pnl == 0
