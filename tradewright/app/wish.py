@@ -1,0 +1,184 @@
+"""How a workflow is asked and told, and what can keep it from answering.
+
+A wish is an update, so that the workflow says whether it understood. Before it is sent, the
+workflow is asked a question: an update that nobody answers in time is not gone but may be carried
+out when a worker comes back (measured), which must not happen to a wish that loosens. A wish that
+tightens is then left as a signal, which Temporal keeps.
+"""
+
+from typing import TypeVar
+
+from temporalio.client import (
+    Client,
+    RPCError,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.service import RPCStatusCode
+
+from tradewright import ids
+from tradewright.app.connect import ANSWER_WITHIN
+from tradewright.domain.errors import Retry, TradewrightError
+from tradewright.domain.market import Value
+
+V = TypeVar("V", bound=Value)
+
+
+class NoWorkerAnswers(TradewrightError):
+    """The workflow is there, and nobody works on it."""
+
+    retry = Retry.SAFE
+
+    def __init__(self, workflow_id: str, outcome: str) -> None:
+        queue = queue_of(workflow_id)
+        super().__init__(
+            f"workflow {workflow_id} does not answer: no worker takes its tasks; {outcome}; "
+            f"start one with `tradewright worker --queues {queue}`"
+        )
+        self.workflow_id = workflow_id
+        self.outcome = outcome
+
+
+class WishStored(NoWorkerAnswers):
+    """Nobody answers, but Temporal keeps the wish until a worker is back."""
+
+    def __init__(self, workflow_id: str, wish: str) -> None:
+        queue = queue_of(workflow_id)
+        super().__init__(
+            workflow_id, f"{wish} is recorded and will be done when the {queue} worker is back"
+        )
+
+
+class NotRunning(TradewrightError):
+    def __init__(self, workflow_id: str, remedy: str) -> None:
+        super().__init__(f"workflow {workflow_id} does not run: {remedy}")
+        self.workflow_id = workflow_id
+
+
+class WishRefused(TradewrightError):
+    """The workflow understood, and says no."""
+
+    def __init__(self, workflow_id: str, reason: str) -> None:
+        super().__init__(f"workflow {workflow_id} refused: {reason}")
+        self.workflow_id = workflow_id
+        self.reason = reason
+
+
+class TemporalFailed(TradewrightError):
+    """The server answered a request with an error of its own."""
+
+    retry = Retry.SAFE
+
+    def __init__(self, request: str, detail: str) -> None:
+        super().__init__(f"temporal failed {request}: {detail}; ask again")
+
+
+def queue_of(workflow_id: str) -> str:
+    """Return the queue whose workers answer for *workflow_id*.
+
+    Example:
+        >>> queue_of("kill-switch/main"), queue_of("trade/BTCUSDT/tw"), queue_of("stream/main")
+        ('kill', 'trading', 'stream-main')
+    """
+    kind, _, account = workflow_id.partition("/")
+    match kind:
+        case "kill-switch":
+            return ids.QUEUE_KILL
+        case "market":
+            return ids.QUEUE_MARKET
+        case "stream":
+            return ids.stream_queue(account)
+        case _:
+            return ids.QUEUE_TRADING
+
+
+def remedy(workflow_id: str) -> str:
+    kind, _, rest = workflow_id.partition("/")
+    match kind:
+        case "strategy":
+            return "apply its preset with `tradewright apply`, or see `tradewright strategy list`"
+        case "trade":
+            return f"it has ended; see `tradewright trade show {rest.rpartition('/')[2]}`"
+        case _:
+            return (
+                f"every worker starts it; run `tradewright worker --queues {queue_of(workflow_id)}`"
+            )
+
+
+async def ask(client: Client, workflow_id: str, query: str, shape: type[V]) -> V:
+    """Return the answer of *workflow_id* to *query*.
+
+    Raises:
+        NotRunning: There is no such workflow.
+        NoWorkerAnswers: It did not answer in time.
+    """
+    handle = client.get_workflow_handle(workflow_id)
+    try:
+        answer: V = await handle.query(query, result_type=shape, rpc_timeout=ANSWER_WITHIN)
+    except RPCError as e:
+        if e.status is RPCStatusCode.NOT_FOUND:
+            raise NotRunning(workflow_id, remedy(workflow_id)) from None
+        raise NoWorkerAnswers(workflow_id, "nothing was asked of it") from None
+    except WorkflowQueryFailedError as e:
+        raise TemporalFailed(f"query {query} of {workflow_id}", str(e)) from None
+    return answer
+
+
+async def tell(
+    client: Client, workflow_id: str, name: str, wish: Value, shape: type[V], *, probe: str
+) -> V:
+    """Send an update to a workflow that has just proved to be answered for.
+
+    Raises:
+        NotRunning: There is no such workflow, or it has ended.
+        NoWorkerAnswers: Nothing was sent, or it is not known what became of it.
+        WishRefused: The workflow says no.
+    """
+    try:
+        await ask(client, workflow_id, probe, shape)
+    except NoWorkerAnswers:
+        raise NoWorkerAnswers(workflow_id, f"{name} was not sent, nothing was done") from None
+    handle = client.get_workflow_handle(workflow_id)
+    try:
+        answer: V = await handle.execute_update(
+            name, wish, result_type=shape, rpc_timeout=ANSWER_WITHIN
+        )
+    except WorkflowUpdateFailedError as e:
+        raise WishRefused(workflow_id, str(e.cause)) from None
+    except WorkflowUpdateRPCTimeoutOrCancelledError:
+        raise NoWorkerAnswers(
+            workflow_id, f"{name} was sent and not answered, look whether it was done"
+        ) from None
+    except RPCError as e:
+        if e.status is RPCStatusCode.NOT_FOUND:
+            raise NotRunning(workflow_id, remedy(workflow_id)) from None
+        raise TemporalFailed(f"update {name} of {workflow_id}", e.message) from None
+    return answer
+
+
+async def tell_or_store(
+    client: Client, workflow_id: str, name: str, wish: Value, shape: type[V], *, probe: str
+) -> V:
+    """Send an update that only tightens; when nobody answers, leave it as a signal.
+
+    Raises:
+        WishStored: Temporal keeps it.
+        NotRunning: There is no such workflow, or it has ended.
+        WishRefused: The workflow says no.
+    """
+    try:
+        return await tell(client, workflow_id, name, wish, shape, probe=probe)
+    except NoWorkerAnswers:
+        await _signal(client, workflow_id, name, wish)
+        raise WishStored(workflow_id, name) from None
+
+
+async def _signal(client: Client, workflow_id: str, name: str, wish: Value) -> None:
+    try:
+        handle = client.get_workflow_handle(workflow_id)
+        await handle.signal(name, wish, rpc_timeout=ANSWER_WITHIN)
+    except RPCError as e:
+        if e.status is RPCStatusCode.NOT_FOUND:
+            raise NotRunning(workflow_id, remedy(workflow_id)) from None
+        raise TemporalFailed(f"signal {name} to {workflow_id}", e.message) from None
