@@ -39,6 +39,10 @@ class Hub:
     def __init__(self) -> None:
         self._wanted: dict[str, set[Connection]] = {}
 
+    @property
+    def topics(self) -> frozenset[str]:
+        return frozenset(self._wanted)
+
     def wants(self, topic: str) -> bool:
         return topic in self._wanted
 

@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
 import msgspec
@@ -90,8 +90,18 @@ class _Server(uvicorn.Server):
 async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
     """Run the exchange in this event loop; its state is closed and complete afterwards."""
     settings = settings.with_keys()
-    listener = _listener(settings.host, settings.port)
-    exchange = Exchange(settings)
+    with (
+        _listener(settings.host, settings.port) as listener,
+        closing(Exchange(settings)) as exchange,
+    ):
+        async with _serving(exchange, settings, listener):
+            yield PaperExchange(exchange, settings, listener.getsockname()[1])
+
+
+@asynccontextmanager
+async def _serving(
+    exchange: Exchange, settings: PaperSettings, listener: socket.socket
+) -> AsyncIterator[None]:
     runner = Runner(exchange)
     keys = Keys(settings.api_key, settings.api_secret.get_secret_value())
     config = uvicorn.Config(
@@ -114,14 +124,12 @@ async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
 
     market.add_done_callback(note_failure)
     try:
-        yield PaperExchange(exchange, settings, listener.getsockname()[1])
+        yield
     finally:
         market.cancel()
         await asyncio.wait([market])
         server.should_exit = True
         await serving
-        listener.close()
-        exchange.close()
 
 
 def serve(settings: PaperSettings) -> int:

@@ -1,0 +1,212 @@
+"""The markets: made up or recorded, and what the public reads of them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import islice, pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.paper.conftest import START, Desk, Open, WriteCandles
+from tradewright.paper import PaperSettings
+from tradewright.paper.candle import Bar, Series, bucket, bucket_end
+from tradewright.paper.generator import Generator
+from tradewright.paper.listing import LISTED
+from tradewright.paper.recording import Recording, RecordingUnusable
+from tradewright.paper.runner import TICKS, ticks
+
+MakeSettings = Callable[..., PaperSettings]
+START_MS = int(START.timestamp() * 1000)
+
+
+def candles(settings: PaperSettings, count: int) -> list[dict[str, Bar]]:
+    generator = Generator(settings, START)
+    return [*generator.history(), *islice(generator.steps(), count)]
+
+
+def test_the_same_seed_makes_the_same_candles(make_settings: MakeSettings) -> None:
+    settings = make_settings(seed=3, history=100)
+
+    assert candles(settings, 50) == candles(settings, 50)
+    assert candles(settings, 50) != candles(make_settings(seed=4, history=100), 50)
+
+
+def test_a_generated_market_is_whole_and_keeps_its_steps(make_settings: MakeSettings) -> None:
+    made = candles(make_settings(seed=1), 2000)
+
+    assert len(made) == 3500
+    assert list(made[0]) == list(LISTED)
+    for before, after in pairwise(made):
+        for symbol, bar in after.items():
+            instrument = LISTED[symbol].instrument
+            assert bar.open_ms == before[symbol].open_ms + 60_000
+            assert bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+            assert not any(price % instrument.tick_size for price in bar[1:5])
+            assert bar.volume > 0
+            assert not bar.volume % instrument.qty_step
+
+
+def test_generated_averages_cross_and_volatility_comes_in_clusters(
+    make_settings: MakeSettings,
+) -> None:
+    closes = [float(bars["BTCUSDT"].close) for bars in candles(make_settings(seed=1), 4000)]
+
+    fast = slow = closes[0]
+    sides = []
+    for close in closes:
+        fast += (close - fast) * 2 / 13
+        slow += (close - slow) * 2 / 27
+        sides.append(fast > slow)
+    crosses = sum(a != b for a, b in pairwise(sides))
+    moves = [abs(b / a - 1) for a, b in pairwise(closes)]
+    mean = sum(moves) / len(moves)
+    spread = sum((m - mean) ** 2 for m in moves)
+    clustering = sum((a - mean) * (b - mean) for a, b in pairwise(moves)) / spread
+
+    assert 50 < crosses < 800
+    assert clustering > 0.05
+    assert max(moves) > 5 * mean
+
+
+def test_a_recording_splits_into_history_and_steps(
+    make_settings: MakeSettings, write_candles: WriteCandles
+) -> None:
+    rows = [(n, n + 2, n, n + 1) for n in range(100, 110)]
+    data = write_candles(*rows)
+
+    recording = Recording(
+        make_settings(
+            data=data,
+            data_from=START + timedelta(minutes=4),
+            data_to=START + timedelta(minutes=8),
+        )
+    )
+
+    assert [b["BTCUSDT"].open for b in recording.history()] == [100, 101, 102, 103]
+    assert [b["BTCUSDT"].open for b in recording.steps()] == [104, 105, 106, 107]
+    assert (recording.base_minutes, recording.steps_total) == (1, 4)
+
+
+def test_volume_in_dollars_is_turned_into_coins(
+    make_settings: MakeSettings, write_candles: WriteCandles
+) -> None:
+    data = write_candles((100, 100, 100, 100), (100, 100, 100, 100))
+
+    (bar, *_) = Recording(make_settings(data=data, volume_unit="quote")).steps()
+
+    assert bar["BTCUSDT"].volume == Decimal("0.105")
+    assert bar["BTCUSDT"].turnover == Decimal("10.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("time,price\n1,2\n", "header lacks close"),
+        ("open_time,open,high,low,close,volume\n", "fewer than two candles"),
+        ("open_time,open,high,low,close,volume\n2022-01-01T00:00:00Z,1,1,x,1,1\n", "line 2"),
+    ],
+)
+def test_a_recording_that_cannot_be_read_is_refused(
+    make_settings: MakeSettings, tmp_path: Path, text: str, detail: str
+) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_text(text)
+
+    with pytest.raises(RecordingUnusable, match=detail):
+        Recording(make_settings(data=path))
+
+
+MINUTES = st.lists(
+    st.tuples(*[st.integers(min_value=1, max_value=1000)] * 4), min_size=1, max_size=200
+)
+
+
+@given(MINUTES, st.integers(min_value=0, max_value=500))
+def test_candles_of_all_timeframes_hold_the_same_trades(
+    prices: list[tuple[int, ...]], offset: int
+) -> None:
+    series = Series(1)
+    bars = [
+        Bar(
+            START_MS + (offset + n) * 60_000,
+            *(Decimal(p) for p in (row[0], max(row), min(row), row[3])),
+            Decimal(1),
+            Decimal(row[3]),
+        )
+        for n, row in enumerate(prices)
+    ]
+    for bar in bars:
+        series.add(bar)
+
+    for interval in series.intervals:
+        made = list(series.newest(interval))[::-1]
+        assert sum(b.volume for b in made) == len(bars)
+        assert (made[0].open, made[-1].close) == (bars[0].open, bars[-1].close)
+        assert max(b.high for b in made) == max(b.high for b in bars)
+        assert all(b.open_ms == bucket(interval, b.open_ms) for b in made)
+        assert all(bucket_end(interval, a.open_ms) == b.open_ms for a, b in pairwise(made))
+
+
+def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
+    moment = int(datetime(2024, 2, 29, 13, tzinfo=UTC).timestamp() * 1000)
+
+    week, month = bucket("W", moment), bucket("M", moment)
+
+    assert datetime.fromtimestamp(week / 1000, UTC) == datetime(2024, 2, 26, tzinfo=UTC)
+    assert datetime.fromtimestamp(month / 1000, UTC) == datetime(2024, 2, 1, tzinfo=UTC)
+    end = bucket_end("M", month)
+    assert datetime.fromtimestamp(end / 1000, UTC) == datetime(2024, 3, 1, tzinfo=UTC)
+
+
+def test_the_ticks_of_a_candle_touch_its_four_prices() -> None:
+    instrument = LISTED["BTCUSDT"].instrument
+    rising = Bar(0, *(Decimal(p) for p in (100, 110, 95, 105, 1, 100)))
+    falling = Bar(0, *(Decimal(p) for p in (105, 110, 95, 100, 1, 100)))
+
+    for bar, order in ((rising, (100, 95, 110, 105)), (falling, (105, 110, 95, 100))):
+        path = ticks(bar, instrument)
+
+        assert len(path) == TICKS
+        assert bar.path() == list(order)
+        positions = [path.index(Decimal(price)) for price in order[:3]]
+        assert positions == sorted(positions)
+        assert path[-1] == order[3]
+        assert (max(path), min(path)) == (bar.high, bar.low)
+
+
+async def test_klines_come_newest_first_within_their_bounds(
+    open_desk: Open, write_candles: WriteCandles
+) -> None:
+    rows = [(n, n + 2, n - 2, n + 1) for n in range(100, 112)]
+    desk = await open_desk(data=write_candles(*rows), data_from=START + timedelta(minutes=10))
+
+    async def opens(**params: object) -> list[int]:
+        found = await desk.rows("get_kline", symbol="BTCUSDT", **params)
+        return [(int(row[0]) - START_MS) // 60_000 for row in found]
+
+    assert await opens(interval="1", limit=3) == [9, 8, 7]
+    bounds = {"start": START_MS + 2 * 60_000, "end": START_MS + 4 * 60_000}
+    assert await opens(interval="1", **bounds) == [4, 3, 2]
+    assert await opens(interval="5") == [5, 0]
+    (row,) = await desk.rows("get_kline", symbol="BTCUSDT", interval="5", limit=1)
+    assert row == [str(START_MS + 300_000), "105", "111", "103", "110", "52.5", "5670"]
+    await desk.step()
+    assert await opens(interval="5", limit=1) == [10]
+
+
+async def test_a_symbol_or_interval_that_is_not_there_is_refused(desk: Desk) -> None:
+    unknown = await desk.refusal("get_kline", symbol="NOPEUSDT", interval="1")
+    odd = await desk.refusal("get_kline", symbol="BTCUSDT", interval="7")
+    many = await desk.refusal("get_kline", symbol="BTCUSDT", interval="1", limit=1001)
+
+    assert (unknown[0], odd[0], many[0]) == (10001, 10001, 10001)
+
+
+async def test_the_book_stands_around_the_last_price(desk: Desk) -> None:
+    book = await desk.call("get_orderbook", symbol="BTCUSDT", limit=3)
+
+    assert [price for price, _ in book["b"]] == ["49999.9", "49999.8", "49999.7"]
+    assert [price for price, _ in book["a"]] == ["50000.1", "50000.2", "50000.3"]

@@ -1,0 +1,156 @@
+"""What survives the death of the process: everything that was answered."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pybit.unified_trading as pybit
+import pytest
+import requests
+from pybit.exceptions import InvalidRequestError
+
+from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
+from tradewright.paper import PaperSettings, running
+from tradewright.paper.store import StateUnusable
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from tradewright.paper import PaperSettings, serve
+sys.exit(serve(PaperSettings(port=int(sys.argv[1]), state=Path(sys.argv[2]), speed=1, history=100)))
+"""
+
+
+@contextmanager
+def served(port: int, state: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = os.environ | {
+        "TRADEWRIGHT_PAPER_API_KEY": KEY,
+        "TRADEWRIGHT_PAPER_API_SECRET": SECRET,
+    }
+    command = [sys.executable, "-c", PROGRAM, str(port), str(state)]
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def ready(url: str) -> None:
+    def answers() -> bool:
+        try:
+            return requests.get(f"{url}/v5/market/time", timeout=1).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    await eventually(answers, timeout_s=30)
+
+
+async def test_a_killed_exchange_keeps_orders_position_and_links(
+    tmp_path: Path, free_port: int
+) -> None:
+    url, state = f"http://127.0.0.1:{free_port}", tmp_path / "paper.db"
+    http = pybit.HTTP(api_key=KEY, api_secret=SECRET, max_retries=1, retry_codes={-999999})
+    http.endpoint = url
+    order: dict[str, Any] = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy"}
+
+    with served(free_port, state) as process:
+        await ready(url)
+        http.place_order(**order, orderType="Market", qty="0.01", stopLoss="1", orderLinkId="a-1")
+        http.place_order(**order, orderType="Limit", qty="0.01", price="2000", orderLinkId="a-2")
+        http.set_leverage(category="linear", symbol="ETHUSDT", buyLeverage="3", sellLeverage="3")
+        before = account(http)
+        process.send_signal(signal.SIGKILL)
+    with served(free_port, state) as process:
+        await ready(url)
+        after = account(http)
+        with pytest.raises(InvalidRequestError) as failure:
+            http.place_order(**order, orderType="Market", qty="0.01", orderLinkId="a-1")
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+    http.client.close()
+    assert before["position"]["size"] == "0.01"
+    assert [o["orderLinkId"] for o in before["open"]] == ["a-2", ""]
+    assert after == before
+    assert failure.value.status_code == 110072
+    assert process.returncode == 0
+
+
+def account(http: pybit.HTTP) -> dict[str, Any]:
+    """Return what does not move with the market."""
+
+    def rows(method: Callable[..., Any], **params: Any) -> list[dict[str, Any]]:
+        return list(method(category="linear", **params)["result"]["list"])
+
+    (position,) = rows(http.get_positions, symbol="BTCUSDT")
+    (other,) = rows(http.get_positions, symbol="ETHUSDT")
+    kept = ("side", "size", "avgPrice", "stopLoss", "cumRealisedPnl", "seq", "createdTime")
+    wallet = http.get_wallet_balance(accountType="UNIFIED")["result"]["list"][0]
+    return {
+        "position": {name: position[name] for name in kept},
+        "leverage": other["leverage"],
+        "open": rows(http.get_open_orders, symbol="BTCUSDT"),
+        "history": rows(http.get_order_history),
+        "executions": rows(http.get_executions),
+        "wallet": wallet["totalWalletBalance"],
+    }
+
+
+async def test_a_lockstep_goes_on_at_the_barrier_where_it_stood(
+    open_desk: Open,
+    write_candles: WriteCandles,
+    tmp_path: Path,
+    make_settings: Callable[..., PaperSettings],
+) -> None:
+    flat, fall = (50_000, 50_000, 50_000, 50_000), (50_000, 50_000, 49_000, 49_500)
+    settings: dict[str, Any] = {
+        "data": write_candles(flat, fall, flat),
+        "state": tmp_path / "paper.db",
+    }
+    async with running(make_settings(**settings)) as paper:
+        desk = Desk(paper)
+        await desk.step()
+        await desk.buy(stopLoss="49900")
+        await desk.step()
+        before = await desk.get("/paper/clock"), await desk.get("/paper/executions")
+        await desk.close()
+
+    desk = await open_desk(**settings)
+    await eventually(lambda: desk.is_waiting)
+
+    clock = await desk.get("/paper/clock")
+    same = ("market_ms", "step", "phase", "waiting_for", "started")
+    assert {k: clock[k] for k in same} == {k: before[0][k] for k in same}
+    assert clock["market_ms"] == int(START.timestamp() * 1000) + 120_000
+    # The candle that stopped the position out is not played a second time
+    assert await desk.get("/paper/executions") == before[1]
+    assert len(before[1]["list"]) == 2
+    await desk.step(2)
+    assert desk.paper.exchange.phase == "ended"
+
+
+async def test_a_state_of_another_market_is_refused(
+    make_settings: Callable[..., PaperSettings], tmp_path: Path
+) -> None:
+    state = tmp_path / "paper.db"
+    async with running(make_settings(state=state, seed=1)):
+        pass
+
+    with pytest.raises(StateUnusable, match="belongs to another market"):
+        async with running(make_settings(state=state, seed=2)):
+            pass
+
+
+async def test_a_state_serves_one_exchange_at_a_time(
+    make_settings: Callable[..., PaperSettings], tmp_path: Path
+) -> None:
+    state = tmp_path / "paper.db"
+    async with running(make_settings(state=state)):
+        with pytest.raises(StateUnusable, match="another exchange may be using it"):
+            async with running(make_settings(state=state)):
+                pass

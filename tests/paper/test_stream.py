@@ -1,0 +1,210 @@
+"""The streams, by pybit and by bare frames."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
+
+FLAT = (50_000, 50_000, 50_000, 50_000)
+RISE = (50_000, 50_200, 49_900, 50_100)
+START_MS = int(START.timestamp() * 1000)
+
+
+async def ask(socket: ClientConnection, frame: dict[str, Any]) -> dict[str, Any]:
+    await socket.send(json.dumps(frame))
+    return dict(json.loads(await asyncio.wait_for(socket.recv(), 5)))
+
+
+def auth(expires_ms: int, secret: str = SECRET) -> dict[str, Any]:
+    plain = f"GET/realtime{expires_ms}".encode()
+    sign = hmac.new(secret.encode(), plain, hashlib.sha256).hexdigest()
+    return {"op": "auth", "args": [KEY, expires_ms, sign]}
+
+
+def soon_ms() -> int:
+    return int(time.time() * 1000) + 5000
+
+
+@pytest.fixture
+async def private(desk: Desk) -> AsyncIterator[ClientConnection]:
+    async with connect(f"{desk.paper.stream_url}/private", proxy=None) as socket:
+        yield socket
+
+
+@pytest.fixture
+async def public(desk: Desk) -> AsyncIterator[ClientConnection]:
+    async with connect(f"{desk.paper.stream_url}/public/linear", proxy=None) as socket:
+        yield socket
+
+
+async def test_each_side_answers_a_ping_in_its_own_way(
+    private: ClientConnection, public: ClientConnection
+) -> None:
+    pong = await ask(private, {"op": "ping", "req_id": "7"})
+    assert (pong["op"], pong["req_id"]) == ("pong", "7")
+    assert abs(int(pong["args"][0]) - time.time() * 1000) < 5000
+
+    pong = await ask(public, {"op": "ping"})
+    assert (pong["op"], pong["ret_msg"], pong["success"]) == ("ping", "pong", True)
+    assert pong["req_id"] == ""
+
+
+async def test_subscribing_is_acknowledged_late_enough_for_pybit(
+    public: ClientConnection,
+) -> None:
+    begun = time.monotonic()
+
+    ack = await ask(public, {"op": "subscribe", "req_id": "x", "args": ["publicTrade.BTCUSDT"]})
+
+    assert time.monotonic() - begun >= 0.03
+    assert {k: ack[k] for k in ("success", "ret_msg", "op", "req_id")} == {
+        "success": True,
+        "ret_msg": "",
+        "op": "subscribe",
+        "req_id": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "kline.7.BTCUSDT",
+        "kline.1.NOPEUSDT",
+        "orderbook.3.BTCUSDT",
+        "tickers",
+        "nothing.BTCUSDT",
+        "order",
+    ],
+)
+async def test_a_topic_that_is_not_there_is_refused(public: ClientConnection, topic: str) -> None:
+    ack = await ask(public, {"op": "subscribe", "args": [topic]})
+
+    assert not ack["success"]
+    assert ack["ret_msg"].endswith(f"topic:{topic}")
+
+
+async def test_the_private_side_needs_a_good_signature_in_time(
+    private: ClientConnection,
+) -> None:
+    subscribe = {"op": "subscribe", "args": ["order"]}
+
+    assert not (await ask(private, subscribe))["success"]
+    assert not (await ask(private, auth(soon_ms(), secret="wrong")))["success"]
+    assert not (await ask(private, auth(soon_ms() - 60_000)))["success"]
+    assert not (await ask(private, subscribe))["success"]
+    assert (await ask(private, auth(soon_ms())))["success"]
+    assert (await ask(private, subscribe))["success"]
+
+
+async def test_frames_are_answered_in_order(private: ClientConnection) -> None:
+    # pybit and ccxt subscribe without waiting for the answer to auth
+    await private.send(json.dumps(auth(soon_ms())))
+    await private.send(json.dumps({"op": "subscribe", "req_id": 1, "args": ["order", "wallet"]}))
+
+    answers = [json.loads(await asyncio.wait_for(private.recv(), 5)) for _ in range(2)]
+
+    assert [a["op"] for a in answers] == ["auth", "subscribe"]
+    assert all(a["success"] for a in answers)
+
+
+async def test_a_frame_that_is_no_json_does_not_end_the_connection(
+    public: ClientConnection,
+) -> None:
+    await public.send("{")
+
+    assert not json.loads(await asyncio.wait_for(public.recv(), 5))["success"]
+    assert (await ask(public, {"op": "ping"}))["ret_msg"] == "pong"
+
+
+async def test_nothing_old_is_pushed_on_a_private_subscription(
+    desk: Desk, private: ClientConnection
+) -> None:
+    await desk.buy()
+    await ask(private, auth(soon_ms()))
+
+    ack = await ask(private, {"op": "subscribe", "args": ["order", "position"]})
+    pong = await ask(private, {"op": "ping"})
+
+    assert (ack["op"], pong["op"]) == ("subscribe", "pong")
+
+
+async def test_a_closed_candle_is_pushed_once_per_timeframe(
+    open_desk: Open, write_candles: WriteCandles
+) -> None:
+    desk = await open_desk(data=write_candles(*[FLAT] * 3, RISE, *[FLAT] * 2))
+    stream = await desk.public(("kline_stream", (1, "BTCUSDT")), ("kline_stream", (3, "BTCUSDT")))
+
+    await desk.step(6)
+    await eventually(lambda: len(stream.messages) >= 8)
+
+    assert all(row["confirm"] for m in stream.messages for row in m["data"])
+    ones = [row["start"] for row in stream.rows("kline.1.BTCUSDT")]
+    assert ones == [START_MS + n * 60_000 for n in range(6)]
+    three = stream.rows("kline.3.BTCUSDT")[1]
+    assert (three["start"], three["end"]) == (START_MS + 180_000, START_MS + 359_999)
+    assert (three["high"], three["low"], three["volume"]) == ("50200", "49900", "31.5")
+
+
+async def test_who_reconnects_within_a_close_is_told_what_closed(
+    open_desk: Open, write_candles: WriteCandles
+) -> None:
+    desk = await open_desk(data=write_candles(FLAT, RISE))
+    await desk.step(2)
+
+    stream = await desk.public(("kline_stream", (1, "BTCUSDT")))
+    await eventually(lambda: stream.messages)
+
+    (row,) = stream.rows("kline.1.BTCUSDT")
+    assert (row["start"], row["confirm"]) == (START_MS + 60_000, True)
+
+
+async def test_ticker_and_book_are_a_snapshot_and_what_changes(
+    open_desk: Open, write_candles: WriteCandles
+) -> None:
+    desk = await open_desk(data=write_candles(FLAT, RISE))
+    await desk.step()
+    stream = await desk.public(
+        ("ticker_stream", ("BTCUSDT",)),
+        ("orderbook_stream", (50, "BTCUSDT")),
+        ("orderbook_stream", (1, "BTCUSDT")),
+        ("trade_stream", ("BTCUSDT",)),
+    )
+
+    await eventually(lambda: len(stream.messages) >= 3)
+    await desk.step()
+    await eventually(lambda: len(stream.of("publicTrade.BTCUSDT")) >= 4)
+    await eventually(lambda: len(stream.of("orderbook.1.BTCUSDT")) >= 2)
+    book = await desk.call("get_orderbook", symbol="BTCUSDT", limit=50)
+
+    prices = [row["p"] for row in stream.rows("publicTrade.BTCUSDT")]
+    assert prices == ["50000", "49900", "50200", "50100"]
+    assert stream.of("tickers.BTCUSDT")[-1]["data"]["lastPrice"] == "50100"
+    # pybit keeps the whole book by adding up the deltas
+    kept = stream.of("orderbook.50.BTCUSDT")[-1]["data"]
+    assert sorted(kept["b"]) == sorted(book["b"])
+    assert sorted(kept["a"]) == sorted(book["a"])
+    top = stream.of("orderbook.1.BTCUSDT")[-1]["data"]
+    assert (top["b"], top["a"]) == (book["b"][:1], book["a"][:1])
+
+
+async def test_a_market_by_the_clock_moves_by_itself(open_desk: Open) -> None:
+    desk = await open_desk(speed=3000, symbols=("BTCUSDT", "ETHUSDT"), history=50)
+    stream = await desk.public(("kline_stream", (1, "ETHUSDT")), ("ticker_stream", ("BTCUSDT",)))
+
+    await eventually(lambda: sum(row["confirm"] for row in stream.rows("kline.1.ETHUSDT")) >= 3)
+
+    rows = stream.rows("kline.1.ETHUSDT")
+    closed = [row["start"] for row in rows if row["confirm"]]
+    assert closed == list(range(closed[0], closed[0] + 60_000 * len(closed), 60_000))
+    assert any(not row["confirm"] for row in rows)
+    assert len(stream.of("tickers.BTCUSDT")) > 10
+    clock = await desk.get("/paper/clock")
+    assert (clock["lockstep"], clock["speed"]) == (False, 3000)
