@@ -12,10 +12,10 @@ from pydantic import AwareDatetime
 from temporalio.client import Client
 
 from activities.bybit import BybitClient
-from activities.pace import PaperPace
+from activities.pace import PaperPace, moment
 from activities.secrets import VaultSecrets
 from tradewright import ids
-from tradewright.app import operate
+from tradewright.app.apply import apply
 from tradewright.app.audit import Audit, run_audit
 from tradewright.app.conductor import Conductor, Progress
 from tradewright.app.connect import connect
@@ -100,7 +100,7 @@ async def stage(
         ready = Stage(settings, client, journal, pace, bybit)
         await ready.reconciled()
         for preset in presets:
-            await operate.apply(client, journal, bybit, preset, by=BEGUN)
+            await apply(client, journal, bybit, preset, by=BEGUN)
         await ready.subscribed(len(presets))
         yield ready
 
@@ -139,10 +139,22 @@ class Stage:
 
         async def done() -> bool:
             names = (await self.pace.status())["subscribers"]
-            return sum(name.startswith("strategy/") for name in names) >= presets
+            return len([name for name in names if name.startswith("strategy/")]) >= presets
 
         if await self.pace.lockstep():
             await self._until(done, "the subscription of the presets", STARTED_WITHIN)
+
+    async def ended(self, progress: Callable[[Progress], None]) -> None:
+        """Wait until a market that goes by itself has played all its candles."""
+        while not (status := await self.pace.status())["ended"]:
+            progress(
+                Progress(
+                    step=status["step"],
+                    steps_total=status["steps_total"],
+                    at=moment(status["market_ms"]),
+                )
+            )
+            await asyncio.sleep(POLL)
 
     async def leave(self) -> None:
         """Leave every open trade; the market stands still or goes on, as it does."""
@@ -188,9 +200,14 @@ async def replay(
     if recording.is_lockstep:
         placed = placed.model_copy(update={"snapshot_every": NO_TIMER})
     async with stage(placed, recording.market, presets) as ready:
-        conductor = Conductor(ready.pace, ready.client, ready.bybit, placed.account)
+        conductor = Conductor(ready.client, ready.pace, placed.account)
+        if recording.is_lockstep:
+            await conductor.subscribe()
         await ready.pace.start()
-        await conductor.run(progress)
+        if recording.is_lockstep:
+            await conductor.run(progress)
+        else:
+            await ready.ended(progress)
         await ready.leave()
         return await outcome(ready)
 
@@ -202,7 +219,7 @@ async def outcome(ready: Stage) -> Outcome:
     status = await ready.pace.status()
     audit = await ready.audited()
     desk = ready.client.get_workflow_handle_for(AccountWorkflow.run, ids.account_workflow(account))
-    await desk.execute_update(AccountWorkflow.refresh)
+    await desk.execute_update("refresh")
     snapshot = (await desk.query(AccountWorkflow.account)).snapshot
     moments: list[datetime] = [t.trigger for t in trades]
     return Outcome(

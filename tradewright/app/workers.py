@@ -88,15 +88,15 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
                     TRADING_WORKFLOWS,
                     BybitExchange(bybit, journal, pace),
                     BybitAccount(bybit, journal, pace, client),
-                    BybitReconciliation(bybit, pace, client),
+                    BybitReconciliation(bybit, pace, client, settings.account),
                     records,
                 )
             )
         if "market" in queues:
-            market = BybitMarket(bybit, journal, pace, client, settings.urls.public_ws_url)
+            market = BybitMarket(client, bybit, journal, pace, settings.urls.public_ws_url)
             built.append(serve(ids.QUEUE_MARKET, (MarketWorkflow,), market))
         if "stream" in queues:
-            stream = BybitStream(bybit, secrets, pace, client, settings.urls.private_ws_url)
+            stream = BybitStream(client, bybit, secrets, pace, settings.urls.private_ws_url)
             queue = ids.stream_queue(settings.account)
             built.append(serve(queue, (StreamWorkflow,), stream))
         if "kill" in queues:
@@ -128,13 +128,11 @@ class _Serve:
 
 async def serve(settings: Settings, queues: Collection[str], ready_file: Path | None) -> None:
     """Run the workers of *queues* until cancelled."""
-    if ready_file is not None:
-        ready_file.unlink(missing_ok=True)
     async with workers(settings, queues) as built, contextlib.AsyncExitStack() as running:
         for worker in built:
             await running.enter_async_context(worker)
         if ready_file is not None:
-            ready_file.touch()
+            await asyncio.to_thread(ready_file.touch)
         log.info("worker_ready", queues=sorted(queues), namespace=settings.namespace)
         await asyncio.Event().wait()
 

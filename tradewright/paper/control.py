@@ -69,6 +69,7 @@ class Control:
             "step": progress.step,
             "phase": exchange.phase,
             "waiting_for": self._barriers.waiting_for(),
+            "subscribers": sorted(self._barriers.subscribers),
             "ended": exchange.phase == "ended",
             "started": progress.started,
             "steps_total": exchange.source.steps_total,
