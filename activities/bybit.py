@@ -31,6 +31,7 @@ from tradewright.domain.errors import (
     TradewrightError,
 )
 from tradewright.domain.market import Instrument
+from tradewright.telemetry.redaction import MASK
 
 log = structlog.get_logger(__name__)
 
@@ -186,7 +187,11 @@ class BybitClient:
             answer, _, headers = getattr(session, method)(**arguments)
         except (FailedRequestError, InvalidRequestError) as e:
             self._heed(method, e.resp_headers or {})
-            raise _refusal(method, arguments, e) from None
+            # Bybit repeats the key when it does not like the signature
+            text = (
+                str(e.message).replace(key.api_key.get_secret_value(), MASK) if key else e.message
+            )
+            raise _refusal(method, arguments, e, str(text)) from None
         except RequestException as e:
             raise _silence(method, arguments, e) from None
         except (TypeError, AttributeError, KeyError, json.JSONDecodeError) as e:
@@ -238,9 +243,12 @@ def _unsure(method: str, arguments: Mapping[str, Any], detail: str) -> Tradewrig
 
 
 def _refusal(
-    method: str, arguments: Mapping[str, Any], error: FailedRequestError | InvalidRequestError
+    method: str,
+    arguments: Mapping[str, Any],
+    error: FailedRequestError | InvalidRequestError,
+    text: str,
 ) -> TradewrightError:
-    request, code, text = _request(method, arguments), int(error.status_code), str(error.message)
+    request, code = _request(method, arguments), int(error.status_code)
     headers: Mapping[str, str] = error.resp_headers or {}
     if isinstance(error, FailedRequestError) and code != 401:
         # An HTTP status, or pybit's own 409 for a body that is no JSON

@@ -1,0 +1,203 @@
+"""What becomes of Bybit's answers: each is a value, or a fact with what may follow it."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from requests import ConnectionError as ConnectionFailed
+from requests import ConnectTimeout, ReadTimeout
+
+from activities.bybit import BybitClient
+from activities.secrets import ExchangeKey
+from tradewright.domain.errors import (
+    ClockSkewed,
+    ExchangeUnreachable,
+    KeyRefused,
+    OrderRejected,
+    OutcomeUnknown,
+    RateLimited,
+    Retry,
+    SymbolUnknown,
+    TradewrightError,
+)
+
+ORDER = {"category": "linear", "symbol": "BTCUSDT", "orderLinkId": "tw-e1"}
+
+
+def raises(error: Exception) -> Any:
+    def fault(send: Any) -> Any:
+        raise error
+
+    return fault
+
+
+def body(content: Any) -> Any:
+    return lambda send: (content, None, {})
+
+
+async def failure(bench: Any, method: str, fault: Any) -> TradewrightError:
+    bench.line.spoil(method, fault)
+    with pytest.raises(TradewrightError) as caught:
+        await bench.client.call(method, **ORDER)
+    return caught.value
+
+
+BODIES: list[Any] = [{}, [], {"retCode": "x"}]
+NO_ANSWER = [
+    *(raises(error) for error in (ReadTimeout("late"), ConnectionFailed("reset by peer"))),
+    *(body(content) for content in BODIES),
+    raises(TypeError("argument of type 'NoneType' is not iterable")),
+    raises(json.JSONDecodeError("no", "", 0)),
+]
+
+
+@pytest.mark.parametrize("fault", NO_ANSWER)
+async def test_a_write_without_an_answer_is_unknown_and_a_read_is_repeated(
+    bench: Any, fault: Any
+) -> None:
+    write = await failure(bench, "place_order", fault)
+    read = await failure(bench, "get_positions", fault)
+
+    assert (type(write), write.retry) == (OutcomeUnknown, Retry.ASK_FIRST)
+    assert (type(read), read.retry) == (ExchangeUnreachable, Retry.SAFE)
+
+
+@pytest.mark.parametrize("code", [429, 10000, 10014, 10016, 40004])
+async def test_server_errors_leave_a_write_unknown(bench: Any, code: int) -> None:
+    fault = bench.faults.answers(code, "Server Timeout")
+
+    assert isinstance(await failure(bench, "place_order", fault), OutcomeUnknown)
+    assert isinstance(await failure(bench, "get_positions", fault), ExchangeUnreachable)
+
+
+@pytest.mark.parametrize("status", [409, 429, 500, 502, 504])
+async def test_http_errors_leave_a_write_unknown(bench: Any, status: int) -> None:
+    fault = bench.faults.http_status(status)
+
+    assert isinstance(await failure(bench, "place_order", fault), OutcomeUnknown)
+    assert isinstance(await failure(bench, "get_positions", fault), ExchangeUnreachable)
+
+
+async def test_what_was_not_carried_out_may_be_repeated_or_not(bench: Any) -> None:
+    answers, status = bench.faults.answers, bench.faults.http_status
+
+    async def kind(fault: Any) -> type:
+        return type(await failure(bench, "place_order", fault))
+
+    assert await kind(raises(ConnectTimeout("no connection"))) is ExchangeUnreachable
+    assert await kind(answers(10006)) is RateLimited
+    assert await kind(status(403)) is RateLimited
+    assert await kind(answers(10002)) is ClockSkewed
+    assert await kind(answers(10010)) is KeyRefused
+    assert await kind(status(401)) is KeyRefused
+    assert await kind(answers(110007, "Available balance is insufficient")) is OrderRejected
+    assert await kind(answers(987654, "a code of next year")) is OrderRejected
+    assert await kind(status(404)) is OrderRejected
+
+
+async def test_a_refused_connection_was_surely_not_sent(bench: Any, free_port: int) -> None:
+    client = BybitClient(f"http://127.0.0.1:{free_port}", bench.keys)
+
+    with pytest.raises(ExchangeUnreachable, match="place_order tw-e1"):
+        await client.call("place_order", **ORDER)
+
+    client.close()
+
+
+async def test_a_limit_says_when_to_come_back_but_never_longer_than_its_second(
+    bench: Any,
+) -> None:
+    far = {"X-Bapi-Limit-Reset-Timestamp": "99999999999999"}
+
+    limited = await failure(bench, "place_order", bench.faults.answers(10006, "slow", **far))
+    past = await failure(
+        bench,
+        "place_order",
+        bench.faults.answers(10006, "slow", **{"X-Bapi-Limit-Reset-Timestamp": "1"}),
+    )
+
+    assert limited.retry_after is not None
+    assert past.retry_after is not None
+    assert (limited.retry_after.total_seconds(), past.retry_after.total_seconds()) == (1, 0.05)
+
+
+async def test_a_used_up_budget_holds_the_next_call_of_that_method_back(bench: Any) -> None:
+    def last_of_the_second(send: Any) -> Any:
+        answer, elapsed, _ = send()
+        headers = {"X-Bapi-Limit-Status": "0", "X-Bapi-Limit-Reset-Timestamp": "1"}
+        return answer, elapsed, headers
+
+    bench.line.spoil("get_wallet_balance", last_of_the_second)
+    clock = asyncio.get_running_loop().time
+    await bench.client.call("get_wallet_balance", accountType="UNIFIED")
+    started = clock()
+
+    await bench.client.call("get_wallet_balance", accountType="UNIFIED")
+
+    assert clock() - started >= 0.04
+
+
+async def test_public_reads_need_no_key(bench: Any) -> None:
+    await bench.client.instrument("BTCUSDT")
+
+    assert bench.keys.reads == 0
+
+
+async def test_the_key_is_read_once_and_again_when_it_is_refused(bench: Any) -> None:
+    await bench.client.call("get_account_info")
+    await bench.client.call("get_account_info")
+    assert bench.keys.reads == 1
+
+    refused = await failure(bench, "get_positions", bench.faults.answers(10003, "invalid"))
+
+    assert bench.keys.reads == 2
+    assert "write a valid key" in str(refused)
+
+
+async def test_a_key_that_was_renewed_in_vault_is_used_without_a_word(bench: Any) -> None:
+    right = bench.keys.key
+    bench.keys.key = ExchangeKey(
+        api_key=SecretStr("kOutOfDate000"), api_secret=SecretStr("sOutOfDate000")
+    )
+    with pytest.raises(KeyRefused):
+        await bench.client.call("get_account_info")
+    bench.keys.key = right
+
+    answer = await bench.client.call("get_account_info")
+
+    assert answer["retCode"] == 0
+
+
+async def test_a_wrong_secret_is_named_as_the_fault_and_not_shown(bench: Any) -> None:
+    key = bench.keys.key
+    bench.keys.key = ExchangeKey(api_key=key.api_key, api_secret=SecretStr("sWrongSecret42"))
+
+    with pytest.raises(KeyRefused, match="the secret does not belong to the key") as caught:
+        await bench.client.call("get_account_info")
+
+    seen = repr(caught.value) + repr(caught.value.__cause__) + repr(vars(caught.value))
+    assert key.api_key.get_secret_value() not in seen
+    assert "sWrongSecret42" not in seen
+    assert caught.value.retry is Retry.SAFE
+
+
+async def test_an_instrument_is_fetched_once(bench: Any) -> None:
+    first = await bench.client.instrument("ETHUSDT")
+    again = await bench.client.instrument("ETHUSDT")
+
+    assert first == again
+    assert (first.tick_size, first.qty_step) == tuple(
+        getattr(bench.paper.exchange.source.instruments["ETHUSDT"], name)
+        for name in ("tick_size", "qty_step")
+    )
+    assert bench.line.count("get_instruments_info") == 1
+
+
+@pytest.mark.parametrize("symbol", ["NOSUCHUSDT", "BTCUSD"])
+async def test_a_symbol_that_is_not_listed_is_unknown(bench: Any, symbol: str) -> None:
+    with pytest.raises(SymbolUnknown) as caught:
+        await bench.client.instrument(symbol)
+
+    assert caught.value.retry is Retry.NEVER

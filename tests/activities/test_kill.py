@@ -1,0 +1,135 @@
+"""The kill switch at the exchange: it goes on until nothing is left."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from activities.kill import BybitKillSwitch
+from tradewright import ids
+from tradewright.domain.errors import TradewrightError
+from tradewright.domain.gate import Gate, GateState
+from tradewright.ports import GateWish, TradeOrder, TripOrder
+
+TRIP = TripOrder(account="main", trip=3)
+
+
+@pytest.fixture
+def kill(bench: Any) -> BybitKillSwitch:
+    return BybitKillSwitch(bench.client, bench.journal)
+
+
+@pytest.fixture
+async def crowd(bench: Any, make_plan: Any) -> None:
+    """Three positions with their stops, two entries that wait, and a target by hand."""
+    for symbol, side in (("BTCUSDT", "Buy"), ("ETHUSDT", "Sell"), ("SOLUSDT", "Buy")):
+        await bench.run(
+            bench.exchange.place_entry, TradeOrder(plan=make_plan(symbol=symbol, side=side))
+        )
+    low, high = f"{bench.price() // 2:f}", f"{bench.price() * 2:f}"
+    await bench.order("BTCUSDT", "Buy", "0.1", orderType="Limit", price=low)
+    await bench.order(
+        "BTCUSDT", "Buy", "0.1", triggerPrice=high, triggerDirection=1, triggerBy="LastPrice"
+    )
+    await bench.order("BTCUSDT", "Sell", "0.01", orderType="Limit", price=high, reduceOnly=True)
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_entries_are_cancelled_and_stops_stay(bench: Any, kill: BybitKillSwitch) -> None:
+    before = {o.order_id for o in bench.open_orders() if o.reduce_only or o.stop.is_of_position}
+
+    cancelled = await bench.run(kill.cancel_entries, TRIP)
+
+    assert cancelled == 2
+    assert {o.order_id for o in bench.open_orders()} == before
+    assert len(before) == 7
+    assert bench.line.count("cancel_all_orders") == 0
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_every_position_is_closed_and_nothing_is_left(
+    bench: Any, kill: BybitKillSwitch
+) -> None:
+    exposure = await bench.run(kill.flatten_all, TRIP)
+
+    assert exposure.is_flat
+    assert [bench.held(s) for s in ("BTCUSDT", "ETHUSDT", "SOLUSDT")] == [0, 0, 0]
+    assert bench.open_orders() == []
+    links = [sent["orderLinkId"] for sent in bench.line.sent("place_order")[-3:]]
+    assert sorted(links) == [ids.kill_link(3, number) for number in (1, 2, 3)]
+    assert all(sent["reduceOnly"] for sent in bench.line.sent("place_order")[-3:])
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_the_flattening_goes_on_through_errors(bench: Any, kill: BybitKillSwitch) -> None:
+    faults = bench.faults
+    bench.line.spoil("get_positions", faults.http_status(502), faults.answers(10006))
+    bench.line.spoil("place_order", faults.lost_answer, faults.lost_request, faults.answers(10016))
+    bench.line.spoil("cancel_all_orders", faults.answers(10000))
+
+    exposure = await bench.run(kill.flatten_all, TRIP)
+
+    assert exposure.is_flat
+    assert (bench.held(), bench.held("ETHUSDT"), bench.open_orders()) == (0, 0, [])
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_an_attempt_begins_behind_the_links_of_the_one_before(
+    bench: Any, kill: BybitKillSwitch
+) -> None:
+    await bench.run(kill.flatten_all, TRIP, details=(41,))
+    await bench.order("BTCUSDT", "Buy", "0.02")
+    # Its last heartbeat was lost: links that are taken are passed over
+    exposure = await bench.run(kill.flatten_all, TRIP, details=(42,))
+
+    sent = [s["orderLinkId"] for s in bench.line.sent("place_order") if "orderLinkId" in s]
+    kill_links = [link for link in sent if ids.is_kill_link(link)]
+    assert exposure.is_flat
+    assert set(kill_links[:3]) == {ids.kill_link(3, n) for n in (41, 42, 43)}
+    assert kill_links[3:] == [ids.kill_link(3, n) for n in (42, 43, 44)]
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_an_exposure_that_cannot_be_read_is_not_flat(
+    bench: Any, kill: BybitKillSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.kill.ROUND", 0.2)
+    bench.line.always["get_positions"] = bench.faults.http_status(502)
+
+    with pytest.raises(TradewrightError):
+        await bench.run(kill.flatten_all, TRIP)
+    with pytest.raises(TradewrightError):
+        await bench.run(kill.read_exposure, TRIP)
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_the_exposure_counts_positions_and_every_order(
+    bench: Any, kill: BybitKillSwitch
+) -> None:
+    exposure = await bench.run(kill.read_exposure, TRIP)
+
+    assert (len(exposure.positions), exposure.orders) == (3, len(bench.open_orders()))
+
+
+async def test_the_journal_is_not_needed_to_flatten(bench: Any, kill: BybitKillSwitch) -> None:
+    await bench.order("BTCUSDT", "Sell", "0.1")
+    bench.journal.is_away = True
+
+    with pytest.raises(TradewrightError):
+        await bench.run(kill.read_gate, "main")
+    exposure = await bench.run(kill.flatten_all, TRIP)
+
+    assert (exposure.is_flat, bench.held()) == (True, 0)
+
+
+async def test_the_gate_is_written_and_read(bench: Any, kill: BybitKillSwitch) -> None:
+    assert (await bench.run(kill.read_gate, "main")).state is GateState.OPEN
+    wish = Gate(account="main", state=GateState.HALTED, by="ann", at=datetime.now(UTC), trip=1)
+    opened = wish.model_copy(update={"state": GateState.OPEN})
+
+    await bench.run(kill.write_gate, GateWish(gate=wish))
+    still = await bench.run(kill.write_gate, GateWish(gate=opened))
+    rearmed = await bench.run(kill.write_gate, GateWish(gate=opened, rearm=True))
+
+    assert (still.state, rearmed.state) == (GateState.HALTED, GateState.OPEN)
+    assert await bench.run(kill.read_gate, "main") == rearmed
