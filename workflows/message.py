@@ -29,12 +29,7 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
     remarks: list[str] = []
     content: Any = {}
     if args:
-        raw = args[0].payload
-        if raw.metadata.get("encoding", b"") != b"binary/null":
-            try:
-                content = json.loads(raw.data)
-            except ValueError as e:
-                raise Unreadable(f"the argument is not JSON: {e}") from None
+        content = _content(args[0])
     if len(args) > 1:
         remarks.append(f"{len(args) - 1} further arguments were ignored")
     if content is None:
@@ -53,6 +48,19 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
         )
         raise Unreadable(f"{faults}; nothing was done, send it again") from None
     return message, "; ".join(remarks)
+
+
+def _content(argument: Any) -> Any:
+    """Return the JSON of *argument*: named handlers of any arity get it decoded, others raw."""
+    if not isinstance(argument, RawValue):
+        return argument
+    payload = argument.payload
+    if payload.metadata.get("encoding", b"") == b"binary/null":
+        return None
+    try:
+        return json.loads(payload.data)
+    except ValueError as e:
+        raise Unreadable(f"the argument is not JSON: {e}") from None
 
 
 def refused(name: str, fault: object) -> str:
