@@ -185,6 +185,8 @@ class Trigger(StrEnum):
     EXIT_SENT = "exit_sent"
     POSITION_FLAT = "position_flat"
     POSITION_HELD = "position_held"
+    POSITION_KEPT = "position_kept"
+    """Held, and nobody wants to leave: what looked like the end was none."""
     RECHECK_REQUESTED = "recheck_requested"
 
 
@@ -206,6 +208,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.ENTERING, T.EXIT_REQUESTED): S.EXITING,
         (S.ENTERING, T.POSITION_FLAT): S.ENTERING,
         (S.ENTERING, T.POSITION_HELD): S.ENTERING,
+        (S.ENTERING, T.POSITION_KEPT): S.ENTERING,
         (S.ENTERING, T.RECHECK_REQUESTED): S.ENTERING,
         (S.OPEN, T.ENTRY_PLACED): S.OPEN,  # the fill overtook the answer
         (S.OPEN, T.ENTRY_REJECTED): S.OPEN,  # the rest of a partly filled entry
@@ -221,6 +224,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.OPEN, T.EXIT_REQUESTED): S.EXITING,
         (S.OPEN, T.POSITION_FLAT): S.SETTLING,  # closed while nobody told us
         (S.OPEN, T.POSITION_HELD): S.OPEN,
+        (S.OPEN, T.POSITION_KEPT): S.OPEN,
         (S.OPEN, T.RECHECK_REQUESTED): S.OPEN,
         (S.EXITING, T.ENTRY_PLACED): S.EXITING,
         (S.EXITING, T.ENTRY_REJECTED): S.EXITING,
@@ -252,6 +256,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.SETTLING, T.EXIT_REQUESTED): S.SETTLING,
         (S.SETTLING, T.POSITION_FLAT): S.CLOSED,
         (S.SETTLING, T.POSITION_HELD): S.EXITING,
+        (S.SETTLING, T.POSITION_KEPT): S.OPEN,  # the entry's end overtook its fill; a read lagged
         (S.SETTLING, T.RECHECK_REQUESTED): S.SETTLING,
     }
     | {(final, trigger): final for final in FINAL for trigger in T}  # late news changes nothing
@@ -272,6 +277,7 @@ IMPOSSIBLE: Final = frozenset(
         (S.ENTERING, T.EXIT_SENT),
         (S.OPEN, T.EXIT_SENT),
         (S.SETTLING, T.EXIT_SENT),
+        (S.EXITING, T.POSITION_KEPT),  # somebody wants to leave
     }
 )
 
@@ -330,6 +336,8 @@ class Trade(Value):
             execution = event.execution
             if self.is_final or any(e.exec_id == execution.exec_id for e in self.executions):
                 return self
+            if self.adopted_qty and self.opened_at and execution.at < self.opened_at:
+                return self
         told = self.model_copy(update=self._told(event))
         trigger = told._trigger(event)
         try:
@@ -338,9 +346,12 @@ class Trade(Value):
             raise IllegalTransition(self.state, trigger) from None
         if self.is_final:
             return self
-        if state is S.CLOSED and not told.was_open:
-            state = S.REJECTED if told.rejection else S.CANCELLED
-        return told.model_copy(update={"state": state})
+        changes: dict[str, Any] = {"state": state}
+        if state is S.CLOSED and isinstance(event, PositionRead):
+            changes["closed_at"] = max((e.at for e in told.exits), default=event.at)
+            if not told.was_open:
+                changes["state"] = S.REJECTED if told.rejection else S.CANCELLED
+        return told.model_copy(update=changes)
 
     def _told(self, event: TradeEvent) -> dict[str, Any]:
         """Return what *event* changes, beside the state."""
@@ -359,15 +370,13 @@ class Trade(Value):
             case EntryRejected():
                 return {"rejection": f"{event.code}: {event.reason}"}
             case EntryEnded():
-                return {"exit_note": self.exit_note or event.reason}
+                return {} if self.was_open else {"exit_note": self.exit_note or event.reason}
             case Executed(execution=execution):
                 changes: dict[str, Any] = {"executions": (*self.executions, execution)}
                 if execution.side is self.plan.side:
-                    return changes | {"opened_at": self.opened_at or execution.at}
-                reason = execution.cause or self.exit_reason
-                if not execution.cause and execution.order_link_id not in self.exit_links:
-                    reason = self.exit_reason or ExitReason.BY_HAND
-                return changes | {"exit_reason": reason, "closed_at": execution.at}
+                    return changes | {"opened_at": min(self.opened_at or execution.at, execution.at)}
+                reason = execution.cause or self.exit_reason or ExitReason.BY_HAND
+                return changes | {"exit_reason": reason}
             case StopConfirmed():
                 return {"stop": event.price}
             case StopMissing():
@@ -377,7 +386,8 @@ class Trade(Value):
             case StopLost():
                 return {"stop": None, "stops_set": self.stops_set + 1}
             case StopMoved():
-                if not self._tightens(event.price):
+                # Before the entry fills its own stop stands, and nothing else can
+                if not (self.was_open and self._tightens(event.price)):
                     return {}
                 return {"wanted_stop": event.price, "stops_set": self.stops_set + 1}
             case ExitRequested():
@@ -389,15 +399,16 @@ class Trade(Value):
                     "exit_links": (*self.exit_links, *links),
                 }
             case PositionRead():
-                return {} if event.qty else {"closed_at": self.closed_at or event.at}
+                return {}
             case RecheckRequested():
                 return {"rechecks": self.rechecks + 1}
             case _:
                 assert_never(event)
 
     def _leaving(self, reason: ExitReason, note: str, by: str = "") -> dict[str, Any]:
-        # The first reason stands: a second wish to leave explains nothing
-        if self.exit_reason is not None:
+        # The first reason stands: a second wish to leave explains nothing. While it is open a
+        # part may have been closed for another reason
+        if self.exit_reason is not None and self.state is not S.OPEN:
             return {}
         return {"exit_reason": reason, "exit_note": note, "exit_by": by}
 
@@ -413,7 +424,9 @@ class Trade(Value):
                     return T.CLOSED_BY_FILL
                 return T.ENTRY_FILLED if execution.side is self.plan.side else T.EXIT_FILLED
             case PositionRead():
-                return T.POSITION_HELD if event.qty else T.POSITION_FLAT
+                if not event.qty:
+                    return T.POSITION_FLAT
+                return T.POSITION_HELD if self.exit_reason else T.POSITION_KEPT
             case _:
                 return Trigger(event.kind)
 
