@@ -42,6 +42,9 @@ def _better_stop(trade: Trade, entry: Decimal, candle: Candle) -> StopMoved | Ex
     unit = abs(plan.price - plan.stop_loss)
     sign = plan.side.sign
     best = candle.high if plan.side is Side.BUY else candle.low
+    if trade.opened_at is not None and candle.open_time < trade.opened_at:
+        # Its extremes may be older than the trade
+        best = candle.close
     gain = (best - entry) * sign
     wishes: list[tuple[Decimal, str]] = []
     if rules.break_even_after_r is not None and gain >= rules.break_even_after_r * unit:
