@@ -253,7 +253,9 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
     )
     if isinstance(size, TooSmall):
         return Refused(code=RefusalCode.BELOW_MINIMUM, reason=size.reason)
+    reserved = {r.plan.symbol for r in account.reservations}
     exposure = sum((r.plan.notional for r in account.reservations), size * proposal.price)
+    exposure += sum(p.notional for p in snapshot.positions if p.symbol not in reserved)
     if exposure > limits.max_leverage * snapshot.equity:
         return Refused(
             code=RefusalCode.MAX_LEVERAGE,

@@ -30,10 +30,12 @@ class Gate(Value):
     def after(self, wanted: "Gate", *, rearm: bool = False) -> "Gate":
         """Return the gate after *wanted* was asked for: HALTED yields to a rearm alone.
 
-        Safe mode (EXITS_ONLY) may be left again without one; the trip number never falls.
+        Safe mode (EXITS_ONLY) may be left again without one; the trip number never falls. A wish
+        that is older than the gate does not loosen it: its writing was merely late.
         """
         trip = max(self.trip, wanted.trip)
         loosens = _TIGHTNESS[wanted.state] < _TIGHTNESS[self.state]
-        if loosens and self.state is GateState.HALTED and not rearm:
+        is_kept = (self.state is GateState.HALTED and not rearm) or wanted.at < self.at
+        if loosens and is_kept:
             return self.model_copy(update={"trip": trip})
         return wanted.model_copy(update={"trip": trip})
