@@ -1,6 +1,9 @@
 """A paper exchange on written candles, and pybit as its unmodified client."""
 
 import asyncio
+import hashlib
+import hmac
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -21,6 +24,13 @@ START = datetime(2022, 1, 1, tzinfo=UTC)
 Row = tuple[float, float, float, float]
 WriteCandles = Callable[..., Path]
 Open = Callable[..., Awaitable["Desk"]]
+
+
+def signed_auth(*, age_ms: int = 0, secret: str = SECRET) -> dict[str, Any]:
+    """Return the frame that opens a private stream."""
+    expires = int(time.time() * 1000) + 5000 - age_ms
+    sign = hmac.new(secret.encode(), f"GET/realtime{expires}".encode(), hashlib.sha256)
+    return {"op": "auth", "args": [KEY, expires, sign.hexdigest()]}
 
 
 async def eventually(is_so: Callable[[], object], timeout_s: float = 10) -> None:
@@ -51,6 +61,7 @@ class Desk:
         self.paper = paper
         self.http = pybit.HTTP(api_key=KEY, api_secret=SECRET, max_retries=1, retry_codes={-999999})
         self.http.endpoint = paper.http_url
+        self._session = requests.Session()
         self._streams: list[Stream] = []
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -58,6 +69,10 @@ class Desk:
         call = getattr(self.http, method)
         answer: dict[str, Any] = await asyncio.to_thread(call, category="linear", **params)
         return dict(answer["result"])
+
+    async def klines(self, interval: str = "1", **params: Any) -> list[list[str]]:
+        result = await self.call("get_kline", symbol="BTCUSDT", interval=interval, **params)
+        return list(result["list"])
 
     async def rows(self, method: str, **params: Any) -> list[dict[str, Any]]:
         return list((await self.call(method, **params))["list"])
@@ -109,7 +124,7 @@ class Desk:
         return dict(answer.json())
 
     def send(self, method: str, path: str, **parts: Any) -> requests.Response:
-        return requests.request(method, self.paper.http_url + path, timeout=30, **parts)
+        return self._session.request(method, self.paper.http_url + path, timeout=30, **parts)
 
     async def step(self, count: int = 1) -> None:
         """Let *count* candles pass, up to the close of the last; the desk is the subscriber."""
@@ -145,6 +160,7 @@ class Desk:
         for stream in self._streams:
             await asyncio.to_thread(stream.socket.exit)
         self.http.client.close()
+        self._session.close()
 
     def _private(self) -> Stream:
         pybit.PRIVATE_WSS = f"{self.paper.stream_url}/private"

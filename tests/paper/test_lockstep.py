@@ -136,7 +136,7 @@ async def test_missing_minutes_do_not_exist(open_desk: Open, write_candles: Writ
     await desk.step(3)
 
     assert (await desk.get("/paper/clock"))["market_ms"] == START_MS + 5 * MINUTE
-    rows = await desk.rows("get_kline", symbol="BTCUSDT", interval="1")
+    rows = await desk.klines()
     assert [(int(r[0]) - START_MS) // MINUTE for r in rows] == [4, 1, 0]
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -132,9 +133,12 @@ def test_candles_of_all_timeframes_hold_the_same_trades(
     bars = [
         Bar(
             START_MS + (offset + n) * 60_000,
-            *(Decimal(p) for p in (row[0], max(row), min(row), row[3])),
-            Decimal(1),
+            Decimal(row[0]),
+            Decimal(max(row)),
+            Decimal(min(row)),
             Decimal(row[3]),
+            volume=Decimal(1),
+            turnover=Decimal(row[3]),
         )
         for n, row in enumerate(prices)
     ]
@@ -183,15 +187,15 @@ async def test_klines_come_newest_first_within_their_bounds(
     rows = [(n, n + 2, n - 2, n + 1) for n in range(100, 112)]
     desk = await open_desk(data=write_candles(*rows), data_from=START + timedelta(minutes=10))
 
-    async def opens(**params: object) -> list[int]:
-        found = await desk.rows("get_kline", symbol="BTCUSDT", **params)
+    async def opens(**params: Any) -> list[int]:
+        found = await desk.klines(**params)
         return [(int(row[0]) - START_MS) // 60_000 for row in found]
 
     assert await opens(interval="1", limit=3) == [9, 8, 7]
     bounds = {"start": START_MS + 2 * 60_000, "end": START_MS + 4 * 60_000}
     assert await opens(interval="1", **bounds) == [4, 3, 2]
     assert await opens(interval="5") == [5, 0]
-    (row,) = await desk.rows("get_kline", symbol="BTCUSDT", interval="5", limit=1)
+    (row,) = await desk.klines("5", limit=1)
     assert row == [str(START_MS + 300_000), "105", "111", "103", "110", "52.5", "5670"]
     await desk.step()
     assert await opens(interval="5", limit=1) == [10]

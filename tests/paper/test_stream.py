@@ -1,8 +1,6 @@
 """The streams, by pybit and by bare frames."""
 
 import asyncio
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
+from tests.paper.conftest import START, Desk, Open, WriteCandles, eventually, signed_auth
 
 FLAT = (50_000, 50_000, 50_000, 50_000)
 RISE = (50_000, 50_200, 49_900, 50_100)
@@ -21,16 +19,6 @@ START_MS = int(START.timestamp() * 1000)
 async def ask(socket: ClientConnection, frame: dict[str, Any]) -> dict[str, Any]:
     await socket.send(json.dumps(frame))
     return dict(json.loads(await asyncio.wait_for(socket.recv(), 5)))
-
-
-def auth(expires_ms: int, secret: str = SECRET) -> dict[str, Any]:
-    plain = f"GET/realtime{expires_ms}".encode()
-    sign = hmac.new(secret.encode(), plain, hashlib.sha256).hexdigest()
-    return {"op": "auth", "args": [KEY, expires_ms, sign]}
-
-
-def soon_ms() -> int:
-    return int(time.time() * 1000) + 5000
 
 
 @pytest.fixture
@@ -97,16 +85,16 @@ async def test_the_private_side_needs_a_good_signature_in_time(
     subscribe = {"op": "subscribe", "args": ["order"]}
 
     assert not (await ask(private, subscribe))["success"]
-    assert not (await ask(private, auth(soon_ms(), secret="wrong")))["success"]
-    assert not (await ask(private, auth(soon_ms() - 60_000)))["success"]
+    assert not (await ask(private, signed_auth(secret="wrong")))["success"]
+    assert not (await ask(private, signed_auth(age_ms=60_000)))["success"]
     assert not (await ask(private, subscribe))["success"]
-    assert (await ask(private, auth(soon_ms())))["success"]
+    assert (await ask(private, signed_auth()))["success"]
     assert (await ask(private, subscribe))["success"]
 
 
 async def test_frames_are_answered_in_order(private: ClientConnection) -> None:
     # pybit and ccxt subscribe without waiting for the answer to auth
-    await private.send(json.dumps(auth(soon_ms())))
+    await private.send(json.dumps(signed_auth()))
     await private.send(json.dumps({"op": "subscribe", "req_id": 1, "args": ["order", "wallet"]}))
 
     answers = [json.loads(await asyncio.wait_for(private.recv(), 5)) for _ in range(2)]
@@ -128,7 +116,7 @@ async def test_nothing_old_is_pushed_on_a_private_subscription(
     desk: Desk, private: ClientConnection
 ) -> None:
     await desk.buy()
-    await ask(private, auth(soon_ms()))
+    await ask(private, signed_auth())
 
     ack = await ask(private, {"op": "subscribe", "args": ["order", "position"]})
     pong = await ask(private, {"op": "ping"})

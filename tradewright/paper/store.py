@@ -48,7 +48,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # SQLite's own transactions: Python must not open any by itself
-            self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
+            self._db = sqlite3.connect(path or ":memory:", timeout=1, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             # Two exchanges on one file would each lose what the other writes
