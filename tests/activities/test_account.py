@@ -1,0 +1,147 @@
+"""The account as it is read, and the desk's decisions as they are written down."""
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.account import BybitAccount
+from activities.interceptor import DomainErrors
+from tradewright import ids
+from tradewright.domain.account import Approved, Refused
+from tradewright.domain.errors import AnswerMalformed, DeskUnreachable
+from tradewright.domain.event import EventKind
+from tradewright.domain.plan import Proposal
+from tradewright.ports import Reconciled, activities_of
+from workflows.account import AccountStart, AccountWorkflow
+
+
+@pytest.fixture
+def account(bench: Any, temporal: Client) -> BybitAccount:
+    return BybitAccount(bench.client, bench.journal, bench.pace, temporal)
+
+
+@pytest.fixture
+def proposal(make_plan: Any) -> Proposal:
+    plan = make_plan()
+    name = f"t{uuid.uuid4().hex[:8]}"
+    shared = ("preset", "preset_hash", "symbol", "trigger", "price", "stop_loss", "take_profit")
+    fields = {field: getattr(plan, field) for field in (*shared, "exits", "leverage", "instrument")}
+    own = {
+        "trade_id": ids.trade_id(name, plan.preset, plan.symbol, plan.trigger),
+        "account": name,
+        "signal": {"side": "Buy", "reason": "test"},
+        "sizing": {"kind": "fixed_notional", "notional": "1000"},
+        "max_open_trades": 1,
+        "expires_after": timedelta(seconds=30),
+        "window": "w",
+    }
+    return Proposal.model_validate(fields | own)
+
+
+@pytest.fixture
+async def desk(
+    temporal_env: WorkflowEnvironment, account: BybitAccount, proposal: Proposal
+) -> AsyncIterator[WorkflowHandle[Any, Any]]:
+    """The account's workflow, with its first snapshot taken."""
+    queue = f"test-{uuid.uuid4().hex}:trading"
+    worker = Worker(
+        temporal_env.client,
+        task_queue=queue,
+        workflows=[AccountWorkflow],
+        activities=activities_of(account),
+        interceptors=[DomainErrors()],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    async with worker:
+        with temporal_env.with_time_skipping_disabled():
+            handle = await temporal_env.client.start_workflow(
+                AccountWorkflow.run,
+                AccountStart(account=proposal.account),
+                id=ids.account_workflow(proposal.account),
+                task_queue=queue,
+            )
+        await handle.execute_update("refresh")
+        yield handle
+        await handle.terminate()
+
+
+async def test_a_snapshot_shows_equity_and_positions(bench: Any, account: BybitAccount) -> None:
+    await bench.order("BTCUSDT", "Buy", "0.1", stopLoss=f"{bench.price() - 1000:f}")
+    bench.move("BTCUSDT", bench.price() + 500)
+
+    snapshot = await bench.run(account.read_snapshot, "main")
+
+    (position,) = snapshot.positions
+    assert (position.symbol, position.side, position.qty) == ("BTCUSDT", "Buy", Decimal("0.1"))
+    assert position.stop_loss is not None
+    assert position.take_profit is None
+    assert snapshot.equity == snapshot.wallet + position.unrealised_pnl
+    assert position.unrealised_pnl > 0
+    assert snapshot.market_at == await bench.pace.market_now()
+
+
+async def test_a_snapshot_that_shows_no_account_is_no_snapshot(
+    bench: Any, account: BybitAccount
+) -> None:
+    bench.line.spoil("get_wallet_balance", bench.faults.empty_list)
+
+    with pytest.raises(AnswerMalformed):
+        await bench.run(account.read_snapshot, "main")
+
+
+async def test_an_approval_is_the_same_when_asked_again_and_is_journaled_once(
+    bench: Any, account: BybitAccount, desk: WorkflowHandle[Any, Any], proposal: Proposal
+) -> None:
+    await desk.signal("reconciled", Reconciled(at=datetime.now(UTC)))
+
+    first = await bench.run(account.reserve, proposal)
+    again = await bench.run(account.reserve, proposal, attempt=2)
+
+    assert isinstance(first, Approved)
+    assert first == again
+    (event,) = bench.journal.events.values()
+    assert (event.kind, event.trade_id) == (EventKind.SIGNAL_APPROVED, proposal.trade_id)
+    assert event.data["plan"] == first.plan.model_dump(mode="json")
+
+
+async def test_a_refusal_is_journaled_with_its_reason(
+    bench: Any, account: BybitAccount, desk: WorkflowHandle[Any, Any], proposal: Proposal
+) -> None:
+    refused = await bench.run(account.reserve, proposal)
+
+    assert isinstance(refused, Refused)
+    (event,) = bench.journal.events.values()
+    assert (event.kind, event.chain) == (EventKind.SIGNAL_REFUSED, "strategy/test")
+    assert (event.data["code"], event.data["reason"]) == (refused.code, refused.reason)
+
+
+async def test_without_a_desk_nothing_is_decided(
+    bench: Any, account: BybitAccount, proposal: Proposal
+) -> None:
+    with pytest.raises(DeskUnreachable, match=f"account/{proposal.account}"):
+        await bench.run(account.reserve, proposal)
+
+    assert bench.journal.events == {}
+
+
+async def test_a_decision_that_cannot_be_journaled_is_asked_for_again(
+    bench: Any, account: BybitAccount, desk: WorkflowHandle[Any, Any], proposal: Proposal
+) -> None:
+    await desk.signal("reconciled", Reconciled(at=datetime.now(UTC)))
+    bench.journal.is_away = True
+    with pytest.raises(Exception, match="journal is away"):
+        await bench.run(account.reserve, proposal)
+    bench.journal.is_away = False
+
+    decision = await bench.run(account.reserve, proposal, attempt=2)
+
+    shown = await desk.query(AccountWorkflow.account)
+    assert isinstance(decision, Approved)
+    assert [r.plan for r in shown.reservations] == [decision.plan]
