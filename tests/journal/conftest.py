@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,9 +24,12 @@ from tradewright.journal import Journal
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+TEMPLATE = "journal_template"
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A real PostgreSQL; the URL of its first database."""
+async def postgresql() -> AsyncIterator[str]:
+    """A real PostgreSQL, whose template holds a new journal; the URL of its first database."""
     folder = Path(tempfile.mkdtemp(prefix="tradewright-pg-"))
     with pytest.MonkeyPatch.context() as patch:
         # Its lock file and its socket go there: private, and short enough for a socket's path
@@ -36,16 +39,31 @@ def postgresql() -> Iterator[str]:
 
         server = get_server(folder / "data", cleanup_mode=None)
         try:
-            yield server.get_uri()
+            url = server.get_uri()
+            # Nothing here has to survive a power cut
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                await _execute(url, f"ALTER SYSTEM SET {setting} = off")
+            await _execute(url, "SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}")
+            await (await Journal.open(_database(url, TEMPLATE), venue="paper")).close()
+            yield url
         finally:
             server.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _execute(url: str, statement: str) -> None:
+@pytest.fixture(scope="session")
+async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A new journal in a file; its URL."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('journal') / 'template.db'}"
+    await (await Journal.open(url, venue="paper")).close()
+    return url
+
+
+async def _execute(url: str, *statements: str) -> None:
     engine = create_async_engine(_asyncpg(url), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        await connection.execute(text(statement))
+        for statement in statements:
+            await connection.execute(text(statement))
     await engine.dispose()
 
 
@@ -53,17 +71,38 @@ def _asyncpg(url: str) -> str:
     return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(False)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+def _database(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(False)
+
+
+@pytest.fixture(params=["sqlite_template", "postgresql"], ids=["sqlite", "postgresql"])
+def template(request: pytest.FixtureRequest) -> str:
+    """The URL of a journal to be copied: each test that asks runs on both databases."""
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+@pytest.fixture
+async def empty_url(template: str, tmp_path: Path) -> str:
     """The URL of a database that nobody has used yet."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'journal.db'}"
-        return
-    server = request.getfixturevalue("postgresql")
+    if template.startswith("sqlite"):
+        return f"sqlite:///{tmp_path / 'journal.db'}"
+    return await _new_database(template)
+
+
+@pytest.fixture
+async def journal_url(template: str, tmp_path: Path) -> str:
+    """The URL of a new journal of venue paper."""
+    if template.startswith("sqlite"):
+        shutil.copy(str(make_url(template).database), tmp_path / "journal.db")
+        return f"sqlite:///{tmp_path / 'journal.db'}"
+    return await _new_database(template, f"TEMPLATE {TEMPLATE}")
+
+
+async def _new_database(server: str, *options: str) -> str:
     name = f"journal_{os.urandom(6).hex()}"
-    await _execute(server, f"CREATE DATABASE {name}")
-    yield make_url(server).set(database=name).render_as_string(False)
-    await _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+    await _execute(server, " ".join(["CREATE DATABASE", name, *options]))
+    return _database(server, name)
 
 
 @pytest.fixture
@@ -129,6 +168,7 @@ def make_plan(make_instrument: Callable[..., Instrument]) -> MakePlan:
             "leverage": Decimal(2),
             "instrument": make_instrument(),
             "factors": {"atr": 12.5},
+            "market": {"funding": "0.0001"},
             "trigger": AT,
             "decided_at": AT,
             "expires_at": AT + timedelta(seconds=30),
@@ -158,6 +198,7 @@ def make_proposal(make_instrument: Callable[..., Instrument]) -> Callable[..., P
             "expires_after": timedelta(seconds=30),
             "instrument": make_instrument(),
             "window": "BTCUSDT/15m/2026-01-01",
+            "market": {"funding": "0.0001"},
         }
         return Proposal.model_validate(fields | changes)
 

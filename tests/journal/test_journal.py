@@ -158,13 +158,13 @@ os._exit(0)
 """
 
 
-async def test_processes_start_and_write_at_once(journal_url: str) -> None:
+async def test_processes_start_and_write_at_once(empty_url: str) -> None:
     processes = [
         await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             textwrap.dedent(PROCESS),
-            journal_url,
+            empty_url,
             str(n),
             cwd=Path(__file__).parents[2],
             stderr=asyncio.subprocess.PIPE,
@@ -175,11 +175,28 @@ async def test_processes_start_and_write_at_once(journal_url: str) -> None:
     errors = [(await process.communicate())[1].decode() for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0], errors
-    journal = await Journal.open(journal_url, venue="paper")
+    journal = await Journal.open(empty_url, venue="paper")
     rows = await journal.events(chain="shared")
     assert await journal.verify() == ()
     await journal.close()
     assert [row.chain_seq for row in rows] == list(range(1, 31))
+
+
+async def test_a_cancelled_write_leaves_the_journal_usable(
+    journal: Journal, make_event: MakeEvent
+) -> None:
+    for n in range(12):
+        write = asyncio.create_task(journal.append([make_event(str(n))]))
+        for _ in range(n):
+            await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+
+    await journal.append([make_event("last")])
+
+    written = [row.event.event_id for row in await journal.events()]
+    assert written[-1] == "last"
+    assert await journal.verify() == ()
 
 
 async def test_a_journal_away_is_unavailable_and_may_be_asked_again(

@@ -16,12 +16,17 @@ from tradewright.journal.database import REVISION, Database
 from tradewright.journal.table import metadata
 
 
-async def test_the_migrations_make_the_tables_that_the_queries_expect(journal: Journal) -> None:
+async def test_the_migrations_make_the_tables_that_the_queries_expect(empty_url: str) -> None:
+    journal = await Journal.open(empty_url, venue="paper")
+
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": False})
         return list(compare_metadata(context, metadata))
 
-    assert await journal._database.read(differences) == []
+    found = await journal._database.read(differences)
+
+    await journal.close()
+    assert found == []
 
 
 def test_the_last_migration_is_the_one_that_is_asked_for() -> None:
@@ -34,31 +39,31 @@ def test_the_last_migration_is_the_one_that_is_asked_for() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
 
 
-async def test_a_journal_that_may_not_be_migrated_is_refused(journal_url: str) -> None:
+async def test_a_journal_that_may_not_be_migrated_is_refused(empty_url: str) -> None:
     with pytest.raises(WrongRevision, match=f"has revision none: this version needs {REVISION}"):
-        await Journal.open(journal_url, venue="paper", migrate=False)
+        await Journal.open(empty_url, venue="paper", migrate=False)
 
 
-async def test_a_migrated_journal_opens_without_migrating(journal_url: str) -> None:
-    await (await Journal.open(journal_url, venue="paper")).close()
+async def test_a_migrated_journal_opens_without_migrating(empty_url: str) -> None:
+    await (await Journal.open(empty_url, venue="paper")).close()
 
-    journal = await Journal.open(journal_url, venue="paper", migrate=False)
+    journal = await Journal.open(empty_url, venue="paper", migrate=False)
 
     assert await journal.events() == ()
     await journal.close()
 
 
 @pytest.mark.parametrize("migrate", [True, False])
-async def test_a_journal_of_a_newer_version_is_refused(journal_url: str, migrate: bool) -> None:
-    await (await Journal.open(journal_url, venue="paper")).close()
-    database = Database(journal_url)
+async def test_a_journal_of_a_newer_version_is_refused(empty_url: str, migrate: bool) -> None:
+    await (await Journal.open(empty_url, venue="paper")).close()
+    database = Database(empty_url)
     await database.write(
         lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     )
     await database.close()
 
     with pytest.raises(WrongRevision, match="has revision 9999"):
-        await Journal.open(journal_url, venue="paper", migrate=migrate)
+        await Journal.open(empty_url, venue="paper", migrate=migrate)
 
 
 async def test_a_new_sqlite_journal_is_there_at_once(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ async def test_a_trade_is_shown_as_its_last_event_left_it(
     assert (row.opened_at, row.closed_at) == (AT + timedelta(minutes=1), AT + timedelta(hours=1))
     assert row.decided_at == AT
     assert row.updated_at == AT + timedelta(seconds=book.count)
-    assert row.factors == {"atr": 12.5}
+    assert (row.factors, row.market) == ({"atr": 12.5}, {"funding": "0.0001"})
     assert (row.open_view, row.close_view) == (OPEN_VIEW, CLOSE_VIEW)
     assert row.workflow_id == f"trade/BTCUSDT/{ID}"
     assert (row.stop, row.open_qty, row.preset_hash) == (Decimal(49_000), Decimal(0), "h1")
@@ -372,6 +372,7 @@ async def test_signals_show_what_was_decided_on(
 
     assert (yes.approved, yes.qty, yes.code) == (True, Decimal("0.1"), "")
     assert (yes.factors, yes.window) == ({"atr": 12.5}, "BTCUSDT/15m/2026-01-01")
+    assert yes.market == {"funding": "0.0001"}
     assert (no.approved, no.qty, no.code, no.refusal) == (False, None, "cooldown", "ema rests")
     assert (refusal.stage, refusal.trade_id, refusal.code) == (Stage.DECISION, OTHER, "cooldown")
     assert await journal.signals(approved=True, trade_id=ID, symbol="BTCUSDT") == (yes,)

@@ -396,6 +396,12 @@ def test_an_order_written_as_sent_must_be_at_the_exchange(
     assert found(changed) == expected
 
 
+def test_an_order_that_ended_without_a_fill_may_be_forgotten_by_the_exchange() -> None:
+    books = three(told(1, fills=()))
+
+    assert found(with_exchange(books, orders=())) == []
+
+
 @pytest.mark.parametrize(
     "change",
     [{"qty": Decimal(7)}, {"side": Side.SELL}, {"symbol": "ETHUSDT"}, {"order_id": "other"}],

@@ -24,6 +24,22 @@ from tradewright.domain.ledger import (
 from tradewright.domain.market import Value
 from tradewright.domain.trade import Trade, TradeState
 
+__all__ = [
+    "AuditDifference",
+    "AuditReport",
+    "Books",
+    "DifferenceKind",
+    "Ledger",
+    "LedgerExecution",
+    "LedgerOrder",
+    "LedgerTrade",
+    "OrderState",
+    "Tally",
+    "Where",
+    "WorkflowTrade",
+    "audit",
+]
+
 ROUNDING: Final = Decimal("1e-12")
 """Average prices are quotients: what is added up in another order differs by less than this."""
 
@@ -241,8 +257,11 @@ def _order_differences(
             id=link,
             detail=f"order {shown[link].order_id} was sent and is not written down",
         )
+    executed = {e.order_link_id for e in (*exchange.executions, *journal.executions)}
     for link in written.keys() - shown.keys():
-        if written[link].state not in {OrderState.INTENDED, OrderState.REJECTED}:
+        # Exchanges forget, after a day, orders that ended without a fill
+        forgotten = written[link].state is OrderState.ENDED and link not in executed
+        if not forgotten and written[link].state not in {OrderState.INTENDED, OrderState.REJECTED}:
             yield AuditDifference(
                 kind=kind.ORDER_MISSING,
                 where=Where.EXCHANGE,

@@ -87,7 +87,8 @@ class TradeRow(Value):
     closed_at: AwareDatetime | None
     updated_at: AwareDatetime
     factors: dict[str, float | None]
-    """At the signal."""
+    """At the decision, as is `market`."""
+    market: dict[str, str]
     open_view: MarketView | None
     close_view: MarketView | None
 
@@ -164,6 +165,7 @@ class SignalRow(Value):
     trigger: AwareDatetime
     window: str
     factors: dict[str, float | None]
+    market: dict[str, str]
     approved: bool
     qty: Decimal | None
     code: str
