@@ -1,0 +1,170 @@
+"""`safe-mode` and `kill`: the gate of the account, and the way to flat."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tradewright.cli.invocation import (
+    ByOption,
+    Format,
+    OutputOption,
+    YesOption,
+    confirm,
+    invocation_of,
+    print_document,
+    run,
+    say,
+)
+from tradewright.cli.table import linked
+from tradewright.domain.errors import TradewrightError
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from tradewright.domain.gate import GateState
+    from tradewright.ports import KillSwitchState
+    from tradewright.settings import Settings
+
+commands = typer.Typer(help="Halt the account and flatten it; or open its gate again.")
+
+
+class Switch(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("safe-mode")(safe_mode)
+    app.add_typer(commands, name="kill", no_args_is_help=True)
+
+
+def safe_mode(
+    ctx: typer.Context,
+    switch: Annotated[Switch, typer.Argument(help="on: no entries; off: entries again.")],
+    by: ByOption,
+    reason: Annotated[str, typer.Option("--reason", help="Shown to everybody.")] = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Let nothing enter the market; exits, stops and open trades are still managed."""
+    from tradewright.app import operate
+    from tradewright.domain.gate import GateState
+
+    settings = invocation_of(ctx).settings()
+    on = switch is Switch.ON
+
+    async def send(client: "Client") -> "KillSwitchState":
+        return await operate.safe_mode(client, settings.account, on=on, reason=reason, by=by)
+
+    if on:
+        state = run(_tightened(settings, send, GateState.EXITS_ONLY, reason=reason, by=by))
+    else:
+        state = run(_told(settings, send))
+    _show(settings, state, output)
+
+
+@commands.command()
+def trip(
+    ctx: typer.Context,
+    by: ByOption,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Shown to everybody.")
+    ] = "no reason given",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when flat was read twice and no order is left.")
+    ] = False,
+    yes: YesOption = False,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Halt the account: cancel every order that could enter, close every position."""
+    from tradewright.app import operate
+    from tradewright.domain.gate import GateState
+
+    settings = invocation_of(ctx).settings()
+    confirm(
+        f"halt account {settings.account} on {settings.venue} and close every position?", yes=yes
+    )
+
+    async def send(client: "Client") -> "KillSwitchState":
+        state = await operate.trip(client, settings.account, reason=reason, by=by)
+        if wait:
+            say("kill switch tripped; waiting until flat was read twice (Ctrl-C does not stop it)")
+            async for state in operate.follow_kill_switch(client, settings.account):
+                needs = f"; needs a person: {state.needs_operator}" if state.needs_operator else ""
+                say(f"gate {state.gate.state}, {state.step}{needs}")
+        return state
+
+    _show(settings, run(_tightened(settings, send, GateState.HALTED, reason=reason, by=by)), output)
+
+
+@commands.command()
+def rearm(
+    ctx: typer.Context,
+    by: Annotated[str, typer.Option("--by", help="Your name: you take the responsibility.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why entries are safe again.")],
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Open the gate again after a trip."""
+    from tradewright.app import operate
+
+    if not by.strip() or not reason.strip():
+        raise typer.BadParameter("--by and --reason must say something")
+    settings = invocation_of(ctx).settings()
+
+    async def send(client: "Client") -> "KillSwitchState":
+        return await operate.rearm(client, settings.account, reason=reason, by=by)
+
+    _show(settings, run(_told(settings, send)), output)
+
+
+Send = Callable[["Client"], Awaitable["KillSwitchState"]]
+
+
+async def _told(settings: "Settings", send: Send) -> "KillSwitchState":
+    from tradewright.app.connect import connect
+
+    return await send(await connect(settings))
+
+
+async def _tightened(
+    settings: "Settings", send: Send, state: "GateState", *, reason: str, by: str
+) -> "KillSwitchState":
+    """Send the wish; if it is not carried out now, close the gate's row, which entries obey."""
+    from tradewright.app import operate
+
+    try:
+        return await _told(settings, send)
+    except TradewrightError:
+        now = datetime.now(UTC)
+        try:
+            gate = await operate.close_gate(settings, state, reason=reason, by=by, now=now)
+        except TradewrightError as e:
+            say(f"the gate in the journal could not be closed either: {e}")
+        else:
+            say(
+                f"gate of {gate.account} is {gate.state} in the journal: nothing enters from now "
+                f"on; open positions keep their stops at the exchange"
+            )
+        raise
+
+
+def _show(settings: "Settings", state: "KillSwitchState", output: Format) -> None:
+    from tradewright import ids
+    from tradewright.domain.gate import GateState
+
+    workflow_id = ids.kill_switch_workflow(settings.account)
+    if output is Format.JSON:
+        row = {"workflow_id": workflow_id, **state.model_dump(mode="json")}
+        print_document("kill_switch", kill_switch=linked(row, settings))
+        return
+    gate = state.gate
+    why = f": {gate.reason}" if gate.reason else ""
+    by = f" by {gate.by}" if gate.by else ""
+    typer.echo(f"{settings.account}: gate {gate.state}{by}{why}")
+    typer.echo(f"kill switch: {state.step}  {settings.workflow_url(workflow_id)}")
+    if state.needs_operator:
+        typer.echo(f"needs a person: {state.needs_operator}")
+    if gate.state is GateState.HALTED:
+        typer.echo("`tradewright kill rearm --by NAME --reason WHY` opens the gate again")

@@ -1,0 +1,181 @@
+"""`strategy`: the presets at work."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from tradewright.cli.invocation import (
+    ByOption,
+    Format,
+    LinksOption,
+    OutputOption,
+    invocation_of,
+    print_document,
+    run,
+)
+from tradewright.cli.table import linked, print_links, print_table, when
+
+if TYPE_CHECKING:
+    from tradewright.app.line import StrategyLine
+    from tradewright.ports import StrategyStatus
+    from tradewright.settings import Settings
+
+STRATEGY_COLUMNS: Final = (
+    *("STRATEGY", "STATE", "SYMBOLS", "CANDLES", "VERSION", "LAST CANDLE", "TRADED", "REFUSED"),
+    "NOTE",
+)
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the preset.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Shown to everybody.")]
+
+commands = typer.Typer(help="List, pause, resume and stop the presets at work.")
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(commands, name="strategy", no_args_is_help=True)
+
+
+@commands.command("list")
+def list_strategies(
+    ctx: typer.Context, links: LinksOption = False, output: OutputOption = Format.TABLE
+) -> None:
+    """List the strategies that run, and those that were stopped."""
+    settings = invocation_of(ctx).settings()
+    lines = run(_strategies(settings))
+    if output is Format.JSON:
+        rows = [linked(line.model_dump(mode="json"), settings) for line in lines]
+        print_document("strategies", strategies=rows)
+        return
+    print_strategies(lines)
+    if links:
+        print_links(settings, [line.workflow_id for line in lines])
+
+
+@commands.command()
+def pause(
+    ctx: typer.Context,
+    name: NameArgument,
+    by: ByOption,
+    reason: ReasonOption = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Take no new entries; the open trades go on."""
+    from tradewright.app import operate
+    from tradewright.app.connect import connect
+
+    settings = invocation_of(ctx).settings()
+
+    async def work() -> "StrategyStatus":
+        client = await connect(settings)
+        return await operate.pause_strategy(client, name, reason=reason, by=by)
+
+    _show(settings, run(work()), output)
+
+
+@commands.command()
+def resume(
+    ctx: typer.Context,
+    name: NameArgument,
+    by: ByOption,
+    reason: ReasonOption = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Take entries again."""
+    from tradewright.app import operate
+    from tradewright.app.connect import connect
+
+    settings = invocation_of(ctx).settings()
+
+    async def work() -> "StrategyStatus":
+        client = await connect(settings)
+        return await operate.resume_strategy(client, name, reason=reason, by=by)
+
+    _show(settings, run(work()), output)
+
+
+@commands.command()
+def stop(
+    ctx: typer.Context,
+    name: NameArgument,
+    by: ByOption,
+    reason: ReasonOption = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Cancel the strategy; its open trades go on under their own stops until they close."""
+    from tradewright import ids
+    from tradewright.app import operate, survey
+    from tradewright.app.connect import connect
+
+    settings = invocation_of(ctx).settings()
+
+    async def work() -> list[str]:
+        client = await connect(settings)
+        told = f"{reason or 'no reason given'} (by {by})"
+        await operate.stop_strategy(client, name, reason=told)
+        trades = await survey.live_trades(client, settings.account)
+        return [line.workflow_id for line in trades if line.preset == name]
+
+    going_on = run(work())
+    workflow_id = ids.strategy_workflow(name)
+    if output is Format.JSON:
+        row = linked({"name": name, "workflow_id": workflow_id, "open_trades": going_on}, settings)
+        print_document("strategy_stopped", strategy=row)
+        return
+    typer.echo(f"{name}: cancellation requested  {settings.workflow_url(workflow_id)}")
+    if going_on:
+        typer.echo(f"{len(going_on)} open trades go on: {', '.join(going_on)}")
+        typer.echo("`tradewright trade exit ID` closes one; `tradewright kill trip` closes all")
+    else:
+        typer.echo("it has no open trades")
+
+
+def _show(settings: "Settings", status: "StrategyStatus", output: Format) -> None:
+    from tradewright import ids
+
+    workflow_id = ids.strategy_workflow(status.preset)
+    if output is Format.JSON:
+        row = {"name": status.preset, "workflow_id": workflow_id, "paused": status.paused}
+        print_document("strategy", strategy=linked(row, settings))
+        return
+    state = f"paused: {status.pause_reason or 'no reason given'}" if status.paused else "trading"
+    typer.echo(f"{status.preset}: {state}  {settings.workflow_url(workflow_id)}")
+    if status.paused:
+        typer.echo("its open trades go on; `tradewright strategy resume` takes entries again")
+
+
+async def _strategies(settings: "Settings") -> tuple["StrategyLine", ...]:
+    from tradewright.app import survey
+    from tradewright.app.connect import JournalMissing, connect, opened_journal
+    from tradewright.journal import JournalUnavailable
+
+    client = await connect(settings)
+    known: list[str] = []
+    try:
+        async with opened_journal(settings) as journal:
+            known = [stored.name for stored in await journal.latest_presets()]
+    except (JournalMissing, JournalUnavailable):
+        # What runs is Temporal's to say; only the names of those that were stopped are missing
+        known = []
+    return await survey.strategies(client, settings.account, known)
+
+
+def print_strategies(lines: tuple["StrategyLine", ...], title: str = "") -> None:
+    print_table(
+        STRATEGY_COLUMNS,
+        [
+            (
+                line.name,
+                line.state,
+                ", ".join(status.symbols) if (status := line.status) else "",
+                status.timeframe if status else "",
+                status.preset_hash if status else "",
+                when(status.last_candle) if status else "",
+                status.approved if status else "",
+                status.refused if status else "",
+                (status.needs_operator or status.pause_reason or status.note) if status else "",
+            )
+            for line in lines
+        ],
+        title=title,
+        empty="no strategy runs; `tradewright apply strategies/` starts those of a folder",
+    )

@@ -1,0 +1,144 @@
+"""One trade, for a person who wants to know everything."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tradewright.cli.table import gain, price, print_facts, print_table, print_title
+
+if TYPE_CHECKING:
+    from tradewright.app.trade_page import TradePage
+    from tradewright.ports import MarketView
+    from tradewright.settings import Settings
+
+
+def print_page(page: "TradePage", settings: "Settings") -> None:
+    line, trade = page.line, page.trade or {}
+    print_facts(
+        (
+            ("trade", line.trade_id),
+            ("state", line.state),
+            ("needs a person", line.needs_operator),
+            ("side", f"{line.side} {price(line.qty)} {line.symbol}"),
+            ("preset", line.preset),
+            ("entered at", price(line.entry_price)),
+            ("opened", _time(line.opened_at)),
+            ("stop", price(line.stop)),
+            ("target", price(line.take_profit)),
+            ("left at", _average(trade)),
+            ("closed", _time(line.closed_at)),
+            ("why it left", _reason(trade) or line.exit_reason),
+            ("PnL", f"{line.pnl:+.4f} USDT, after fees" if line.pnl is not None else ""),
+            ("R", gain(line.r_multiple)),
+            ("Web UI", settings.workflow_url(page.workflow_id)),
+        )
+    )
+    if plan := trade.get("plan"):
+        _print_plan(plan)
+    _print_views(page)
+    _print_orders(page)
+    print_table(
+        ("EXECUTION", "AT", "SIDE", "QTY", "PRICE", "FEE", "CAUSE"),
+        [
+            (
+                row["exec_id"],
+                row["at"],
+                row["side"],
+                price(row["qty"]),
+                price(row["price"]),
+                price(row["fee"]),
+                row.get("cause") or "",
+            )
+            for row in page.executions
+        ],
+        title="Executions",
+        empty="none",
+    )
+    print_table(
+        ("AT", "EVENT", "DETAIL"),
+        [(moment.at, moment.kind, moment.detail) for moment in page.history],
+        title="History",
+        empty="the journal has nothing of it",
+    )
+    for remark in page.remarks:
+        typer.echo(f"note: {remark}", err=True)
+
+
+def _print_plan(plan: dict[str, Any]) -> None:
+    print_title("Plan")
+    print_facts(
+        (
+            ("decided", plan["decided_at"]),
+            ("candle closed", plan["trigger"]),
+            ("because", plan["reason"] or plan["origin"]),
+            ("version", plan["preset_hash"]),
+            ("expected entry", price(plan["price"])),
+            ("stop", price(plan["stop_loss"])),
+            ("target", price(plan["take_profit"])),
+            ("leverage", price(plan["leverage"])),
+        )
+    )
+
+
+def _print_views(page: "TradePage") -> None:
+    moments: list[tuple[str, dict[str, Any]]] = []
+    if page.factors:
+        moments.append(("At the signal", dict(page.factors)))
+    for title, view in (("At the open", page.open_view), ("At the close", page.close_view)):
+        if view is not None:
+            moments.append((title, _facts(view)))
+    for title, facts in moments:
+        print_title(title)
+        print_facts(
+            (name, f"{value:.8g}" if isinstance(value, float) else value)
+            for name, value in facts.items()
+        )
+
+
+def _facts(view: "MarketView") -> dict[str, Any]:
+    return {"price": price(view.price), **view.factors, **view.market}
+
+
+def _print_orders(page: "TradePage") -> None:
+    print_table(
+        ("ORDER", "LEG", "STATE", "SIDE", "QTY", "FILLED", "PRICE", "SENT", "DETAIL"),
+        [
+            (
+                row["order_link_id"] or row["order_id"],
+                row["leg"],
+                row["state"],
+                row["side"],
+                price(row["qty"]),
+                price(row["filled_qty"]),
+                price(row["price"]),
+                row["sent_at"],
+                row["detail"],
+            )
+            for row in page.orders
+        ],
+        title="Orders",
+        empty="none",
+    )
+
+
+def _average(trade: dict[str, Any]) -> str:
+    """Return at what price it left, on the average."""
+    from decimal import Decimal
+
+    side = trade.get("plan", {}).get("side")
+    exits = [e for e in trade.get("executions", ()) if e["side"] != side]
+    qty = sum((Decimal(e["qty"]) for e in exits), Decimal(0))
+    if not qty:
+        return ""
+    return price(sum((Decimal(e["qty"]) * Decimal(e["price"]) for e in exits), Decimal(0)) / qty)
+
+
+def _reason(trade: dict[str, Any]) -> str:
+    reason = trade.get("exit_reason") or ""
+    told = [trade.get("exit_note"), f"by {trade['exit_by']}" if trade.get("exit_by") else ""]
+    detail = ", ".join(part for part in told if part)
+    return f"{reason} ({detail})" if reason and detail else reason
+
+
+def _time(at: Any) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
