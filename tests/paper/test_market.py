@@ -194,6 +194,7 @@ async def test_klines_come_newest_first_within_their_bounds(
     assert await opens(interval="1", limit=3) == [9, 8, 7]
     bounds = {"start": START_MS + 2 * 60_000, "end": START_MS + 4 * 60_000}
     assert await opens(interval="1", **bounds) == [4, 3, 2]
+    assert await opens(interval="1", start=START_MS, limit=2) == [1, 0]
     assert await opens(interval="5") == [5, 0]
     (row,) = await desk.klines("5", limit=1)
     assert row == [str(START_MS + 300_000), "105", "111", "103", "110", "52.5", "5670"]

@@ -12,10 +12,11 @@ from typing import Any
 import pybit.unified_trading as pybit
 import pytest
 import requests
-from pybit.exceptions import InvalidRequestError
+from pybit.exceptions import FailedRequestError, InvalidRequestError
 
 from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
 from tradewright.paper import PaperSettings, running
+from tradewright.paper.server import PortTaken
 from tradewright.paper.store import StateUnusable
 
 PROGRAM = """
@@ -154,3 +155,49 @@ async def test_a_state_serves_one_exchange_at_a_time(
         with pytest.raises(StateUnusable, match="another exchange may be using it"):
             async with running(make_settings(state=state)):
                 pass
+
+
+async def test_missed_candles_are_caught_up_after_a_restart(
+    open_desk: Open, make_settings: Callable[..., PaperSettings], tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "state": tmp_path / "paper.db",
+        "speed": 60_000,
+        "symbols": ("BTCUSDT",),
+        "history": 20,
+        "steps": 400,
+        "start": START,
+    }
+    async with running(make_settings(**settings)) as paper:
+        await eventually(lambda: paper.exchange.progress.step > 20)
+        seen = list(paper.exchange.series["BTCUSDT"].newest("1"))[1:20]
+
+    desk = await open_desk(**settings)
+    await eventually(lambda: desk.paper.exchange.phase == "ended")
+
+    made = list(desk.paper.exchange.series["BTCUSDT"].newest("1"))
+    opens = [bar.open_ms for bar in made]
+    assert opens == list(range(opens[0], opens[0] - 420 * 60_000, -60_000))
+    assert set(seen) < set(made)
+    clock = await desk.get("/paper/clock")
+    assert clock["market_ms"] == int(START.timestamp() * 1000) + 400 * 60_000
+
+
+async def test_a_taken_port_is_said_to_be(make_settings: Callable[..., PaperSettings]) -> None:
+    async with running(make_settings()) as paper:
+        with pytest.raises(PortTaken, match=f"port {paper.port} of 127.0.0.1 cannot be used"):
+            async with running(make_settings(port=paper.port)):
+                pass
+
+
+async def test_an_exchange_that_cannot_write_stops_and_answers_no_more_orders(
+    open_desk: Open,
+) -> None:
+    desk = await open_desk(history=20)
+    desk.paper.exchange.store.close()
+
+    for _ in range(2):
+        with pytest.raises(FailedRequestError, match="500"):
+            await desk.buy("0.01")
+
+    assert desk.paper.exchange.broken.is_set()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -42,6 +43,12 @@ class Barriers:
         self.subscribers = {s.name: s for s in subscribers}
         self.standing: Barrier | None = None
         self._changed = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """Send home all who wait for something within a time."""
+        self._closed = True
+        self.touch()
 
     def put(self, subscriber: Subscriber) -> None:
         self.subscribers[subscriber.name] = subscriber
@@ -75,8 +82,6 @@ class Barriers:
 
     async def within(self, timeout_ms: int, is_so: Callable[[], bool]) -> bool:
         """Return whether *is_so* came true before the time was over."""
-        try:
-            await asyncio.wait_for(self.until(is_so), timeout_ms / 1000)
-        except TimeoutError:
-            return is_so()
-        return True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.until(lambda: self._closed or is_so()), timeout_ms / 1000)
+        return is_so()

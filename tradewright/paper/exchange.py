@@ -1,6 +1,7 @@
 """The exchange: engine, market, history and state behind one door.
 
-Every change goes through `change`, which commits it and then tells the streams.
+Requests change it through `change`, the market through `advance`: both first make durable
+what happened and then tell the streams.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import msgspec
@@ -101,9 +102,9 @@ class Records:
 
 
 class Exchange:
-    def __init__(self, settings: PaperSettings) -> None:
+    def __init__(self, settings: PaperSettings, store: Store) -> None:
         self.settings = settings
-        self.store = Store(settings.state)
+        self.store = store
         self.broken = asyncio.Event()
         self.source: Source = (
             Recording(settings) if settings.data else Generator(settings, moment(self._born_ms()))
@@ -133,9 +134,12 @@ class Exchange:
         return self.clock.now()
 
     def change(self, call: Callable[[datetime], list[Event]]) -> list[Event]:
-        """Run an engine *call* at market time, commit its events, publish them."""
+        """Run an engine *call* at market time; its events are durable when this returns."""
         with self.unbroken():
-            return self.commit(call(self.now()))
+            events = call(self.now())
+            self._save(events)
+        self.feed.tell_soon(events)
+        return events
 
     @contextmanager
     def unbroken(self) -> Iterator[None]:
@@ -151,16 +155,18 @@ class Exchange:
             self.broken.set()
             raise
 
-    def commit(self, events: list[Event], progress: Progress | None = None) -> list[Event]:
-        """Make *events* durable, with the market's progress, and tell the streams."""
-        self.progress = progress or self.progress
+    def advance(self, events: list[Event], progress: Progress) -> None:
+        """Make durable what the market did and how far it is; tell the streams."""
+        self.progress = progress
+        self._save(events)
+        self.feed.tell(events)
+
+    def _save(self, events: list[Event]) -> None:
         facts: dict[str, Any] = {"last": self.engine.last, "progress": self.progress}
         if any(isinstance(e, WalletChanged) for e in events):
             facts["balance"] = self.engine.balance
         self.store.save(events, facts)
         self.records.take(events)
-        self.feed.tell(events)
-        return events
 
     def ledger(self) -> dict[str, Any]:
         """Return what the executions add up to, beside the wallet."""
@@ -188,9 +194,6 @@ class Exchange:
             "positions": {s: wire.num(q) for s, q in sizes.items()},
             "balanced": balanced,
         }
-
-    def close(self) -> None:
-        self.store.close()
 
     def _born_ms(self) -> int:
         """Return when this state was new; a generated market starts there."""
@@ -230,15 +233,25 @@ class Exchange:
         steps = iter(self.source.steps())
         for bars in islice(steps, self.progress.step):
             self._show(bars)
+        coming = list(islice(steps, 1))
         for symbol, series in self.series.items():
             newest = series.last_closed(series.base)
             if newest is not None:
                 self.engine.last.setdefault(symbol, newest.close)
-        return steps
+            elif coming:
+                # Nothing has traded yet: what comes first is the only price there is
+                self.engine.last.setdefault(symbol, coming[0][symbol].open)
+        return chain(coming, steps)
 
     def _show(self, bars: dict[str, Bar]) -> None:
         for symbol, bar in bars.items():
             self.series[symbol].add(bar)
+
+    def _first_ms(self) -> int:
+        """Return the market time at which all begins: now, unless a start was named."""
+        if self.settings.data or self.settings.start or self.settings.is_lockstep:
+            return self.source.start_ms
+        return self._born_ms()
 
     def _anchor(self) -> MarketClock:
         speed = 0.0 if self.settings.speed == "lockstep" else float(self.settings.speed)
@@ -247,7 +260,7 @@ class Exchange:
             anchor = MarketClock.model_validate_json(known)
             if anchor.speed == speed != 0:
                 return anchor
-        reached = moment(self.progress.at_ms or self.source.start_ms)
+        reached = moment(self.progress.at_ms or self._first_ms())
         anchor = MarketClock(anchor=wall(), market=reached, speed=speed)
         self.store.save([], {"anchor": anchor.model_dump_json()})
         return anchor

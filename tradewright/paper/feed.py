@@ -1,7 +1,9 @@
 """What the streams say: the account's events, and the market."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tradewright.matching import (
@@ -35,6 +37,7 @@ class Feed:
         self.hub = Hub()
         self._exchange = exchange
         self._messages = 0
+        self._untold: list[Event] = []
         self._trades = 0
         self._books: dict[tuple[str, str], tuple[list[Level], list[Level]]] = {}
         self._tickers: dict[str, dict[str, Any]] = {}
@@ -52,25 +55,32 @@ class Feed:
             return detail in DEPTHS
         return kind in ("tickers", "publicTrade") and not detail
 
-    def tell(self, events: Iterable[Event]) -> None:
-        """Push what happened to the account."""
+    def tell_soon(self, events: list[Event]) -> None:
+        """Push *events* once the answer to the request that caused them is on its way."""
+        if not self._untold:
+            asyncio.get_running_loop().call_soon(self.tell, [])
+        self._untold += events
+
+    def tell(self, events: list[Event]) -> None:
+        """Push what happened to the account, in the order in which it happened."""
         engine = self._exchange.engine
+        events, self._untold = self._untold + events, []
         touched: dict[str, None] = {}
         for event in events:
             if isinstance(event, OrderChanged):
-                self._private("order", wire.order_message(event.order))
+                self._private("order", partial(wire.order_message, event.order))
                 touched[event.order.symbol] = None
             elif isinstance(event, Executed):
-                self._private("execution", wire.execution_message(event.execution))
+                self._private("execution", partial(wire.execution_message, event.execution))
             elif isinstance(event, PositionChanged):
-                self._private("position", wire.position_message(event.position, engine))
+                self._private("position", partial(wire.position_message, event.position, engine))
                 touched.pop(event.position.symbol, None)
             elif isinstance(event, WalletChanged):
-                self._private("wallet", wire.wallet_row(engine))
+                self._private("wallet", partial(wire.wallet_row, engine))
         for symbol in touched:
             # Bybit pushes the position at every order change, though nothing changed in it
             position = engine.positions[symbol]
-            self._private("position", wire.position_message(position, engine))
+            self._private("position", partial(wire.position_message, position, engine))
 
     def trade(self, symbol: str, price: Decimal, size: Decimal, before: Decimal) -> None:
         """Push one public trade at *price*; the one before it was at *before*."""
@@ -149,18 +159,19 @@ class Feed:
             return []
         return [self._candle(topic, interval, bar, confirm=True)]
 
-    def _private(self, topic: str, row: dict[str, Any]) -> None:
+    def _private(self, topic: str, row: Callable[[], wire.Row]) -> None:
+        topics = [t for t in (topic, f"{topic}.linear") if self.hub.wants(t)]
+        if not topics:
+            return
         self._messages += 1
         message = {
             "id": f"paper-{topic}-{self._messages}",
             "topic": topic,
             "creationTime": ms(wall()),
-            "data": [row],
+            "data": [row()],
         }
-        self.hub.publish(topic, message)
-        if topic != "wallet":
-            categorised = f"{topic}.linear"
-            self.hub.publish(categorised, message | {"topic": categorised})
+        for wanted in topics:
+            self.hub.publish(wanted, message | {"topic": wanted})
 
     def _ticker(self, symbol: str) -> dict[str, Any]:
         exchange = self._exchange

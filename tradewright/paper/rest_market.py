@@ -1,11 +1,11 @@
 """Bybit's public reads."""
 
 from collections.abc import Mapping
-from itertools import islice
+from itertools import islice, takewhile
 
 from tradewright.matching import RequestRejected
 from tradewright.paper.book import kline_row, levels, ticker_row
-from tradewright.paper.candle import INTERVALS, bucket
+from tradewright.paper.candle import INTERVALS
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.page import limit_of, number, page
@@ -44,20 +44,17 @@ def kline(exchange: Exchange, params: Params) -> Row:
     if interval not in series.intervals:
         raise RequestRejected(10001, f"params error: recording has no candles of {interval}")
     start, end = number(params, "start"), number(params, "end")
-    first = 0 if start is None else start
-    # Bybit counts a candle in that opens before the start but holds it
-    first = bucket(interval, first) if first else 0
-    bars = (
-        bar
-        for bar in series.newest(interval)
-        if bar.open_ms >= first and (end is None or bar.open_ms <= end)
-    )
     limit = limit_of(params, 200, 1000)
-    newest = list(islice(bars, limit))
+    newest = takewhile(lambda bar: bar.open_ms >= (start or 0), series.newest(interval))
+    if start is not None and end is None:
+        # From the start onwards, not back from now
+        bars = list(newest)[-limit:]
+    else:
+        bars = list(islice((bar for bar in newest if end is None or bar.open_ms <= end), limit))
     return {
         "category": "linear",
         "symbol": symbol,
-        "list": [kline_row(bar) for bar in newest],
+        "list": [kline_row(bar) for bar in bars],
     }
 
 
@@ -86,6 +83,4 @@ def _symbol(exchange: Exchange, params: Params) -> str:
     symbol = params.get("symbol", "")
     if symbol not in exchange.engine.markets:
         raise RequestRejected(10001, "params error: symbol invalid")
-    if symbol not in exchange.engine.last:
-        raise RequestRejected(110074, "This contract is not live")
     return symbol

@@ -35,7 +35,7 @@ class Runner:
     def start(self) -> None:
         """Let a lockstep market begin; durable."""
         exchange = self._exchange
-        exchange.commit([], replace(exchange.progress, started=True))
+        exchange.advance([], replace(exchange.progress, started=True))
         self._go.set()
 
     async def run(self) -> None:
@@ -48,7 +48,7 @@ class Runner:
             else:
                 await self._by_clock(step, bars)
         exchange.clock.stand(exchange.progress.at_ms or exchange.source.start_ms)
-        exchange.commit([], replace(exchange.progress, ended=True))
+        exchange.advance([], replace(exchange.progress, ended=True))
         exchange.phase = "ended"
         self._barriers.touch()
         log.info("market ended: step=%d", exchange.progress.step)
@@ -58,11 +58,12 @@ class Runner:
         close_ms = _open_ms(bars) + self._base_ms
         exchange.phase = "path"
         exchange.clock.stand(close_ms)
-        touched = False
+        # One that resumes cannot know whether the account has had its turn after the path
+        touched = True
         if exchange.progress.tick != WHOLE:
             events = self._play(bars, close_ms)
             touched = any(not isinstance(e, StopTrailed) for e in events)
-            exchange.commit(
+            exchange.advance(
                 events, replace(exchange.progress, step=step, tick=WHOLE, at_ms=close_ms)
             )
             for symbol, bar in bars.items():
@@ -74,7 +75,7 @@ class Runner:
         self._confirm(closing)
         await self._barrier(3 * step + 1, "close", close_ms, lambda s: _sees_close(s, closing))
         await self._barrier(3 * step + 2, "settle", close_ms, _is_account)
-        exchange.commit([], replace(exchange.progress, step=step + 1, tick=0))
+        exchange.advance([], replace(exchange.progress, step=step + 1, tick=0))
         # Else a market without subscribers would never let a request in
         await asyncio.sleep(0)
 
@@ -98,7 +99,7 @@ class Runner:
                     events += exchange.engine.glide(symbol, path[tick], now)
             progress = replace(exchange.progress, step=step, tick=tick + 1, at_ms=at_ms)
             if events:
-                exchange.commit(events, progress)
+                exchange.advance(events, progress)
             else:
                 # Written with the next change, or at the close
                 exchange.progress = progress
@@ -106,7 +107,7 @@ class Runner:
                 self._tick(symbol, bars[symbol], path[: tick + 1], before[symbol])
         await self._until(close_ms)
         closing = {s: exchange.series[s].add(bar) for s, bar in bars.items()}
-        exchange.commit([], replace(exchange.progress, step=step + 1, tick=0, at_ms=close_ms))
+        exchange.advance([], replace(exchange.progress, step=step + 1, tick=0, at_ms=close_ms))
         self._confirm(closing)
 
     async def _until(self, at_ms: int) -> None:
@@ -122,8 +123,9 @@ class Runner:
     def _show(self, symbol: str, bar: Bar) -> None:
         """Push what the public sees of a candle played at once."""
         before = bar.open
+        size = self._exchange.source.instruments[symbol].floor_qty(bar.volume / 4)
         for price in bar.path():
-            self._exchange.feed.trade(symbol, price, bar.volume / 4, before)
+            self._exchange.feed.trade(symbol, price, size, before)
             before = price
         self._exchange.feed.market(symbol)
 

@@ -25,6 +25,7 @@ from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.runner import Runner
 from tradewright.paper.settings import PaperSettings
+from tradewright.paper.store import Store
 from tradewright.paper.stream import Streams
 
 log = logging.getLogger(__name__)
@@ -92,8 +93,9 @@ async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
     settings = settings.with_keys()
     with (
         _listener(settings.host, settings.port) as listener,
-        closing(Exchange(settings)) as exchange,
+        closing(Store(settings.state)) as store,
     ):
+        exchange = Exchange(settings, store)
         async with _serving(exchange, settings, listener):
             yield PaperExchange(exchange, settings, listener.getsockname()[1])
 
@@ -128,6 +130,7 @@ async def _serving(
     finally:
         market.cancel()
         await asyncio.wait([market])
+        exchange.barriers.close()
         server.should_exit = True
         await serving
 
