@@ -317,7 +317,7 @@ class BybitExchange(ExchangePort):
         link = ids.order_link(plan.trade_id, "e", 1)
         try:
             await lookup.cancel(self._client, plan.symbol, orderLinkId=link)
-        except OrderRejected as e:
+        except TradewrightError as e:
             # What is held must be closed all the same; `settle` cancels once more
             log.warning("entry_not_cancelled", order_link_id=link, detail=str(e))
 

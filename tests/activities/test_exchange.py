@@ -8,7 +8,13 @@ import pytest
 
 from activities.exchange import BybitExchange
 from tradewright import ids
-from tradewright.domain.errors import ExchangeUnreachable, ExitRejected, OutcomeUnknown, RateLimited
+from tradewright.domain.errors import (
+    ExchangeUnreachable,
+    ExitRejected,
+    OrderRejected,
+    OutcomeUnknown,
+    RateLimited,
+)
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import GateState
 from tradewright.domain.plan import Origin, TradePlan
@@ -278,6 +284,33 @@ async def test_the_real_journal_takes_the_same_intent_twice(
     await journal.close()
 
 
+async def test_a_duplicate_that_no_read_shows_is_unresolved(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.1)
+    bench.line.always["place_order"] = bench.faults.answers(110072, "OrderLinkedID is duplicate")
+
+    with pytest.raises(OutcomeUnknown, match="it exists and no read shows it yet"):
+        await enter(bench, make_plan())
+
+
+async def test_a_leverage_that_was_not_answered_is_set_again_before_anything_is_sent(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    bench.line.spoil("set_leverage", bench.faults.lost_answer)
+    with pytest.raises(ExchangeUnreachable):
+        await enter(bench, plan)
+
+    # It stands already, which the exchange answers with a retCode of its own
+    placed = await bench.run(
+        bench.exchange.place_entry, TradeOrder(plan=plan), attempt=2, details=bench.heartbeats[-1]
+    )
+
+    assert isinstance(placed, EntryPlaced)
+    assert (bench.line.count("set_leverage"), bench.line.count("place_order")) == (2, 1)
+
+
 # --- stops ------------------------------------------------------------------------------------
 
 
@@ -350,6 +383,35 @@ async def test_a_stop_beyond_the_price_is_refused(bench: Any, make_plan: Any) ->
     refused = await bench.run(bench.exchange.set_stop, TradeOrder(plan=plan, price=plan.price + 50))
 
     assert isinstance(refused, StopRefused)
+
+
+async def test_a_stop_that_does_not_show_after_it_was_set_is_set_again(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.STOP_DEADLINE", 0.2)
+    plan = make_plan()
+    await enter(bench, plan)
+    order = TradeOrder(plan=plan, price=plan.stop_loss + 100)
+    bench.line.spoil("set_trading_stop", lambda send: ({"retCode": 0, "result": {}}, None, {}))
+    with pytest.raises(OutcomeUnknown, match=f"the stop shown is {plan.stop_loss}"):
+        await bench.run(bench.exchange.set_stop, order)
+
+    shown = await bench.run(bench.exchange.set_stop, order, attempt=2)
+
+    assert shown == StopConfirmed(price=plan.stop_loss + 100)
+
+
+async def test_a_stop_that_is_malformed_is_not_one_that_was_passed(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await enter(bench, plan)
+
+    with pytest.raises(OrderRejected, match="tick size"):
+        await bench.run(
+            bench.exchange.set_stop,
+            TradeOrder(plan=plan, price=plan.stop_loss + Decimal("0.01")),
+        )
 
 
 async def test_a_stop_for_nothing_reads_flat(bench: Any, make_plan: Any) -> None:
@@ -479,6 +541,18 @@ async def test_a_failed_read_is_never_taken_for_flat(bench: Any, make_plan: Any)
         await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
 
 
+async def test_an_entry_that_cannot_be_cancelled_does_not_hold_the_exit_up(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await enter(bench, plan)
+    bench.line.always["cancel_order"] = bench.faults.answers(10006)
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    assert (sent.qty, bench.held()) == (plan.qty, 0)
+
+
 async def test_an_exit_larger_than_a_market_order_goes_out_in_slices(
     bench: Any, make_plan: Any
 ) -> None:
@@ -492,6 +566,39 @@ async def test_an_exit_larger_than_a_market_order_goes_out_in_slices(
     second = await bench.run(bench.exchange.flatten, order.model_copy(update={"number": 2}))
 
     assert (first.qty, second.qty, bench.held()) == (half, plan.qty - half, 0)
+
+
+async def test_an_exit_that_is_in_already_is_not_sent_under_another_link(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await enter(bench, plan)
+    bench.line.spoil("place_order", bench.faults.lost_answer)
+    with pytest.raises(OutcomeUnknown):
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+    await bench.order("BTCUSDT", "Buy", str(plan.qty))
+
+    # As a workflow that was reset asks: a first attempt under a link that is taken
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    assert (sent.order_link_id, sent.qty) == (ids.order_link(plan.trade_id, "x", 1), plan.qty)
+    assert len(bench.orders(sent.order_link_id)) == 1
+
+
+async def test_settling_removes_what_is_left_of_the_trades_own_orders(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await enter(bench, plan)
+    low, link = f"{bench.price() // 2:f}", ids.order_link(plan.trade_id, "t", 1)
+    limit = {"orderType": "Limit", "price": low}
+    await bench.order("BTCUSDT", "Buy", "0.01", **limit, orderLinkId=link)
+    await bench.order("BTCUSDT", "Buy", "0.01", **limit, orderLinkId="of-a-person")
+    await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    assert [o.link for o in bench.open_orders()] == ["of-a-person"]
 
 
 async def test_a_rejected_exit_is_tried_again(bench: Any, make_plan: Any) -> None:
