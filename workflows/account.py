@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from pydantic import Field
 from temporalio import workflow
@@ -37,6 +38,8 @@ class AccountStart(Value):
     limits: Limits = Limits()
     snapshot_every: timedelta = timedelta(seconds=30)
     carried: Account | None = None
+    tripped_day: str = ""
+    needs_operator: str = ""
 
 
 class LimitsWish(Value):
@@ -58,13 +61,13 @@ class AccountWorkflow:
         self._wanted = 1
         """Snapshots asked for, and taken: whoever asks waits for the next full one."""
         self._taken = 0
-        self._tripped_day = ""
-        self._needs_operator = ""
+        self._tripped_day = start.tripped_day
+        self._needs_operator = start.needs_operator
 
     @workflow.run
     async def run(self, start: AccountStart) -> None:
         self._show()
-        while not workflow.info().is_continue_as_new_suggested():
+        while not self._may_continue_as_new():
             await self._observe()
             try:
                 await workflow.wait_condition(
@@ -74,10 +77,20 @@ class AccountWorkflow:
                 )
             except TimeoutError:
                 self._wanted += 1
-        await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(
-            start.model_copy(update={"carried": self._account, "limits": self._limits})
+            start.model_copy(
+                update={
+                    "carried": self._account,
+                    "limits": self._limits,
+                    "tripped_day": self._tripped_day,
+                    "needs_operator": self._needs_operator,
+                }
+            )
         )
+
+    def _may_continue_as_new(self) -> bool:
+        # Whoever waits for a snapshot gets it first
+        return workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished()
 
     async def _observe(self) -> None:
         """Take a snapshot; one that fails leaves the old one to grow stale, which refuses."""
@@ -117,6 +130,9 @@ class AccountWorkflow:
         except ApplicationError as e:
             self._tripped_day = ""
             self._needs_operator = f"the kill switch could not be tripped: {e}"
+        else:
+            if self._needs_operator.startswith("the kill switch"):
+                self._needs_operator = ""
 
     @workflow.update(description="Ask for the risk of one trade; the same trade, the same answer")
     def reserve(self, proposal: Proposal) -> Decision:
@@ -133,60 +149,55 @@ class AccountWorkflow:
         self._wanted += 1
         wanted = self._wanted
         await workflow.wait_condition(lambda: self._taken >= wanted)
+        if self._needs_operator.startswith("no snapshot"):
+            raise ApplicationError(self._needs_operator, type="NoSnapshot")
 
     @workflow.signal(name="limits", description="Replace the limits of the desk")
     def change_limits_by_signal(self, *args: RawValue) -> None:
-        try:
-            wish: LimitsWish
-            wish, _ = read(LimitsWish, args)
-        except Unreadable as e:
-            self._call_operator(refused("limits", e))
-            return
-        self.change_limits(wish)
+        wish: LimitsWish | None = self._read("limits", LimitsWish, args)
+        if wish is not None:
+            self._set_limits(wish)
 
     @workflow.update(name="limits", description="Replace the limits of the desk")
-    def change_limits(self, wish: LimitsWish) -> Limits:
+    def change_limits_by_update(self, wish: LimitsWish) -> Limits:
+        self._set_limits(wish)
+        return self._limits
+
+    def _set_limits(self, wish: LimitsWish) -> None:
         self._limits = wish.limits
         workflow.logger.info("limits_changed", extra={"by": wish.by})
         self._show()
-        return self._limits
 
     @workflow.signal(description="A trade has ended and gives its risk back")
     def release(self, *args: RawValue) -> None:
-        try:
-            released, _ = read(Released, args)
-        except Unreadable as e:
-            self._call_operator(refused("release", e))
+        released: Released | None = self._read("release", Released, args)
+        if released is None:
             return
         self._account = self._account.released(released)
         self._wanted += 1
 
     @workflow.signal(description="A reconciliation has finished")
     def reconciled(self, *args: RawValue) -> None:
-        try:
-            found: Reconciled
-            found, _ = read(Reconciled, args)
-        except Unreadable as e:
-            self._call_operator(refused("reconciled", e))
+        found: Reconciled | None = self._read("reconciled", Reconciled, args)
+        if found is None:
             return
         account = self._account.model_copy(
             update={"reconciled_at": found.at, "blocks": found.blocks}
         )
         for plan in found.unreserved:
-            if account.reservation(plan.trade_id) is None:
+            # One that ended after the pass had seen it is not held again
+            if account.reservation(plan.trade_id) is None and plan.trade_id not in account.done:
                 account = account.reserved(plan, workflow.now())
         for trade_id in found.released:
-            account = account.released(Released(trade_id=trade_id, at=found.at))
+            if held := account.reservation(trade_id):
+                account = account.released(Released(trade_id=trade_id, at=held.plan.trigger))
         self._account = account
         self._show()
 
     @workflow.signal(description="The gate has changed")
     def gate(self, *args: RawValue) -> None:
-        try:
-            gate: Gate
-            gate, _ = read(Gate, args)
-        except Unreadable as e:
-            self._call_operator(refused("gate", e))
+        gate: Gate | None = self._read("gate", Gate, args)
+        if gate is None:
             return
         self._account = self._account.model_copy(
             update={"gate": gate.state, "gate_reason": gate.reason}
@@ -204,6 +215,17 @@ class AccountWorkflow:
     @workflow.query(name="limits", description="The limits in force")
     def shown_limits(self) -> Limits:
         return self._limits
+
+    def _read(self, name: str, shape: Any, args: Sequence[RawValue]) -> Any:
+        """Return the message, or None when it cannot be read."""
+        try:
+            message, remark = read(shape, args)
+        except Unreadable as e:
+            self._call_operator(refused(name, e))
+            return None
+        if remark:
+            self._call_operator(f"signal {name} was taken, but {remark}")
+        return message
 
     def _call_operator(self, why: str) -> None:
         self._needs_operator = why

@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import Field
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from tradewright import ids
-from tradewright.domain.event import EventKind
+from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Value
 from tradewright.ports import Exposure, GateWish, KillPort, KillSwitchState, TripOrder
@@ -22,8 +22,14 @@ from workflows.outbox import Outbox
 
 QUIET_TIME = timedelta(seconds=16)
 """recv_window + 1 s + the HTTP time-out: no request sent before the gate closed can land later."""
+WRITE_WITHIN = timedelta(seconds=10)
 REWRITE_EVERY = timedelta(seconds=10)
+CANCEL_WITHIN = timedelta(seconds=30)
+"""Orders that cannot be cancelled one by one do not keep positions from being closed."""
 PATIENT_ROUNDS = 5
+AGAIN_AFTER = timedelta(seconds=5)
+LONGEST_PAUSE = timedelta(seconds=10)
+"""Between rounds of a flatten that does not get flat."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5)
 )
@@ -51,15 +57,7 @@ class RearmWish(Value):
     reason: str = Field(min_length=1)
 
 
-class KillSwitchStart(Value):
-    """Input of `KillSwitchWorkflow`."""
-
-    account: str
-    noted: int = 0
-    carried: Gate | None = None
-
-
-class _Wish(Value):
+class GateStep(Value):
     """What is to be done next: the gate wanted, and whether it was a rearm."""
 
     state: GateState
@@ -68,63 +66,130 @@ class _Wish(Value):
     rearm: bool = False
 
 
+class KillSwitchCarried(Value):
+    gate: Gate
+    steps: tuple[GateStep, ...] = ()
+    is_unwritten: bool = False
+    rearmed: bool = False
+    is_flattening: bool = False
+    needs_operator: str = ""
+    noted: int = 0
+    unwritten: tuple[JournalEvent, ...] = ()
+
+
+class KillSwitchStart(Value):
+    """Input of `KillSwitchWorkflow`; `carried` is what an earlier run of it hands over."""
+
+    account: str
+    carried: KillSwitchCarried | None = None
+
+
+async def _give_up(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(ActivityError, asyncio.CancelledError):
+        await task
+
+
 @workflow.defn
 class KillSwitchWorkflow:
     """Handlers record a wish and return; the loop does the work, trips before all else."""
 
     @workflow.init
     def __init__(self, start: KillSwitchStart) -> None:
+        now = workflow.now()
+        carried = start.carried or KillSwitchCarried(gate=Gate(account=start.account, at=now))
         self._account = start.account
-        self._gate = start.carried or Gate(account=start.account, at=workflow.now())
-        self._wishes: list[_Wish] = []
-        self._unwritten: GateWish | None = None
+        self._gate = carried.gate
+        self._wishes = list(carried.steps)
+        self._is_unwritten = carried.is_unwritten
+        self._rearmed = carried.rearmed
+        """The row that is to be written opens a halted gate."""
+        self._is_flattening = carried.is_flattening
+        self._closed_at = now
+        """Since when no entry can have been sent."""
         self._step = ""
-        self._needs_operator = ""
-        self._journal = Outbox(start.account, noted=start.noted)
+        self._needs_operator = carried.needs_operator
+        self._journal = Outbox(
+            start.account,
+            noted=carried.noted,
+            unwritten=carried.unwritten,
+            tell=self._hear_of_journal,
+        )
 
     @workflow.run
     async def run(self, start: KillSwitchStart) -> None:
-        writing = asyncio.create_task(self._journal.keep_writing())
+        # A cancel interrupts only this wait: what may hold positions open does not end
+        work = asyncio.create_task(self._work(start))
+        while not work.done():
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                self._call_operator("a cancel was ignored: the kill switch never ends")
+        work.result()
+
+    async def _work(self, start: KillSwitchStart) -> None:
+        # Nothing here waits for what it writes, and what is not written yet is carried over
+        self._writing = asyncio.create_task(self._journal.keep_writing())
         if start.carried is None:
             await self._adopt_gate()
-        while self._wishes or not workflow.info().is_continue_as_new_suggested():
+        if self._is_flattening:
+            await self._flatten()
+        while not workflow.info().is_continue_as_new_suggested():
+            self._step = ""
             self._show()
             await self._wait_for_work()
             if self._wishes:
                 await self._follow(self._next_wish())
-            if self._unwritten is not None:
-                await self._write_gate(self._unwritten)
-        self._journal.close()
-        await writing
-        await workflow.wait_condition(workflow.all_handlers_finished)
+            else:
+                await self._write_gate()
         workflow.continue_as_new(
-            KillSwitchStart(account=self._account, noted=self._journal.noted, carried=self._gate)
+            KillSwitchStart(
+                account=self._account,
+                carried=KillSwitchCarried(
+                    gate=self._gate,
+                    steps=tuple(self._wishes),
+                    is_unwritten=self._is_unwritten,
+                    rearmed=self._rearmed,
+                    is_flattening=self._is_flattening,
+                    needs_operator=self._needs_operator,
+                    noted=self._journal.noted,
+                    unwritten=self._journal.unwritten,
+                ),
+            )
         )
 
     async def _adopt_gate(self) -> None:
         """Take over the row as it stands: a trip that was cut short is finished."""
         self._step = "reading the gate"
-        self._gate = await self._ask(KillPort.read_gate, self._account)
+        reading = asyncio.ensure_future(self._ask(KillPort.read_gate, self._account))
+        await workflow.wait_condition(lambda: reading.done() or self._trip_waits())
+        if not reading.done():
+            # A trip does not wait for the row. Its number must be above all that were used
+            await _give_up(reading)
+            self._gate = self._gate.model_copy(update={"trip": int(workflow.now().timestamp())})
+            return
+        self._gate = await reading
         await self._tell_desk()
-        if self._gate.state is GateState.HALTED:
-            await self._flatten()
-        self._step = ""
+        self._is_flattening = self._gate.state is GateState.HALTED
+
+    def _trip_waits(self) -> bool:
+        return any(wish.state is GateState.HALTED for wish in self._wishes)
 
     async def _wait_for_work(self) -> None:
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: bool(self._wishes),
-                timeout=REWRITE_EVERY if self._unwritten is not None else None,
+                timeout=REWRITE_EVERY if self._is_unwritten else None,
                 timeout_summary="until the gate is written again",
             )
 
-    def _next_wish(self) -> _Wish:
+    def _next_wish(self) -> GateStep:
         trips = [wish for wish in self._wishes if wish.state is GateState.HALTED]
         wish = trips[0] if trips else self._wishes[0]
         self._wishes.remove(wish)
         return wish
 
-    async def _follow(self, wish: _Wish) -> None:
+    async def _follow(self, wish: GateStep) -> None:
         halt = wish.state is GateState.HALTED
         gate = Gate(
             account=self._account,
@@ -137,58 +202,100 @@ class KillSwitchWorkflow:
         self._note("asked", f"{wish.state} by {wish.by}: {wish.reason}")
         # Known here at once, whatever becomes of the row: the desk refuses from now on
         self._gate = self._gate.after(gate, rearm=wish.rearm)
+        self._rearmed = wish.rearm or (self._rearmed and not halt)
+        self._is_flattening = self._is_flattening or halt
         await self._tell_desk()
-        await self._write_gate(GateWish(gate=gate, rearm=wish.rearm))
+        self._step = "writing the gate"
+        self._is_unwritten = True
+        await self._write_gate()
         if halt:
             await self._flatten()
-        self._step = ""
 
-    async def _write_gate(self, wish: GateWish) -> None:
-        """Write the row; one that cannot be written is tried again, and holds nothing up."""
-        self._step = "writing the gate"
-        try:
-            self._gate = await workflow.execute_activity_method(
+    async def _write_gate(self) -> None:
+        """Write the row; one that cannot be written is tried again, and holds no trip up."""
+        if not self._is_unwritten:
+            return
+        writing = asyncio.ensure_future(
+            workflow.execute_activity_method(
                 KillPort.write_gate,
-                wish,
-                start_to_close_timeout=timedelta(seconds=10),
-                schedule_to_close_timeout=timedelta(seconds=10),
+                GateWish(gate=self._gate, rearm=self._rearmed),
+                start_to_close_timeout=WRITE_WITHIN,
+                schedule_to_close_timeout=WRITE_WITHIN,
                 retry_policy=RETRY,
             )
+        )
+        is_halted = self._gate.state is GateState.HALTED
+        await workflow.wait_condition(
+            lambda: writing.done() or (self._trip_waits() and not is_halted)
+        )
+        if not writing.done():
+            await _give_up(writing)
+            return
+        try:
+            self._gate = await writing
         except ActivityError as e:
-            self._unwritten = wish
             self._call_operator(f"the gate could not be written: {e.cause}; it is tried again")
             return
-        self._unwritten = None
+        self._is_unwritten = self._rearmed = False
+        self._closed_at = workflow.now()
         if self._needs_operator.startswith("the gate"):
             self._call_operator("")
         await self._tell_desk()
 
     async def _flatten(self) -> None:
+        """Close and cancel until flat was read twice, or until the next run has to go on.
+
+        Reads count from when the gate's row is closed: until then somebody may still enter.
+        """
         order = TripOrder(account=self._account, trip=self._gate.trip)
-        quiet_at = workflow.now() + QUIET_TIME
         self._step = "cancelling entries"
         self._show()
-        cancelled = await self._ask(KillPort.cancel_entries, order)
-        self._note("entries_cancelled", str(cancelled))
+        await self._cancel_entries(order)
         flat_reads = rounds = 0
         while flat_reads < 2:
+            if workflow.info().is_continue_as_new_suggested():
+                return
             self._step = f"flattening, round {rounds + 1}"
             self._show()
-            exposure: Exposure = await self._ask(KillPort.flatten_all, order)
-            flat_reads = flat_reads + 1 if exposure.is_flat else 0
+            exposure: Exposure
+            exposure, _ = await asyncio.gather(
+                self._ask(KillPort.flatten_all, order), self._write_gate()
+            )
+            is_flat = exposure.is_flat and not self._is_unwritten
+            flat_reads = flat_reads + 1 if is_flat else 0
             rounds += 1
             if flat_reads == 1:
                 self._step = "flat; reading again when nothing can land any more"
                 self._show()
-                await workflow.sleep(max(quiet_at - workflow.now(), timedelta(seconds=1)))
-            elif not exposure.is_flat and rounds % PATIENT_ROUNDS == 0:
-                self._call_operator(
-                    f"the flatten is not done after {rounds} rounds: {len(exposure.positions)} "
-                    f"positions and {exposure.orders} orders are left; it goes on trying"
-                )
+                quiet = self._closed_at + QUIET_TIME - workflow.now()
+                await workflow.sleep(max(quiet, timedelta(seconds=1)))
+            elif not is_flat:
+                if not exposure.is_flat and rounds % PATIENT_ROUNDS == 0:
+                    self._call_operator(
+                        f"the flatten is not done after {rounds} rounds: "
+                        f"{len(exposure.positions)} positions and {exposure.orders} orders are "
+                        "left; it goes on trying"
+                    )
+                await workflow.sleep(min(timedelta(seconds=rounds), LONGEST_PAUSE))
+        self._is_flattening = False
         if self._needs_operator.startswith("the flatten"):
             self._call_operator("")
         self._note("flat", f"read twice, {rounds} rounds")
+
+    async def _cancel_entries(self, order: TripOrder) -> None:
+        try:
+            cancelled = await workflow.execute_activity_method(
+                KillPort.cancel_entries,
+                order,
+                start_to_close_timeout=CANCEL_WITHIN,
+                schedule_to_close_timeout=CANCEL_WITHIN,
+                retry_policy=RETRY,
+            )
+        except ActivityError as e:
+            # Cancel-all comes for them once the account is flat
+            self._note("entries_not_cancelled", str(e.cause))
+        else:
+            self._note("entries_cancelled", str(cancelled))
 
     async def _ask(self, activity: Any, argument: Any) -> Any:
         """Perform an activity to its end, however long it takes."""
@@ -202,8 +309,10 @@ class KillSwitchWorkflow:
                     retry_policy=RETRY,
                 )
             except ActivityError as e:
-                self._call_operator(f"{self._step} failed: {e.cause}; it is tried again")
-                await workflow.sleep(5)
+                if is_cancelled_exception(e):
+                    raise
+                self._call_operator(f"the flatten failed, {self._step}: {e.cause}; tried again")
+                await workflow.sleep(AGAIN_AFTER)
 
     async def _tell_desk(self) -> None:
         desk = workflow.get_external_workflow_handle(ids.account_workflow(self._account))
@@ -250,7 +359,7 @@ class KillSwitchWorkflow:
     def state(self) -> KillSwitchState:
         return KillSwitchState(
             gate=self._gate,
-            flattening=self._step.startswith(("cancelling", "flat")),
+            flattening=self._is_flattening,
             step=self._step or ("waiting" if not self._wishes else "about to begin"),
             needs_operator=self._needs_operator,
         )
@@ -266,17 +375,23 @@ class KillSwitchWorkflow:
         take(wish)
 
     def _wish_trip(self, wish: TripWish) -> None:
-        self._wishes.append(_Wish(state=GateState.HALTED, reason=wish.reason, by=wish.by))
+        self._wishes.append(GateStep(state=GateState.HALTED, reason=wish.reason, by=wish.by))
 
     def _wish_safe_mode(self, wish: SafeModeWish) -> None:
         state = GateState.EXITS_ONLY if wish.on else GateState.OPEN
-        self._wishes.append(_Wish(state=state, reason=wish.reason, by=wish.by))
+        self._wishes.append(GateStep(state=state, reason=wish.reason, by=wish.by))
 
     def _wish_rearm(self, wish: RearmWish) -> None:
-        self._wishes.append(_Wish(state=GateState.OPEN, reason=wish.reason, by=wish.by, rearm=True))
+        self._wishes.append(
+            GateStep(state=GateState.OPEN, reason=wish.reason, by=wish.by, rearm=True)
+        )
 
     def _note(self, step: str, detail: str) -> None:
         self._journal.note(EventKind.KILL_SWITCH, {"step": step, "detail": detail})
+
+    def _hear_of_journal(self, fault: str) -> None:
+        if fault or self._needs_operator.startswith("the journal "):
+            self._call_operator(fault)
 
     def _call_operator(self, why: str) -> None:
         self._needs_operator = why

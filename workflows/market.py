@@ -54,6 +54,8 @@ class MarketWorkflow:
                 self._needs_operator = f"the market stream fails: {e.cause}; it is tried again"
                 self._show()
                 await workflow.sleep(5)
+                self._needs_operator = ""
+                self._show()
         workflow.continue_as_new(MarketStart(account=start.account, watches=self._watches))
 
     @workflow.signal(description="A preset wants to be told of candles")
@@ -76,10 +78,12 @@ class MarketWorkflow:
     def _hear(self, name: str, args: Sequence[RawValue], *, wanted: bool) -> None:
         try:
             watch: Watch
-            watch, _ = read(Watch, args)
+            watch, remark = read(Watch, args)
         except Unreadable as e:
             self._needs_operator = refused(name, e)
         else:
+            if remark:
+                self._needs_operator = f"signal {name} was taken, but {remark}"
             others = [w for w in self._watches if w.preset != watch.preset]
             watches = [*others, watch] if wanted else others
             self._watches = tuple(sorted(watches, key=lambda w: w.preset))

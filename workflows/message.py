@@ -5,10 +5,11 @@ workflow on a missing argument. Handlers therefore take raw values and parse the
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from temporalio import workflow
 from temporalio.common import RawValue
 
@@ -20,8 +21,8 @@ class Unreadable(Exception):
 def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
     """Return the message in *args* as *shape*, and a remark on what was ignored in it.
 
-    No argument at all means the shape's defaults. Unknown keys and further arguments are ignored
-    for the action; the remark names them.
+    No argument at all means the shape's defaults. Unknown keys, however deep, and further
+    arguments are ignored for the action; the remark names them.
 
     Raises:
         Unreadable: A needed key is missing or a value does not fit.
@@ -34,20 +35,41 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
         remarks.append(f"{len(args) - 1} further arguments were ignored")
     if content is None:
         content = {}
-    if isinstance(content, dict) and isinstance(shape, type) and issubclass(shape, BaseModel):
-        unknown = sorted(set(content) - set(shape.model_fields))
-        if unknown:
-            remarks.append(f"unknown keys were ignored: {', '.join(unknown)}")
-            content = {key: value for key, value in content.items() if key not in unknown}
+    adapter = TypeAdapter(shape)
     try:
-        message = TypeAdapter(shape).validate_json(json.dumps(content))
+        message = adapter.validate_python(content)
     except ValidationError as e:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}"
-            for fault in e.errors()
-        )
-        raise Unreadable(f"{faults}; nothing was done, send it again") from None
+        faults = e.errors()
+        unknown = [fault["loc"] for fault in faults if fault["type"] == "extra_forbidden"]
+        if len(unknown) < len(faults):
+            raise _unreadable(faults) from None
+        for place in unknown:
+            _remove(content, place)
+        remarks.append(f"unknown keys were ignored: {', '.join(sorted(map(_named, unknown)))}")
+        try:
+            message = adapter.validate_python(content)
+        except ValidationError as still:
+            raise _unreadable(still.errors()) from None
     return message, "; ".join(remarks)
+
+
+def _unreadable(faults: Iterable[ErrorDetails]) -> Unreadable:
+    told = "; ".join(f"{_named(fault['loc']) or 'message'}: {fault['msg']}" for fault in faults)
+    return Unreadable(f"{told}; nothing was done, send it again")
+
+
+def _named(place: Sequence[int | str]) -> str:
+    return ".".join(map(str, place))
+
+
+def _remove(content: Any, place: Sequence[int | str]) -> None:
+    """Remove the key at *place*; its steps also name the kind where there are several."""
+    *way, key = place
+    for step in way:
+        if isinstance(content, dict) and step not in content:
+            continue
+        content = content[step]
+    del content[key]
 
 
 def _content(argument: Any) -> Any:
@@ -59,7 +81,7 @@ def _content(argument: Any) -> Any:
         return None
     try:
         return json.loads(payload.data)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise Unreadable(f"the argument is not JSON: {e}") from None
 
 

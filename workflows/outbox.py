@@ -1,11 +1,12 @@
 """What a workflow has to tell the journal: written beside its work, which never waits for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.market import Value
@@ -14,21 +15,39 @@ from tradewright.ports import ACTIVITY_TIMEOUT, JournalBatch, JournalPort
 RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30)
 )
+AGAIN_AFTER = timedelta(minutes=1)
+"""After a journal that takes nothing: only a person can mend it."""
+BATCH = 50
+"""Events of one write; many at once would be more than a payload may hold."""
+
+
+def _nobody(fault: str) -> None:
+    del fault
 
 
 class Outbox:
     """Events of one workflow in their order; each gets its id from the workflow and its count."""
 
-    def __init__(self, account: str, *, noted: int = 0) -> None:
+    def __init__(
+        self,
+        account: str,
+        *,
+        noted: int = 0,
+        unwritten: Sequence[JournalEvent] = (),
+        tell: Callable[[str], None] = _nobody,
+    ) -> None:
+        """Begin with what an earlier run left; *tell* hears of a fault, and of its end: ``""``."""
         self._account = account
-        self._events: list[JournalEvent] = []
+        self._events = list(unwritten)
+        self._tell = tell
         self._closed = False
         self.noted = noted
         """How many events were noted, over all runs: to be carried through continue-as-new."""
 
     @property
-    def pending(self) -> bool:
-        return bool(self._events)
+    def unwritten(self) -> tuple[JournalEvent, ...]:
+        """Return what is not written yet: to be carried through continue-as-new."""
+        return tuple(self._events)
 
     def note(
         self,
@@ -40,11 +59,13 @@ class Outbox:
         preset: str = "",
         market_at: datetime | None = None,
     ) -> None:
-        chain = workflow.info().workflow_id
+        info = workflow.info()
+        chain = info.workflow_id
         self.noted += 1
         self._events.append(
             JournalEvent(
-                event_id=f"{chain}/{self.noted}",
+                # A workflow that was started again under its id counts from one again
+                event_id=f"{chain}/{info.first_execution_run_id}/{self.noted}",
                 chain=chain,
                 kind=kind,
                 account=self._account,
@@ -72,20 +93,45 @@ class Outbox:
             )
             if not self._events:
                 return
-            await self.flush()
+            await self._write_batch()
 
-    async def flush(self) -> None:
-        """Write all that is noted now."""
-        batch = tuple(self._events)
-        if not batch:
-            return
+    async def flush_within(self, patience: timedelta) -> None:
+        """Write all that is noted, but do not wait longer than *patience* for each write."""
+        try:
+            while self._events:
+                await self._write(tuple(self._events[:BATCH]), patience)
+                del self._events[:BATCH]
+        except ActivityError as e:
+            if is_cancelled_exception(e):
+                raise
+            self._tell(f"the journal takes nothing: {e.cause}; it is not tried again")
+
+    async def _write(self, batch: Sequence[JournalEvent], patience: timedelta | None) -> None:
         await workflow.execute_activity_method(
             JournalPort.record,
-            JournalBatch(events=batch),
+            JournalBatch(events=tuple(batch)),
             start_to_close_timeout=ACTIVITY_TIMEOUT,
+            schedule_to_close_timeout=patience,
             retry_policy=RETRY,
         )
-        del self._events[: len(batch)]
+
+    async def _write_batch(self) -> None:
+        batch = tuple(self._events[:BATCH])
+        is_faulty = False
+        while True:
+            try:
+                await self._write(batch, None)
+            except ActivityError as e:
+                if is_cancelled_exception(e):
+                    raise
+                self._tell(f"the journal takes nothing: {e.cause}; it is tried again in a minute")
+                is_faulty = True
+                await workflow.sleep(AGAIN_AFTER)
+                continue
+            del self._events[: len(batch)]
+            if is_faulty:
+                self._tell("")
+            return
 
 
 def dump(value: Value) -> dict[str, Any]:

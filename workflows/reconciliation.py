@@ -1,10 +1,11 @@
 """Compare the exchange with the trades, twice, and mend what both passes saw."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from tradewright import ids
 from tradewright.domain.account import Block
@@ -15,12 +16,17 @@ from tradewright.domain.reconciliation import Discrepancy, Kind, agreed
 from tradewright.domain.trade import RecheckRequested, StopLost, TradeEvent
 from tradewright.ports import ACTIVITY_TIMEOUT, Comparison, Reconciled, ReconciliationPort
 from workflows.attributes import ACCOUNT, show
+from workflows.message import refused
 from workflows.outbox import Outbox, dump
-from workflows.trade import start_trade
+from workflows.trade_start import start_trade
 
 SECOND_LOOK = timedelta(seconds=10)
 """Between two passes, so that what is merely on its way has arrived."""
+RECORD_WITHIN = timedelta(seconds=30)
+"""A journal that is away must not keep the next run from looking."""
 READS_LATER = Priority(priority_key=4)
+REMEDY = RetryPolicy(maximum_attempts=3)
+"""What cannot be mended now is seen again by the next run; the others do not wait for it."""
 
 
 class ReconciliationStart(Value):
@@ -43,7 +49,7 @@ class ReconciliationWorkflow:
     @workflow.run
     async def run(self, start: ReconciliationStart) -> ReconciliationReport:
         show([(ACCOUNT, start.account)])
-        self._journal = Outbox(start.account)
+        self._journal = Outbox(start.account, tell=workflow.logger.warning)
         first = await self._compare(start.account)
         last = first
         adopted: list[TradePlan] = []
@@ -55,7 +61,7 @@ class ReconciliationWorkflow:
                 remedy = await self._mend(discrepancy, adopted)
                 acted_on[discrepancy.fingerprint] = f"{discrepancy.detail}: {remedy}"
         await self._tell_desk(start.account, first, last, adopted)
-        await self._journal.flush()
+        await self._journal.flush_within(RECORD_WITHIN)
         report = ReconciliationReport(
             found=len(last.discrepancies),
             mended=tuple(acted_on.values()),
@@ -63,6 +69,10 @@ class ReconciliationWorkflow:
         )
         workflow.set_current_details(_details(last, report))
         return report
+
+    @workflow.signal(dynamic=True)
+    def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        workflow.set_current_details(refused(name, "this workflow takes no signals"))
 
     async def _compare(self, account: str) -> Comparison:
         return await workflow.execute_activity_method(
@@ -75,21 +85,12 @@ class ReconciliationWorkflow:
 
     async def _mend(self, discrepancy: Discrepancy, adopted: list[TradePlan]) -> str:
         """Do what the kind calls for, and return what was done."""
-        match discrepancy.kind:
-            case Kind.ORPHAN_POSITION:
-                remedy = await self._adopt(discrepancy, adopted)
-            case Kind.MISSING_STOP:
-                remedy = await self._tell_trade(discrepancy, StopLost(), "stop set again")
-            case Kind.UNKNOWN_ORDER:
-                await workflow.execute_activity_method(
-                    ReconciliationPort.cancel_unknown,
-                    discrepancy,
-                    start_to_close_timeout=ACTIVITY_TIMEOUT,
-                )
-                remedy = "order cancelled"
-            case Kind.GHOST_TRADE | Kind.SIZE_MISMATCH | Kind.SIDE_MISMATCH:
-                recheck = RecheckRequested(reason=discrepancy.detail)
-                remedy = await self._tell_trade(discrepancy, recheck, "trade asks the exchange")
+        try:
+            remedy = await self._remedy(discrepancy, adopted)
+        except ActivityError as e:
+            if is_cancelled_exception(e):
+                raise
+            remedy = f"it could not be mended: {e.cause}"
         self._journal.note(
             EventKind.DISCREPANCY,
             {"discrepancy": dump(discrepancy), "remedy": remedy},
@@ -98,11 +99,30 @@ class ReconciliationWorkflow:
         )
         return remedy
 
+    async def _remedy(self, discrepancy: Discrepancy, adopted: list[TradePlan]) -> str:
+        match discrepancy.kind:
+            case Kind.ORPHAN_POSITION:
+                return await self._adopt(discrepancy, adopted)
+            case Kind.MISSING_STOP:
+                return await self._tell_trade(discrepancy, StopLost(), "stop set again")
+            case Kind.UNKNOWN_ORDER:
+                await workflow.execute_activity_method(
+                    ReconciliationPort.cancel_unknown,
+                    discrepancy,
+                    start_to_close_timeout=ACTIVITY_TIMEOUT,
+                    retry_policy=REMEDY,
+                )
+                return "order cancelled"
+            case Kind.GHOST_TRADE | Kind.SIZE_MISMATCH | Kind.SIDE_MISMATCH:
+                recheck = RecheckRequested(reason=discrepancy.detail)
+                return await self._tell_trade(discrepancy, recheck, "trade asks the exchange")
+
     async def _adopt(self, orphan: Discrepancy, adopted: list[TradePlan]) -> str:
         adoption = await workflow.execute_activity_method(
             ReconciliationPort.plan_adoption,
             orphan,
             start_to_close_timeout=ACTIVITY_TIMEOUT,
+            retry_policy=REMEDY,
         )
         if adoption is None:
             return "the position is gone"

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
 from tradewright.domain.account import Approved
-from tradewright.domain.event import EventKind
+from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.market import Symbol, Timeframe, Value
 from tradewright.domain.plan import Proposal
 from tradewright.ports import (
@@ -27,7 +27,7 @@ from tradewright.ports import (
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, PRESET, PRESET_HASH, show
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox
-from workflows.trade import start_trade
+from workflows.trade_start import start_trade
 
 ENTRY_LATER = Priority(priority_key=3)
 DECISION_TIME = timedelta(seconds=30)
@@ -56,6 +56,7 @@ class StrategyCarried(Value):
     status: StrategyStatus
     inbox: tuple[CandleClosed, ...]
     noted: int
+    unwritten: tuple[JournalEvent, ...] = ()
 
 
 class PauseWish(Value):
@@ -91,7 +92,14 @@ class StrategyWorkflow:
             )
         )
         self._inbox: deque[CandleClosed] = deque(carried.inbox if carried else ())
-        self._journal = Outbox(applied.account, noted=carried.noted if carried else 0)
+        self._journal = Outbox(
+            applied.account,
+            noted=carried.noted if carried else 0,
+            unwritten=carried.unwritten if carried else (),
+            tell=self._hear_of_journal,
+        )
+        self._newest = self._inbox[-1].close_time if self._inbox else self._status.last_candle
+        self._deciding: asyncio.Future[None] | None = None
         self._unwatched = True
         if carried is None:
             self._note("applied", applied.by, applied.preset_hash)
@@ -102,20 +110,23 @@ class StrategyWorkflow:
         try:
             await self._work()
         except asyncio.CancelledError:
+            # A decision once begun is brought to its end
+            if self._deciding is not None:
+                await asyncio.shield(self._deciding)
             self._note("stopped", "temporal", workflow.cancellation_reason() or "")
             await asyncio.shield(asyncio.ensure_future(self._tell_market("unwatch")))
             self._journal.close()
             await asyncio.shield(writing)
             raise
-        self._journal.close()
-        await writing
-        await workflow.wait_condition(workflow.all_handlers_finished)
         status = self._status
         workflow.continue_as_new(
             StrategyStart(
                 applied=start.applied.model_copy(update={"preset_hash": status.preset_hash}),
                 carried=StrategyCarried(
-                    status=status, inbox=tuple(self._inbox), noted=self._journal.noted
+                    status=status,
+                    inbox=tuple(self._inbox),
+                    noted=self._journal.noted,
+                    unwritten=self._journal.unwritten,
                 ),
             )
         )
@@ -128,8 +139,9 @@ class StrategyWorkflow:
             self._show()
             await workflow.wait_condition(lambda: bool(self._inbox) or self._unwatched)
             if self._inbox:
-                # A decision once begun is brought to its end, also when we are cancelled
-                await asyncio.shield(asyncio.ensure_future(self._on_candle(self._inbox.popleft())))
+                self._deciding = asyncio.ensure_future(self._on_candle(self._inbox.popleft()))
+                await asyncio.shield(self._deciding)
+                self._deciding = None
 
     async def _on_candle(self, candle: CandleClosed) -> None:
         symbols = tuple(s for s in candle.symbols if s in self._status.symbols)
@@ -139,12 +151,18 @@ class StrategyWorkflow:
             update={"last_candle": candle.close_time, "candles": self._status.candles + 1}
         )
         if candle.acknowledge:
+            await self._acknowledge(candle)
+
+    async def _acknowledge(self, candle: CandleClosed) -> None:
+        try:
             await workflow.execute_activity_method(
                 MarketPort.done,
                 CandlesDone(preset=self._status.preset, close_time=candle.close_time),
                 task_queue=self._market_queue(),
                 start_to_close_timeout=timedelta(seconds=10),
             )
+        except ActivityError as e:
+            self._call_operator(f"candle {candle.close_time:%H:%M} not acknowledged: {e.cause}")
 
     async def _decide(self, symbols: tuple[str, ...], candle: CandleClosed) -> None:
         status = self._status
@@ -169,6 +187,10 @@ class StrategyWorkflow:
             return
         self._put_note(wishes.note)
         for proposal in wishes.proposals:
+            # While it was evaluated somebody may have paused the preset
+            if self._status.paused:
+                self._put_note(f"{proposal.symbol} not entered: paused")
+                return
             await self._take(proposal)
 
     async def _take(self, proposal: Proposal) -> None:
@@ -185,13 +207,15 @@ class StrategyWorkflow:
         except ActivityError as e:
             self._put_note(f"{proposal.symbol}: the desk did not decide: {e.cause}")
             return
-        status = self._status
         if isinstance(decision, Approved):
             await start_trade(decision.plan)
-            self._status = status.model_copy(update={"approved": status.approved + 1})
+            self._count(approved=self._status.approved + 1)
         else:
             self._put_note(f"{proposal.symbol} refused, {decision.code}: {decision.reason}")
-            self._status = self._status.model_copy(update={"refused": status.refused + 1})
+            self._count(refused=self._status.refused + 1)
+
+    def _count(self, **counts: int) -> None:
+        self._status = self._status.model_copy(update=counts)
 
     async def _tell_market(self, wish: str) -> None:
         status = self._status
@@ -209,13 +233,15 @@ class StrategyWorkflow:
     def candle(self, *args: RawValue) -> None:
         try:
             candle: CandleClosed
-            candle, _ = read(CandleClosed, args)
+            candle, remark = read(CandleClosed, args)
         except Unreadable as e:
             self._call_operator(refused("candle", e))
             return
+        if remark:
+            self._call_operator(f"signal candle was taken, but {remark}")
         # The stream and its fallback may both tell; one of them is enough
-        newest = self._inbox[-1].close_time if self._inbox else self._status.last_candle
-        if newest is None or candle.close_time > newest:
+        if self._newest is None or candle.close_time > self._newest:
+            self._newest = candle.close_time
             self._inbox.append(candle)
 
     @workflow.signal(name="pause", description='{"reason": "…", "by": "ann"}: no new entries')
@@ -252,6 +278,12 @@ class StrategyWorkflow:
     @apply.validator
     def _may_apply(self, wish: ApplyWish) -> None:
         status, expected = self._status, wish.expected_hash
+        if wish.applied.preset != status.preset:
+            raise ApplicationError(
+                f"preset {wish.applied.preset} is not {status.preset}; it has a strategy of its "
+                "own",
+                type="OtherPreset",
+            )
         if wish.applied.account != status.account:
             raise ApplicationError(
                 f"preset {status.preset} trades account {status.account}; cancel the strategy "
@@ -300,6 +332,10 @@ class StrategyWorkflow:
             {"change": change, "by": by, "reason": reason},
             preset=self._status.preset,
         )
+
+    def _hear_of_journal(self, fault: str) -> None:
+        if fault or self._status.needs_operator.startswith("the journal "):
+            self._call_operator(fault)
 
     def _put_note(self, note: str) -> None:
         self._status = self._status.model_copy(update={"note": note})

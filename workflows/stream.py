@@ -1,14 +1,16 @@
 """Holds the consumer of an account's private stream: one, for ever, on a queue of its own."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from tradewright.domain.market import Value
 from tradewright.ports import StreamPort
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.message import refused
 
 SHIFT = timedelta(hours=6)
 """How long one activity follows before it is relieved."""
@@ -29,9 +31,9 @@ class StreamWorkflow:
 
     @workflow.run
     async def run(self, start: StreamStart) -> None:
-        show([(ACCOUNT, start.account)])
-        workflow.set_current_details(f"Follows executions and orders of `{start.account}`.")
         while not workflow.info().is_continue_as_new_suggested():
+            show([(ACCOUNT, start.account), (NEEDS_OPERATOR, False)])
+            workflow.set_current_details(f"Follows executions and orders of `{start.account}`.")
             try:
                 await workflow.execute_activity_method(
                     StreamPort.consume_stream,
@@ -51,3 +53,8 @@ class StreamWorkflow:
                 )
                 await workflow.sleep(5)
         workflow.continue_as_new(start)
+
+    @workflow.signal(dynamic=True)
+    def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        show([(NEEDS_OPERATOR, True)])
+        workflow.set_current_details(refused(name, "this workflow takes no signals"))

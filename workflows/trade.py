@@ -3,28 +3,30 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
 from temporalio import workflow
 from temporalio.common import Priority, RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
 from tradewright.domain.account import Released
 from tradewright.domain.errors import IllegalTransition
-from tradewright.domain.event import EventKind
+from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import ExitReason
-from tradewright.domain.market import Value
+from tradewright.domain.market import Price, Value
 from tradewright.domain.plan import Origin, TradePlan
 from tradewright.domain.trade import (
     Adopted,
     Command,
+    EntryRejected,
     ExitRequested,
     RecheckRequested,
     Started,
+    StopMoved,
     Trade,
     TradeEvent,
     TradeState,
@@ -34,24 +36,33 @@ from tradewright.ports import (
     ACTIVITY_TIMEOUT,
     ExchangePort,
     MarketPort,
+    TradeEvents,
     TradeOrder,
     TradeView,
 )
-from workflows.attributes import attributes, show
+from workflows.attributes import show
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox, dump
-from workflows.trade_page import plan_attributes, plan_details, standing_attributes, trade_details
+from workflows.trade_page import standing_attributes, trade_details
 
 FILL_DEADLINE = timedelta(seconds=5)
 """How long the stream may be silent about an entry before the exchange is asked."""
 FILL_DEADLINE_MAX = timedelta(seconds=60)
 PATIENCE = timedelta(seconds=30)
 """How long a command may be under way before a person is told."""
+AGAIN_AFTER = timedelta(minutes=1)
+"""After a failure that a repeat alone does not mend."""
+CARRIED_EVENTS = 100
+"""Of the journal, through continue-as-new: more would not fit; they are written first."""
 HEARTBEAT = timedelta(seconds=10)
 RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)
 )
 EXIT_FIRST, ENTRY_LATER = Priority(priority_key=1), Priority(priority_key=3)
+SILENT = frozenset({TradeState.ENTERING, TradeState.SETTLING})
+"""States that the exchange alone can end: it is asked when nobody tells."""
+READS = frozenset({Command.VERIFY_STOP, Command.LOOK_UP})
+EXITS = frozenset({Command.FLATTEN, Command.SETTLE})
 
 
 class TradeStart(Value):
@@ -67,6 +78,13 @@ class TradeCarried(Value):
     inbox: tuple[TradeEvent, ...]
     noted: int
     needs_operator: str
+    unwritten: tuple[JournalEvent, ...] = ()
+    command: Command | None = None
+    cancelled: bool = False
+
+
+class _Later(Exception):
+    """The command is performed by the next run."""
 
 
 class ExitWish(Value):
@@ -79,23 +97,8 @@ class ExitWish(Value):
 class StopWish(Value):
     """Update `move_stop`: the stop is to stand here."""
 
-    price: str
+    price: Price
     by: str = "operator"
-
-
-async def start_trade(plan: TradePlan, adopted: Adopted | None = None) -> None:
-    """Start the trade of *plan* as a child that outlives its parent; once started, a no-op."""
-    with contextlib.suppress(WorkflowAlreadyStartedError):
-        await workflow.start_child_workflow(
-            TradeWorkflow.run,
-            TradeStart(plan=plan, adopted=adopted),
-            id=ids.trade_workflow(plan.symbol, plan.trade_id),
-            task_queue=ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_TRADING),
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            static_summary=f"{plan.side} {plan.qty} {plan.symbol} · {plan.preset}",
-            static_details=plan_details(plan),
-            search_attributes=attributes(*plan_attributes(plan)),
-        )
 
 
 @workflow.defn
@@ -110,9 +113,15 @@ class TradeWorkflow:
         self._inbox: deque[TradeEvent] = deque(carried.inbox if carried else ())
         if carried is None:
             self._inbox.append(start.adopted or Started())
-        self._journal = Outbox(start.plan.account, noted=carried.noted if carried else 0)
+        self._journal = Outbox(
+            start.plan.account,
+            noted=carried.noted if carried else 0,
+            unwritten=carried.unwritten if carried else (),
+            tell=self._hear_of_journal,
+        )
         self._needs_operator = carried.needs_operator if carried else ""
-        self._command: Command | None = None
+        self._command = carried.command if carried else None
+        self._cancelled = carried.cancelled if carried else False
         self._last_event: TradeEvent = Started()
 
     @workflow.run
@@ -120,14 +129,13 @@ class TradeWorkflow:
         self._show()
         # The life runs in a task of its own: a cancel interrupts only this wait for it
         life = asyncio.create_task(self._life())
-        cancelled = False
         while not life.done():
             try:
                 await asyncio.shield(life)
             except asyncio.CancelledError:
                 if life.done():
                     break
-                cancelled = True
+                self._cancelled = True
                 self._inbox.append(
                     ExitRequested(
                         reason=ExitReason.CANCELLED,
@@ -145,11 +153,14 @@ class TradeWorkflow:
                             inbox=tuple(self._inbox),
                             noted=self._journal.noted,
                             needs_operator=self._needs_operator,
+                            unwritten=self._journal.unwritten,
+                            command=self._command,
+                            cancelled=self._cancelled,
                         )
                     }
                 )
             )
-        if cancelled:
+        if self._cancelled:
             raise asyncio.CancelledError("flattened and journaled after a cancel")
         return self._trade
 
@@ -185,6 +196,23 @@ class TradeWorkflow:
         if self._trade.is_final:
             raise ApplicationError(f"the trade is {self._trade.state} already", type="TradeEnded")
 
+    @workflow.update(description="Tighten the stop, and say that it was understood")
+    def move_stop(self, wish: StopWish) -> TradeView:
+        self._inbox.append(StopMoved(price=wish.price, reason="operator", by=wish.by))
+        return self.trade()
+
+    @move_stop.validator
+    def _stop_possible(self, wish: StopWish) -> None:
+        trade, tick = self._trade, self._trade.plan.instrument.tick_size
+        if trade.state is not TradeState.OPEN:
+            raise ApplicationError(f"the trade is {trade.state}, not open", type="TradeNotOpen")
+        if wish.price % tick or trade.after(StopMoved(price=wish.price, reason="")) == trade:
+            raise ApplicationError(
+                f"stop {wish.price} is not taken: it must be a multiple of {tick} and tighter "
+                f"than {trade.wanted_stop}",
+                type="StopNotTaken",
+            )
+
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
         self._call_operator(
@@ -201,38 +229,38 @@ class TradeWorkflow:
 
     async def _life(self) -> None:
         writing = asyncio.create_task(self._journal.keep_writing(self._is_idle))
+        if self._command is not None:
+            await self._do(self._command)
         while not self._trade.is_final:
-            await self._take(await self._next_event())
             if self._may_continue_as_new():
-                break
-        if self._trade.is_final:
-            await self._release()
-            await self._note_the_end()
+                return
+            await self._take(await self._next_event())
+        await self._release()
+        await self._note_the_end()
         self._journal.close()
         await writing
 
     def _may_continue_as_new(self) -> bool:
         return (
             workflow.info().is_continue_as_new_suggested()
-            and self._trade.state is TradeState.OPEN
-            and not self._journal.pending
-            and self._trade.exit_reason is None
+            and len(self._journal.unwritten) <= CARRIED_EVENTS
         )
 
     async def _next_event(self) -> TradeEvent:
-        """Return the next event; while an entry waits for its fill, silence becomes one."""
+        """Return the next event; where the exchange has the word, silence becomes one."""
+        if self._inbox:
+            return self._inbox.popleft()
         deadline = FILL_DEADLINE
         for _ in range(self._trade.rechecks):
             deadline = min(2 * deadline, FILL_DEADLINE_MAX)
-        waits = self._trade.state is TradeState.ENTERING
         try:
             await workflow.wait_condition(
                 lambda: bool(self._inbox),
-                timeout=deadline if waits else None,
-                timeout_summary="the stream is silent about the entry",
+                timeout=deadline if self._trade.state in SILENT else None,
+                timeout_summary="the stream is silent",
             )
         except TimeoutError:
-            return RecheckRequested(reason="no fill was heard of")
+            return RecheckRequested(reason="nothing was heard of")
         return self._inbox.popleft()
 
     async def _take(self, event: TradeEvent) -> None:
@@ -250,7 +278,11 @@ class TradeWorkflow:
         self._show()
         command = due(before, self._trade)
         if command is not None:
-            self._command = command
+            await self._do(command)
+
+    async def _do(self, command: Command) -> None:
+        self._command = command
+        with contextlib.suppress(_Later):
             self._inbox.extend(await self._perform(command))
             self._command = None
 
@@ -264,21 +296,33 @@ class TradeWorkflow:
         )
         port = ExchangePort
         match command:
+            case Command.PLACE_ENTRY if self._leave_waits():
+                # Nothing was sent yet, so there is nothing to leave
+                refusal = EntryRejected(code="exit_requested", reason="before the entry was sent")
+                self._inbox.appendleft(refusal)
+                return ()
             case Command.PLACE_ENTRY:
-                return (await self._ask(port.place_entry, order, ENTRY_LATER),)
+                return await self._ask(port.place_entry, order, ENTRY_LATER)
             case Command.VERIFY_STOP:
-                return (await self._ask(port.verify_stop, order, EXIT_FIRST),)
+                return await self._ask(port.verify_stop, order, EXIT_FIRST)
             case Command.SET_STOP:
-                return (await self._ask(port.set_stop, order, EXIT_FIRST),)
+                return await self._ask(port.set_stop, order, EXIT_FIRST)
             case Command.FLATTEN:
-                return (await self._ask(port.flatten, order, EXIT_FIRST),)
+                return await self._ask(port.flatten, order, EXIT_FIRST)
             case Command.LOOK_UP:
-                return (await self._ask(port.look_up, order, EXIT_FIRST)).events  # type: ignore[no-any-return]
+                return await self._ask(port.look_up, order, EXIT_FIRST)
             case Command.SETTLE:
-                return (await self._ask(port.settle, order, EXIT_FIRST)).events  # type: ignore[no-any-return]
+                return await self._ask(port.settle, order, EXIT_FIRST)
 
-    async def _ask(self, activity: Any, order: TradeOrder, priority: Priority) -> Any:
-        """Perform an activity to its end, however long; a person is told when it takes long."""
+    async def _ask(
+        self, activity: Any, order: TradeOrder, priority: Priority
+    ) -> Sequence[TradeEvent]:
+        """Perform an activity to its end, however long; a person is told when it takes long.
+
+        A wish to leave does not wait for what only reads, nor for a stop that cannot be set;
+        for an entry it does, unless that has failed: an order that is still under way could
+        land after the flatten.
+        """
         while True:
             task = asyncio.ensure_future(
                 workflow.execute_activity_method(
@@ -292,23 +336,48 @@ class TradeWorkflow:
                 )
             )
             try:
-                await workflow.wait_condition(task.done, timeout=PATIENCE)
+                await self._done_or_leaving(task, READS, PATIENCE)
             except TimeoutError:
                 self._call_operator(
                     f"{self._command} has been tried for {PATIENCE.seconds} s; the pending "
                     "activity shows its last error, and it goes on trying"
                 )
+                await self._done_or_leaving(task, READS | {Command.SET_STOP})
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(ActivityError, asyncio.CancelledError):
+                    await task
+                return ()
             try:
                 answer = await task
             except ActivityError as e:
                 self._call_operator(
                     f"{self._command} failed: {e.cause}; it is tried again in a minute"
                 )
-                await workflow.sleep(60)
+                if self._may_continue_as_new():
+                    raise _Later from None
+                with contextlib.suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self._leave_waits(frozenset(Command) - EXITS), timeout=AGAIN_AFTER
+                    )
+                    return ()
                 continue
             if self._needs_operator.startswith(f"{self._command} "):
                 self._call_operator("")
-            return answer
+            return answer.events if isinstance(answer, TradeEvents) else (answer,)
+
+    async def _done_or_leaving(
+        self, task: asyncio.Future[Any], hurried: Set[Command], timeout: timedelta | None = None
+    ) -> None:
+        await workflow.wait_condition(
+            lambda: task.done() or self._leave_waits(hurried), timeout=timeout
+        )
+
+    def _leave_waits(self, commands: Set[Command] = frozenset(Command)) -> bool:
+        """Return whether one of *commands* keeps a wish to leave waiting."""
+        return self._command in commands and any(
+            isinstance(event, ExitRequested) for event in self._inbox
+        )
 
     async def _release(self) -> None:
         """Give the risk back to the desk."""
@@ -355,6 +424,10 @@ class TradeWorkflow:
     def _is_idle(self) -> bool:
         # One write for all that a command brings; but a command that hangs is not waited for
         return (self._command is None and not self._inbox) or bool(self._needs_operator)
+
+    def _hear_of_journal(self, fault: str) -> None:
+        if fault or self._needs_operator.startswith("the journal "):
+            self._call_operator(fault)
 
     def _call_operator(self, why: str) -> None:
         self._needs_operator = why

@@ -30,6 +30,7 @@ def plan_attributes(plan: TradePlan) -> Sequence[Attribute]:
         (SIDE, plan.side.value),
         (TRADE_STATE, TradeState.PENDING.value),
         (LIVE, True),
+        (NEEDS_OPERATOR, False),
         (RISK_R, float(plan.risk)),
     )
 
