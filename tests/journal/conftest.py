@@ -18,8 +18,19 @@ from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import Execution
 from tradewright.domain.market import Instrument, Side
 from tradewright.domain.plan import Proposal, TradePlan
-from tradewright.domain.trade import Trade, TradeEvent
+from tradewright.domain.trade import (
+    EntryPlaced,
+    Executed,
+    ExitRequested,
+    ExitSent,
+    PositionRead,
+    Started,
+    StopConfirmed,
+    Trade,
+    TradeEvent,
+)
 from tradewright.journal import Journal
+from tradewright.ports import MarketView
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -244,8 +255,12 @@ def make_event() -> Callable[..., JournalEvent]:
 class Book:
     """One trade that writes down all that happens to it, as its workflow does."""
 
-    def __init__(self, journal: Journal, plan: TradePlan) -> None:
+    open_view = MarketView(price=Decimal(50_000), factors={"atr": 12.5}, market={"spread": "0.1"})
+    close_view = MarketView(price=Decimal(51_000), factors={"atr": 13.0})
+
+    def __init__(self, journal: Journal, plan: TradePlan, make_fill: MakeFill) -> None:
         self._journal = journal
+        self._make_fill = make_fill
         self.trade = Trade(plan=plan)
         self.count = 0
 
@@ -283,13 +298,39 @@ class Book:
             }
             await self.event(EventKind.TRADE_CHANGED, data | extra)
 
+    async def live(self) -> None:
+        """Write a whole life: in at 50 000, out at 51 000 by an operator."""
+        entry, exit_ = f"{self.trade.plan.trade_id}-e1", f"{self.trade.plan.trade_id}-x2"
+        await self.take(Started())
+        await self.intend()
+        await self.take(EntryPlaced(order_id="o1"))
+        fill = self._make_fill("x1", order_link_id=entry)
+        await self.take(Executed(execution=fill), view=self.open_view.model_dump(mode="json"))
+        await self.take(
+            StopConfirmed(price=Decimal(49_000)),
+            ExitRequested(note="enough", by="ann"),
+            ExitSent(order_link_id=exit_, order_id="o2", qty=Decimal("0.1")),
+        )
+        out = self._make_fill(
+            "x2",
+            order_id="o2",
+            order_link_id=exit_,
+            side=Side.SELL,
+            price=Decimal(51_000),
+            fee=Decimal("2.8050000000000000001"),
+            at=AT + timedelta(hours=1),
+        )
+        await self.take(Executed(execution=out))
+        flat = PositionRead(qty=Decimal(0), at=AT + timedelta(hours=1))
+        await self.take(flat, view=self.close_view.model_dump(mode="json"))
+
 
 MakeBook = Callable[..., Book]
 
 
 @pytest.fixture
-def make_book(journal: Journal, make_plan: MakePlan) -> MakeBook:
+def make_book(journal: Journal, make_plan: MakePlan, make_fill: MakeFill) -> MakeBook:
     def make(**changes: Any) -> Book:
-        return Book(journal, make_plan(**changes))
+        return Book(journal, make_plan(**changes), make_fill)
 
     return make

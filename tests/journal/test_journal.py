@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from tradewright.domain.errors import Retry
 from tradewright.domain.event import EventKind, JournalEvent
@@ -21,6 +22,7 @@ from tradewright.journal import (
     UnreadableEvent,
     WrongVenue,
 )
+from tradewright.journal.database import Database
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 MakeEvent = Callable[..., JournalEvent]
@@ -180,6 +182,39 @@ async def test_processes_start_and_write_at_once(empty_url: str) -> None:
     assert await journal.verify() == ()
     await journal.close()
     assert [row.chain_seq for row in rows] == list(range(1, 31))
+
+
+async def test_writers_that_wait_for_each_other_both_get_through(postgresql: str) -> None:
+    database, host = Database(postgresql), Database(postgresql)
+    statement = "SELECT pg_advisory_xact_lock{}({})"
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    tries: list[int] = []
+
+    def writer(first: int, second: int) -> Callable[[Connection], None]:
+        def work(connection: Connection) -> None:
+            tries.append(first)
+            connection.exec_driver_sql("SET LOCAL deadlock_timeout = '10ms'")
+            connection.exec_driver_sql(statement.format("", first))
+            connection.exec_driver_sql(statement.format("_shared", 3))
+            connection.exec_driver_sql(statement.format("", second))
+
+        return work
+
+    async def hold_until_both_wait() -> None:
+        async with host._engine.begin() as connection:
+            await connection.exec_driver_sql(statement.format("", 3))
+            started.set()
+            while (await connection.exec_driver_sql(waiting)).scalar_one() < 2:
+                pass
+
+    started = asyncio.Event()
+    holder = asyncio.create_task(hold_until_both_wait())
+    await started.wait()
+    await asyncio.gather(database.write(writer(1, 2)), database.write(writer(2, 1)), holder)
+
+    await database.close()
+    await host.close()
+    assert sorted(tries) in ([1, 1, 2], [1, 2, 2])
 
 
 async def test_a_cancelled_write_leaves_the_journal_usable(

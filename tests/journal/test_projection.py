@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 from tradewright.domain.account import Approved, Position, RefusalCode, Snapshot
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.ledger import OrderState
 from tradewright.domain.market import Side
 from tradewright.domain.plan import Origin, Proposal, TradePlan
 from tradewright.domain.trade import (
@@ -20,16 +19,12 @@ from tradewright.domain.trade import (
     EntryPlaced,
     EntryRejected,
     Executed,
-    ExitRequested,
-    ExitSent,
-    PositionRead,
     Started,
     StopConfirmed,
     TradeState,
 )
-from tradewright.journal import Journal, Leg, Stage
+from tradewright.journal import Journal, Stage
 from tradewright.journal.table import PROJECTIONS
-from tradewright.ports import MarketView
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ID = "tw" + "a" * 16
@@ -38,43 +33,13 @@ MakeBook = Callable[..., Any]
 MakeEvent = Callable[..., JournalEvent]
 MakeFill = Callable[..., Execution]
 
-OPEN_VIEW = MarketView(price=Decimal(50_000), factors={"atr": 12.5}, market={"spread": "0.1"})
-CLOSE_VIEW = MarketView(price=Decimal(51_000), factors={"atr": 13.0})
-
-
-async def closed(book: Any, make_fill: MakeFill) -> None:
-    """A whole life: in at 50 000, out at 51 000 by an operator."""
-    entry, exit_ = f"{book.trade.plan.trade_id}-e1", f"{book.trade.plan.trade_id}-x2"
-    await book.take(Started())
-    await book.intend()
-    await book.take(EntryPlaced(order_id="o1"))
-    fill = make_fill("x1", order_link_id=entry)
-    await book.take(Executed(execution=fill), view=OPEN_VIEW.model_dump(mode="json"))
-    await book.take(
-        StopConfirmed(price=Decimal(49_000)),
-        ExitRequested(note="enough", by="ann"),
-        ExitSent(order_link_id=exit_, order_id="o2", qty=Decimal("0.1")),
-    )
-    out = make_fill(
-        "x2",
-        order_id="o2",
-        order_link_id=exit_,
-        side=Side.SELL,
-        price=Decimal(51_000),
-        fee=Decimal("2.8050000000000000001"),
-        at=AT + timedelta(hours=1),
-    )
-    await book.take(Executed(execution=out))
-    view = CLOSE_VIEW.model_dump(mode="json")
-    await book.take(PositionRead(qty=Decimal(0), at=AT + timedelta(hours=1)), view=view)
-
 
 async def test_a_trade_is_shown_as_its_last_event_left_it(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
+    journal: Journal, make_book: MakeBook
 ) -> None:
     book = make_book()
 
-    await closed(book, make_fill)
+    await book.live()
 
     row = await journal.trade(ID)
     assert row is not None
@@ -92,16 +57,14 @@ async def test_a_trade_is_shown_as_its_last_event_left_it(
     assert row.decided_at == AT
     assert row.updated_at == AT + timedelta(seconds=book.count)
     assert (row.factors, row.market) == ({"atr": 12.5}, {"funding": "0.0001"})
-    assert (row.open_view, row.close_view) == (OPEN_VIEW, CLOSE_VIEW)
+    assert (row.open_view, row.close_view) == (book.open_view, book.close_view)
     assert row.workflow_id == f"trade/BTCUSDT/{ID}"
     assert (row.stop, row.open_qty, row.preset_hash) == (Decimal(49_000), Decimal(0), "h1")
 
 
-async def test_news_after_the_end_changes_nothing(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
-) -> None:
+async def test_news_after_the_end_changes_nothing(journal: Journal, make_book: MakeBook) -> None:
     book = make_book()
-    await closed(book, make_fill)
+    await book.live()
     before = await journal.trade(ID)
     book.trade = book.trade.model_copy(update={"state": TradeState.OPEN})
 
@@ -110,171 +73,8 @@ async def test_news_after_the_end_changes_nothing(
     assert await journal.trade(ID) == before
 
 
-async def test_a_late_execution_is_kept_and_belongs_to_its_trade(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
-) -> None:
-    book = make_book()
-    await closed(book, make_fill)
-
-    await book.take(Executed(execution=make_fill("x3", order_id="o9", order_link_id="")))
-
-    assert [row.exec_id for row in await journal.executions(ID)] == ["x1", "x3", "x2"]
-
-
-async def test_executions_are_found_by_trade_and_time(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
-) -> None:
-    await closed(make_book(), make_fill)
-
-    late = await journal.executions(since=AT + timedelta(minutes=2))
-    (first,) = await journal.executions(account="main", limit=1)
-
-    assert [(row.exec_id, row.fee) for row in late] == [("x2", Decimal("2.8050000000000000001"))]
-    assert (first.exec_id, first.trade_id, first.side) == ("x1", ID, Side.BUY)
-    assert await journal.executions(OTHER) == ()
-
-
-async def test_orders_follow_their_trade(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
-) -> None:
-    await closed(make_book(), make_fill)
-
-    entry, exit_ = await journal.orders(ID)
-
-    assert (entry.leg, entry.state, entry.order_id, entry.qty) == (
-        Leg.ENTRY,
-        OrderState.FILLED,
-        "o1",
-        Decimal("0.1"),
-    )
-    assert (exit_.leg, exit_.state, exit_.side) == (Leg.EXIT, OrderState.FILLED, Side.SELL)
-    assert (exit_.filled_qty, exit_.fees) == (Decimal("0.1"), Decimal("2.8050000000000000001"))
-
-
-async def test_an_intent_is_an_order_before_anything_is_sent(
-    journal: Journal, make_book: MakeBook
-) -> None:
-    book = make_book()
-
-    await book.intend()
-    await book.intend()
-
-    (order,) = await journal.orders()
-    assert (order.state, order.order_id, order.price) == (OrderState.INTENDED, "", Decimal(50_000))
-
-
-async def test_a_fill_that_overtakes_the_answer_leaves_no_doubt(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
-) -> None:
-    book = make_book()
-    await book.intend()
-
-    await book.take(Started(), Executed(execution=make_fill("x1", qty=Decimal("0.04"))))
-    (partly,) = await journal.orders()
-    await book.take(EntryPlaced(order_id="o1"))
-    await book.take(Executed(execution=make_fill("x2", qty=Decimal("0.06"))))
-
-    (order,) = await journal.orders()
-    assert (partly.state, partly.filled_qty) == (OrderState.PLACED, Decimal("0.04"))
-    assert (order.state, order.filled_qty, order.order_id) == (
-        OrderState.FILLED,
-        Decimal("0.10"),
-        "o1",
-    )
-
-
-async def test_an_answer_after_the_whole_fill_names_the_order(
-    journal: Journal, make_book: MakeBook
-) -> None:
-    book = make_book()
-    await book.intend()
-    await book.take(Started(), EntryPlaced(order_id="o1"), EntryEnded(reason="cancelled"))
-
-    (order,) = await journal.orders()
-
-    assert (order.state, order.detail) == (OrderState.ENDED, "cancelled")
-
-
-async def test_a_rejected_entry_is_a_refusal_and_a_rejected_order(
-    journal: Journal, make_book: MakeBook
-) -> None:
-    book = make_book()
-    await book.intend()
-
-    await book.take(Started(), EntryRejected(code="110007", reason="no balance\x00"))
-
-    (order,) = await journal.orders()
-    (refusal,) = await journal.refusals("main")
-    row = await journal.trade(ID)
-    assert row is not None
-    assert (order.state, order.detail) == (OrderState.REJECTED, "110007: no balance\ufffd")
-    assert (refusal.stage, refusal.code, refusal.trade_id) == (Stage.ENTRY, "110007", ID)
-    assert (row.state, row.rejection) == (TradeState.REJECTED, "110007: no balance\ufffd")
-
-
-@pytest.mark.parametrize(
-    ("cause", "link", "leg"),
-    [
-        (ExitReason.STOP, "", Leg.STOP),
-        (ExitReason.TRAILING_STOP, "", Leg.STOP),
-        (ExitReason.TARGET, "", Leg.TARGET),
-        (ExitReason.LIQUIDATION, "", Leg.LIQUIDATION),
-        (None, "", Leg.BY_HAND),
-        (None, "my-own-order", Leg.BY_HAND),
-        (None, f"{ID}-t2", Leg.TARGET),
-        (None, f"{ID}-x2", Leg.EXIT),
-        (None, "kill-1-1", Leg.KILL),
-    ],
-)
-async def test_orders_are_discovered_by_their_executions(
-    journal: Journal,
-    make_book: MakeBook,
-    make_fill: MakeFill,
-    cause: ExitReason | None,
-    link: str,
-    leg: Leg,
-) -> None:
-    book = make_book()
-    await book.intend()
-    out = {"order_id": "o2", "order_link_id": link, "side": Side.SELL, "cause": cause}
-
-    await book.take(Started(), Executed(execution=make_fill("x1")))
-    await book.take(Executed(execution=make_fill("x2", qty=Decimal("0.03"), **out)))
-    await book.take(Executed(execution=make_fill("x3", qty=Decimal("0.07"), **out)))
-
-    _, order = await journal.orders(ID)
-    assert (order.leg, order.order_id, order.filled_qty) == (leg, "o2", Decimal("0.10"))
-    assert (order.state, order.qty) == (OrderState.FILLED, None)
-
-
-async def test_an_exit_told_after_its_first_fill_gets_its_size(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
-) -> None:
-    book, link = make_book(), f"{ID}-x2"
-    out = {"order_id": "o2", "order_link_id": link, "side": Side.SELL}
-    await book.intend()
-    await book.take(Started(), Executed(execution=make_fill("x1")), ExitRequested())
-
-    await book.take(Executed(execution=make_fill("x2", qty=Decimal("0.03"), **out)))
-    await book.take(ExitSent(order_link_id=link, order_id="o2", qty=Decimal("0.1")))
-    _, partly = await journal.orders(ID)
-    await book.take(Executed(execution=make_fill("x3", qty=Decimal("0.07"), **out)))
-
-    _, order = await journal.orders(ID)
-    assert (partly.state, partly.filled_qty) == (OrderState.PLACED, Decimal("0.03"))
-    assert (order.state, order.qty) == (OrderState.FILLED, Decimal("0.1"))
-
-
-async def test_nothing_held_needs_no_exit_order(journal: Journal, make_book: MakeBook) -> None:
-    book = make_book()
-
-    await book.take(Started(), ExitRequested(), ExitSent())
-
-    assert await journal.orders() == ()
-
-
 async def test_an_adopted_position_has_no_entry_order(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
+    journal: Journal, make_book: MakeBook
 ) -> None:
     book = make_book(origin="adopted")
 
@@ -290,10 +90,8 @@ async def test_an_adopted_position_has_no_entry_order(
     assert await journal.orders() == ()
 
 
-async def test_trades_are_found_newest_first(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill, make_event: MakeEvent
-) -> None:
-    await closed(make_book(), make_fill)
+async def test_trades_are_found_newest_first(journal: Journal, make_book: MakeBook) -> None:
+    await make_book().live()
     other = make_book(trade_id=OTHER, preset="breakout", symbol="ETHUSDT")
     await other.take(Started())
 
@@ -311,7 +109,7 @@ async def test_trades_are_found_newest_first(
 
 
 async def test_a_refused_message_makes_its_trade_need_an_operator(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill, make_event: MakeEvent
+    journal: Journal, make_book: MakeBook, make_event: MakeEvent
 ) -> None:
     book = make_book()
     await book.take(Started())
@@ -332,12 +130,12 @@ async def test_a_refused_message_makes_its_trade_need_an_operator(
 
 
 async def test_the_history_of_a_trade_is_all_that_was_written_of_it(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
+    journal: Journal, make_book: MakeBook
 ) -> None:
     book = make_book()
     await make_book(trade_id=OTHER).take(Started())
 
-    await closed(book, make_fill)
+    await book.live()
 
     history = await journal.trade_history(ID)
     assert len(history) == book.count
@@ -435,7 +233,7 @@ async def test_projections_made_again_from_the_events_are_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     book = make_book()
-    await closed(book, make_fill)
+    await book.live()
     await book.take(Executed(execution=make_fill("x3", order_id="o9", order_link_id="")))
     rejected = make_book(trade_id=OTHER)
     await rejected.intend()
@@ -465,9 +263,9 @@ async def test_projections_made_again_from_the_events_are_the_same(
 
 
 async def test_the_books_of_an_account_hold_its_orders_executions_and_trades(
-    journal: Journal, make_book: MakeBook, make_fill: MakeFill
+    journal: Journal, make_book: MakeBook
 ) -> None:
-    await closed(make_book(), make_fill)
+    await make_book().live()
     await make_book(trade_id=OTHER, account="other").take(Started())
 
     books = await journal.books("main")

@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Final
 
 from tradewright import ids
-from tradewright.domain.execution import Execution
 from tradewright.domain.ledger import (
     Books,
     Ledger,
@@ -145,7 +144,7 @@ def _execution_differences(
 ) -> Iterable[AuditDifference]:
     kind = DifferenceKind
     told = [
-        _as_ledger(execution, trade_id)
+        LedgerExecution.of(execution, trade_id)
         for trade_id, workflow in trades.items()
         for execution in workflow.trade.executions
     ]
@@ -208,15 +207,6 @@ def _owner_differences(
                 id=exec_id,
                 detail=f"given to trade {owner or 'none'}, it belongs to {wanted}",
             )
-
-
-def _as_ledger(execution: Execution, trade_id: str) -> LedgerExecution:
-    fields = {
-        name: getattr(execution, name)
-        for name in LedgerExecution.model_fields
-        if name != "trade_id"
-    }
-    return LedgerExecution.model_validate(fields | {"trade_id": trade_id})
 
 
 def _unlike(reference: Value, copy: Value, *, but: frozenset[str] = frozenset({"trade_id"})) -> str:
@@ -318,18 +308,11 @@ def _trade_differences(
                 id=trade_id,
                 detail=f"its workflow ended while it was {trade.state}",
             )
-        if trade_id in written:
-            reference = LedgerTrade(
-                trade_id=trade_id,
-                symbol=trade.plan.symbol,
-                state=trade.state,
-                pnl=trade.pnl,
-                fees=trade.fees,
+        copy = written.get(trade_id)
+        if copy is not None and (detail := _unlike(LedgerTrade.of(trade), copy)):
+            yield AuditDifference(
+                kind=kind.TRADE_DIFFERS, where=Where.JOURNAL, id=trade_id, detail=detail
             )
-            if detail := _unlike(reference, written[trade_id]):
-                yield AuditDifference(
-                    kind=kind.TRADE_DIFFERS, where=Where.JOURNAL, id=trade_id, detail=detail
-                )
 
 
 # --- sums ---------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Self
 
+from tradewright.domain.execution import Execution
 from tradewright.domain.market import Side, Symbol, Value
 from tradewright.domain.trade import Trade, TradeState
 
@@ -41,6 +43,11 @@ class LedgerExecution(Value):
     trade_id: str = ""
     """Empty in the exchange's book, which knows no trades."""
 
+    @classmethod
+    def of(cls, execution: Execution, trade_id: str = "") -> Self:
+        fields = set(cls.model_fields) - {"trade_id"}
+        return cls(**execution.model_dump(include=fields), trade_id=trade_id)
+
 
 class LedgerTrade(Value):
     trade_id: str
@@ -48,6 +55,17 @@ class LedgerTrade(Value):
     state: TradeState
     pnl: Decimal
     fees: Decimal
+
+    @classmethod
+    def of(cls, trade: Trade) -> Self:
+        plan = trade.plan
+        return cls(
+            trade_id=plan.trade_id,
+            symbol=plan.symbol,
+            state=trade.state,
+            pnl=trade.pnl,
+            fees=trade.fees,
+        )
 
 
 class Ledger(Value):
