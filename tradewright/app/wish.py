@@ -6,7 +6,7 @@ out when a worker comes back (measured), which must not happen to a wish that lo
 tightens is then left as a signal, which Temporal keeps.
 """
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from temporalio.client import (
     Client,
@@ -17,12 +17,17 @@ from temporalio.client import (
 )
 from temporalio.service import RPCStatusCode
 
-from tradewright import ids
 from tradewright.app.connect import ANSWER_WITHIN
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.market import Value
 
 V = TypeVar("V", bound=Value)
+
+UNANSWERED: Final = {
+    RPCStatusCode.CANCELLED,  # how the client says that its own time is over
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.FAILED_PRECONDITION,  # no worker has asked for tasks for minutes
+}
 
 
 class NoWorkerAnswers(TradewrightError):
@@ -31,10 +36,9 @@ class NoWorkerAnswers(TradewrightError):
     retry = Retry.SAFE
 
     def __init__(self, workflow_id: str, outcome: str) -> None:
-        queue = queue_of(workflow_id)
         super().__init__(
             f"workflow {workflow_id} does not answer: no worker takes its tasks; {outcome}; "
-            f"start one with `tradewright worker --queues {queue}`"
+            f"start one with `tradewright worker --queues {worker_of(workflow_id)}`"
         )
         self.workflow_id = workflow_id
         self.outcome = outcome
@@ -44,9 +48,9 @@ class WishStored(NoWorkerAnswers):
     """Nobody answers, but Temporal keeps the wish until a worker is back."""
 
     def __init__(self, workflow_id: str, wish: str) -> None:
-        queue = queue_of(workflow_id)
+        worker = worker_of(workflow_id)
         super().__init__(
-            workflow_id, f"{wish} is recorded and will be done when the {queue} worker is back"
+            workflow_id, f"{wish} is recorded and will be done when the {worker} worker is back"
         )
 
 
@@ -74,23 +78,15 @@ class TemporalFailed(TradewrightError):
         super().__init__(f"temporal failed {request}: {detail}; ask again")
 
 
-def queue_of(workflow_id: str) -> str:
-    """Return the queue whose workers answer for *workflow_id*.
+def worker_of(workflow_id: str) -> str:
+    """Return which workers answer for *workflow_id*, as ``tradewright worker --queues`` has it.
 
     Example:
-        >>> queue_of("kill-switch/main"), queue_of("trade/BTCUSDT/tw"), queue_of("stream/main")
-        ('kill', 'trading', 'stream-main')
+        >>> worker_of("kill-switch/main"), worker_of("trade/BTCUSDT/tw"), worker_of("stream/main")
+        ('kill', 'trading', 'stream')
     """
-    kind, _, account = workflow_id.partition("/")
-    match kind:
-        case "kill-switch":
-            return ids.QUEUE_KILL
-        case "market":
-            return ids.QUEUE_MARKET
-        case "stream":
-            return ids.stream_queue(account)
-        case _:
-            return ids.QUEUE_TRADING
+    kind = workflow_id.partition("/")[0]
+    return {"kill-switch": "kill", "market": "market", "stream": "stream"}.get(kind, "trading")
 
 
 def remedy(workflow_id: str) -> str:
@@ -101,25 +97,32 @@ def remedy(workflow_id: str) -> str:
         case "trade":
             return f"it has ended; see `tradewright trade show {rest.rpartition('/')[2]}`"
         case _:
-            return (
-                f"every worker starts it; run `tradewright worker --queues {queue_of(workflow_id)}`"
-            )
+            return "every worker starts it"
+
+
+def _absence(workflow_id: str) -> TradewrightError:
+    """Return what it means that there is no such workflow."""
+    if workflow_id.partition("/")[0] in {"strategy", "trade"}:
+        return NotRunning(workflow_id, remedy(workflow_id))
+    return NoWorkerAnswers(workflow_id, "it was never started, every worker starts it")
 
 
 async def ask(client: Client, workflow_id: str, query: str, shape: type[V]) -> V:
     """Return the answer of *workflow_id* to *query*.
 
     Raises:
-        NotRunning: There is no such workflow.
-        NoWorkerAnswers: It did not answer in time.
+        NotRunning: There is no such strategy or trade.
+        NoWorkerAnswers: It did not answer in time, or no worker ever started it.
     """
     handle = client.get_workflow_handle(workflow_id)
     try:
         answer: V = await handle.query(query, result_type=shape, rpc_timeout=ANSWER_WITHIN)
     except RPCError as e:
         if e.status is RPCStatusCode.NOT_FOUND:
-            raise NotRunning(workflow_id, remedy(workflow_id)) from None
-        raise NoWorkerAnswers(workflow_id, "nothing was asked of it") from None
+            raise _absence(workflow_id) from None
+        if e.status not in UNANSWERED:
+            raise TemporalFailed(f"query {query} of {workflow_id}", e.message) from None
+        raise NoWorkerAnswers(workflow_id, "how it stands is not known") from None
     except WorkflowQueryFailedError as e:
         raise TemporalFailed(f"query {query} of {workflow_id}", str(e)) from None
     return answer
@@ -152,7 +155,7 @@ async def tell(
         ) from None
     except RPCError as e:
         if e.status is RPCStatusCode.NOT_FOUND:
-            raise NotRunning(workflow_id, remedy(workflow_id)) from None
+            raise _absence(workflow_id) from None
         raise TemporalFailed(f"update {name} of {workflow_id}", e.message) from None
     return answer
 
@@ -180,5 +183,5 @@ async def _signal(client: Client, workflow_id: str, name: str, wish: Value) -> N
         await handle.signal(name, wish, rpc_timeout=ANSWER_WITHIN)
     except RPCError as e:
         if e.status is RPCStatusCode.NOT_FOUND:
-            raise NotRunning(workflow_id, remedy(workflow_id)) from None
+            raise _absence(workflow_id) from None
         raise TemporalFailed(f"signal {name} to {workflow_id}", e.message) from None

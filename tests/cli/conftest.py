@@ -1,0 +1,484 @@
+"""The command, called as a person calls it, and the real workflows on scripted activities."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from typer.testing import CliRunner
+
+from tradewright import ids
+from tradewright.cli import app
+from tradewright.domain.account import Decision, Snapshot
+from tradewright.domain.execution import Execution
+from tradewright.domain.gate import Gate
+from tradewright.domain.market import Instrument, Side, Timeframe
+from tradewright.domain.plan import ExitRules, Proposal, TradePlan
+from tradewright.domain.reconciliation import Discrepancy
+from tradewright.domain.trade import (
+    EntryPlaced,
+    EntryRejected,
+    Executed,
+    ExitSent,
+    PositionRead,
+    StopConfirmed,
+    StopMissing,
+    StopRefused,
+)
+from tradewright.journal import Journal
+from tradewright.ports import (
+    AccountPort,
+    Adoption,
+    CandlesDone,
+    Comparison,
+    Evaluation,
+    ExchangePort,
+    Exposure,
+    GateWish,
+    JournalBatch,
+    JournalPort,
+    KillPort,
+    MarketPort,
+    MarketView,
+    Proposals,
+    ReconciliationPort,
+    StreamPort,
+    TradeEvents,
+    TradeOrder,
+    TripOrder,
+    Watchlist,
+    activities_of,
+)
+from workflows.account import AccountStart, AccountWorkflow
+from workflows.attributes import attributes
+from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
+from workflows.market import MarketStart, MarketWorkflow
+from workflows.reconciliation import ReconciliationWorkflow
+from workflows.strategy import StrategyWorkflow
+from workflows.stream import StreamStart, StreamWorkflow
+from workflows.trade import TradeStart, TradeWorkflow
+from workflows.trade_page import plan_attributes
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HEARTBEAT_EVERY = 0.5
+
+PRESET = """\
+version: 1
+name: {name}
+account: {account}
+mode: trade
+market: {{category: linear, symbols: [{symbols}]}}
+trigger: {{on: candle, timeframe: {timeframe}}}
+strategy: {{plugin: donchian_breakout, params: {{period: 20}}}}
+entry: {{type: market, expires_after: 30s}}
+exits: {{stop: {{fraction: 0.01}}, target: {{r: 2}}}}
+risk: {{sizing: risk_fraction, risk_fraction: 0.005}}
+"""
+
+
+@dataclass
+class Answer:
+    """What a call of the command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        assert found["schema"] == "tradewright/v1"
+        return found
+
+
+Call = Callable[..., Answer]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Call the command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRADEWRIGHT_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TRADEWRIGHT_TEMPORAL__ADDRESS", "127.0.0.1:1")
+
+    def invoke(*arguments: object) -> Answer:
+        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+        return Answer(int(done.exit_code), done.stdout, done.stderr)
+
+    return invoke
+
+
+class ScriptedDesk(
+    AccountPort, ExchangePort, JournalPort, KillPort, MarketPort, ReconciliationPort, StreamPort
+):
+    """Answers every activity; the exchange of it holds what a test says."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.exit_price = Decimal(101)
+        self.differs: tuple[Discrepancy, ...] = ()
+        self.exposures: list[Exposure] = []
+
+    @activity.defn
+    async def read_snapshot(self, account: str) -> Snapshot:
+        return Snapshot(at=datetime.now(UTC), market_at=NOW, equity=Decimal(10_000), wallet=10_000)
+
+    @activity.defn
+    async def reserve(self, proposal: Proposal) -> Decision:
+        raise AssertionError
+
+    @activity.defn
+    async def place_entry(self, order: TradeOrder) -> EntryPlaced | EntryRejected:
+        return EntryPlaced(order_id="order-1")
+
+    @activity.defn
+    async def verify_stop(self, order: TradeOrder) -> StopConfirmed | StopMissing | PositionRead:
+        return StopConfirmed(price=order.plan.stop_loss)
+
+    @activity.defn
+    async def set_stop(self, order: TradeOrder) -> StopConfirmed | StopRefused | PositionRead:
+        return StopConfirmed(price=order.price or order.plan.stop_loss)
+
+    @activity.defn
+    async def look_up(self, order: TradeOrder) -> TradeEvents:
+        return TradeEvents()
+
+    @activity.defn
+    async def flatten(self, order: TradeOrder) -> ExitSent:
+        link = ids.order_link(order.plan.trade_id, "x", order.number)
+        return ExitSent(order_link_id=link, order_id="order-2", qty=order.plan.qty)
+
+    @activity.defn
+    async def settle(self, order: TradeOrder) -> TradeEvents:
+        link = ids.order_link(order.plan.trade_id, "x", 1)
+        fill = execution("exit", order.plan.side.opposite, self.exit_price, link=link)
+        flat = PositionRead(qty=Decimal(0), at=NOW + timedelta(minutes=2))
+        return TradeEvents(events=(Executed(execution=fill), flat))
+
+    @activity.defn
+    async def record(self, batch: JournalBatch) -> None:
+        await self.journal.append(batch.events)
+
+    @activity.defn
+    async def read_gate(self, account: str) -> Gate:
+        return await self.journal.gate(account) or Gate(account=account, at=datetime.now(UTC))
+
+    @activity.defn
+    async def write_gate(self, wish: GateWish) -> Gate:
+        return await self.journal.set_gate(wish.gate, rearm=wish.rearm)
+
+    @activity.defn
+    async def cancel_entries(self, order: TripOrder) -> int:
+        return 0
+
+    @activity.defn
+    async def flatten_all(self, order: TripOrder) -> Exposure:
+        return Exposure(at=datetime.now(UTC))
+
+    @activity.defn
+    async def read_exposure(self, order: TripOrder) -> Exposure:
+        return Exposure(at=datetime.now(UTC))
+
+    @activity.defn
+    async def evaluate(self, evaluation: Evaluation) -> Proposals:
+        return Proposals()
+
+    @activity.defn
+    async def observe(self, plan: TradePlan) -> MarketView:
+        return MarketView(price=self.exit_price, factors={"atr": 1.5}, market={"bid": "100.9"})
+
+    @activity.defn
+    async def done(self, candles: CandlesDone) -> None:
+        return None
+
+    @activity.defn
+    async def consume_market(self, watchlist: Watchlist) -> None:
+        await _follow()
+
+    @activity.defn
+    async def consume_stream(self, account: str) -> None:
+        await _follow()
+
+    @activity.defn
+    async def compare(self, account: str) -> Comparison:
+        return Comparison(at=datetime.now(UTC), discrepancies=self.differs)
+
+    @activity.defn
+    async def plan_adoption(self, orphan: Discrepancy) -> Adoption | None:
+        return None
+
+    @activity.defn
+    async def cancel_unknown(self, unknown: Discrepancy) -> None:
+        return None
+
+
+async def _follow() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(HEARTBEAT_EVERY)
+
+
+def execution(exec_id: str, side: Side, price: Decimal, *, link: str = "") -> Execution:
+    return Execution(
+        exec_id=exec_id,
+        seq=1,
+        order_id=f"order-{exec_id}",
+        order_link_id=link,
+        symbol="BTCUSDT",
+        side=side,
+        price=price,
+        qty=Decimal("0.5"),
+        fee=Decimal("0.03"),
+        at=NOW + timedelta(minutes=1),
+    )
+
+
+class System:
+    """A running system of one account of its own, and the command that is pointed at it."""
+
+    def __init__(
+        self, env: WorkflowEnvironment, call: Call, account: str, desk: ScriptedDesk
+    ) -> None:
+        self.env = env
+        self.account = account
+        self.desk = desk
+        self._call = call
+        self._workers: dict[str, Worker] = {}
+
+    @property
+    def client(self) -> Client:
+        return self.env.client
+
+    async def call(self, *arguments: object) -> Answer:
+        # The command has a loop of its own, so it needs a thread of its own
+        return await asyncio.to_thread(self._call, *arguments)
+
+    async def start_singletons(self) -> None:
+        start, account = self.client.start_workflow, self.account
+        # Its waits are what a trip is made of; the desk's would never end
+        await start(
+            KillSwitchWorkflow.run,
+            KillSwitchStart(account=account),
+            id=ids.kill_switch_workflow(account),
+            task_queue=ids.QUEUE_KILL,
+        )
+        with self.env.with_time_skipping_disabled():
+            await start(
+                AccountWorkflow.run,
+                AccountStart(account=account),
+                id=ids.account_workflow(account),
+                task_queue=ids.QUEUE_TRADING,
+            )
+            await start(
+                StreamWorkflow.run,
+                StreamStart(account=account),
+                id=ids.stream_workflow(account),
+                task_queue=ids.stream_queue(account),
+            )
+            await start(
+                MarketWorkflow.run,
+                MarketStart(account=account),
+                id=ids.market_workflow(account),
+                task_queue=ids.QUEUE_MARKET,
+            )
+
+    async def start_trade(self, preset: str = "ema") -> str:
+        """Start a trade, let it fill, and return its workflow's id."""
+        plan = make_plan(self.account, preset)
+        workflow_id = ids.trade_workflow(plan.symbol, plan.trade_id)
+        with self.env.with_time_skipping_disabled():
+            handle = await self.client.start_workflow(
+                TradeWorkflow.run,
+                TradeStart(plan=plan),
+                id=workflow_id,
+                task_queue=ids.QUEUE_TRADING,
+                search_attributes=attributes(*plan_attributes(plan)),
+            )
+        link = ids.order_link(plan.trade_id, "e", 1)
+        fill = execution("entry", plan.side, Decimal(100), link=link)
+        await handle.signal("report", Executed(execution=fill))
+        return workflow_id
+
+    async def listed(self, query: str, count: int = 1) -> None:
+        """Return once Temporal's list shows what it lags behind with."""
+        async with asyncio.timeout(10):
+            while (await self.client.count_workflows(query)).count < count:  # noqa: ASYNC110 the server tells nobody
+                await asyncio.sleep(0.05)
+
+
+def make_plan(account: str, preset: str = "ema") -> TradePlan:
+    return TradePlan(
+        trade_id=ids.trade_id(account, preset, "BTCUSDT", NOW),
+        account=account,
+        preset=preset,
+        preset_hash="0123456789abcdef",
+        symbol="BTCUSDT",
+        side=Side.BUY,
+        qty=Decimal("0.5"),
+        price=Decimal(100),
+        stop_loss=Decimal(99),
+        take_profit=Decimal(102),
+        exits=ExitRules(timeframe=Timeframe.M1),
+        leverage=Decimal(3),
+        instrument=Instrument(
+            symbol="BTCUSDT",
+            base_coin="BTC",
+            tick_size=Decimal("0.1"),
+            qty_step=Decimal("0.001"),
+            min_qty=Decimal("0.001"),
+            max_qty=Decimal(1000),
+            max_market_qty=Decimal(100),
+        ),
+        reason="fast crossed slow",
+        factors={"fast": 100.5, "slow": 99.5},
+        trigger=NOW,
+        decided_at=NOW,
+        expires_at=NOW + timedelta(days=3650),
+    )
+
+
+class _Instruments(BaseHTTPRequestHandler):
+    """Answers Bybit's `instruments-info` for two symbols."""
+
+    listed = ("BTCUSDT", "ETHUSDT")
+
+    def do_GET(self) -> None:
+        symbols = [
+            s for s in self.listed if f"symbol={s}" in self.path or "symbol=" not in self.path
+        ]
+        found = {"retCode": 0, "retMsg": "OK", "result": {"list": [_row(s) for s in symbols]}}
+        if not symbols:
+            found = {"retCode": 10001, "retMsg": "params error: symbol invalid", "result": {}}
+        body = json.dumps({**found, "retExtInfo": {}, "time": 1}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return None
+
+
+def _row(symbol: str) -> dict[str, Any]:
+    return {
+        "symbol": symbol,
+        "baseCoin": symbol.removesuffix("USDT"),
+        "quoteCoin": "USDT",
+        "settleCoin": "USDT",
+        "priceFilter": {"tickSize": "0.1"},
+        "lotSizeFilter": {
+            "qtyStep": "0.001",
+            "minOrderQty": "0.001",
+            "maxOrderQty": "100",
+            "maxMktOrderQty": "50",
+            "minNotionalValue": "5",
+        },
+        "leverageFilter": {"maxLeverage": "100"},
+    }
+
+
+@pytest.fixture
+def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An exchange that lists BTCUSDT and ETHUSDT; the command's settings name it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Instruments)
+    server.daemon_threads = True
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("TRADEWRIGHT_PAPER_URL", url)
+    yield url
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+async def system(
+    temporal_env: WorkflowEnvironment,
+    call: Call,
+    exchange: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[System]:
+    """The system without workers, its workflows started; `working` adds the workers."""
+    account = f"cli-{uuid.uuid4().hex[:12]}"
+    address = temporal_env.client.service_client.config.target_host
+    monkeypatch.setenv("TRADEWRIGHT_TEMPORAL__ADDRESS", address.replace("localhost", "127.0.0.1"))
+    monkeypatch.setenv("TRADEWRIGHT_ACCOUNT", account)
+    path = tmp_path / "state" / "paper" / "journal.db"
+    journal = await Journal.open(f"sqlite:///{path}", venue="paper")
+    found = System(temporal_env, call, account, ScriptedDesk(journal))
+    yield found
+    async for left in temporal_env.client.list_workflows("ExecutionStatus = 'Running'"):
+        await temporal_env.client.get_workflow_handle(left.id).terminate()
+    await journal.close()
+
+
+@pytest.fixture
+async def working(system: System) -> AsyncIterator[System]:
+    """The system with its workers and singletons."""
+    every = (
+        AccountWorkflow,
+        KillSwitchWorkflow,
+        MarketWorkflow,
+        ReconciliationWorkflow,
+        StrategyWorkflow,
+        StreamWorkflow,
+        TradeWorkflow,
+    )
+    queues = (
+        ids.QUEUE_TRADING,
+        ids.QUEUE_KILL,
+        ids.QUEUE_MARKET,
+        ids.stream_queue(system.account),
+    )
+    async with AsyncExitStack() as stack:
+        for queue in queues:
+            worker = Worker(
+                system.client,
+                task_queue=queue,
+                workflows=every,
+                activities=activities_of(system.desk),
+                workflow_runner=UnsandboxedWorkflowRunner(),
+                graceful_shutdown_timeout=timedelta(0),
+            )
+            await stack.enter_async_context(worker)
+        await system.start_singletons()
+        yield system
+
+
+@pytest.fixture
+def write_preset(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
+    """Write a valid preset, changed as asked, and return its file."""
+
+    def write(
+        name: str = "trend",
+        *,
+        account: str = "main",
+        symbols: str = "BTCUSDT",
+        timeframe: str = "1m",
+        folder: str = "strategies",
+        replace: tuple[str, str] = ("", ""),
+    ) -> Path:
+        text = PRESET.format(name=name, account=account, symbols=symbols, timeframe=timeframe)
+        path = tmp_path / folder / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace(*replace) if replace[0] else text)
+        return path
+
+    return write
