@@ -48,8 +48,6 @@ BTC = Instrument(
 
 
 class Three(NamedTuple):
-    """The three books."""
-
     exchange: Ledger
     journal: Books
     temporal: tuple[WorkflowTrade, ...]
@@ -67,10 +65,7 @@ def told(
     exit_by: str = "exit",
     adopted: bool = False,
 ) -> Trade:
-    """Return a trade that opened with *fills* and closed in equal parts at *exit_prices*.
-
-    Without fills it was cancelled; without exit prices it is still open.
-    """
+    """Return a trade; without fills it was cancelled, without exit prices it is still open."""
     trade_id = ids.trade_id("main", "ema", "BTCUSDT", AT + timedelta(minutes=number))
     entry, exit_ = ids.order_link(trade_id, "e", 1), ids.order_link(trade_id, "x", 2)
     out = {"exit": exit_, "stop": "", "kill": "kill-1-1"}[exit_by]
