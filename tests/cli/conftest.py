@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -75,6 +75,16 @@ from workflows.trade_page import plan_attributes
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HEARTBEAT_EVERY = 0.5
 
+WORKFLOWS = (
+    AccountWorkflow,
+    KillSwitchWorkflow,
+    MarketWorkflow,
+    ReconciliationWorkflow,
+    StrategyWorkflow,
+    StreamWorkflow,
+    TradeWorkflow,
+)
+
 PRESET = """\
 version: 1
 name: {name}
@@ -105,6 +115,7 @@ class Answer:
 
 
 Call = Callable[..., Answer]
+WritePreset = Callable[..., Path]
 
 
 @pytest.fixture
@@ -130,8 +141,8 @@ class ScriptedDesk(
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.exit_price = Decimal(101)
-        self.differs: tuple[Discrepancy, ...] = ()
-        self.exposures: list[Exposure] = []
+        self.passes: list[tuple[Discrepancy, ...]] = []
+        """What the next passes of a reconciliation find."""
 
     @activity.defn
     async def read_snapshot(self, account: str) -> Snapshot:
@@ -215,7 +226,8 @@ class ScriptedDesk(
 
     @activity.defn
     async def compare(self, account: str) -> Comparison:
-        return Comparison(at=datetime.now(UTC), discrepancies=self.differs)
+        found = self.passes.pop(0) if self.passes else ()
+        return Comparison(at=datetime.now(UTC), discrepancies=found)
 
     @activity.defn
     async def plan_adoption(self, orphan: Discrepancy) -> Adoption | None:
@@ -257,7 +269,6 @@ class System:
         self.account = account
         self.desk = desk
         self._call = call
-        self._workers: dict[str, Worker] = {}
 
     @property
     def client(self) -> Client:
@@ -266,6 +277,21 @@ class System:
     async def call(self, *arguments: object) -> Answer:
         # The command has a loop of its own, so it needs a thread of its own
         return await asyncio.to_thread(self._call, *arguments)
+
+    @asynccontextmanager
+    async def workers(self, *queues: str) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for queue in queues:
+                worker = Worker(
+                    self.client,
+                    task_queue=queue,
+                    workflows=WORKFLOWS,
+                    activities=activities_of(self.desk),
+                    workflow_runner=UnsandboxedWorkflowRunner(),
+                    graceful_shutdown_timeout=timedelta(0),
+                )
+                await stack.enter_async_context(worker)
+            yield
 
     async def start_singletons(self) -> None:
         start, account = self.client.start_workflow, self.account
@@ -432,38 +458,14 @@ async def system(
 @pytest.fixture
 async def working(system: System) -> AsyncIterator[System]:
     """The system with its workers and singletons."""
-    every = (
-        AccountWorkflow,
-        KillSwitchWorkflow,
-        MarketWorkflow,
-        ReconciliationWorkflow,
-        StrategyWorkflow,
-        StreamWorkflow,
-        TradeWorkflow,
-    )
-    queues = (
-        ids.QUEUE_TRADING,
-        ids.QUEUE_KILL,
-        ids.QUEUE_MARKET,
-        ids.stream_queue(system.account),
-    )
-    async with AsyncExitStack() as stack:
-        for queue in queues:
-            worker = Worker(
-                system.client,
-                task_queue=queue,
-                workflows=every,
-                activities=activities_of(system.desk),
-                workflow_runner=UnsandboxedWorkflowRunner(),
-                graceful_shutdown_timeout=timedelta(0),
-            )
-            await stack.enter_async_context(worker)
+    queues = (ids.QUEUE_TRADING, ids.QUEUE_KILL, ids.QUEUE_MARKET)
+    async with system.workers(*queues, ids.stream_queue(system.account)):
         await system.start_singletons()
         yield system
 
 
 @pytest.fixture
-def write_preset(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
+def write_preset(tmp_path: Path) -> WritePreset:
     """Write a valid preset, changed as asked, and return its file."""
 
     def write(

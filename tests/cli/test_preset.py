@@ -1,16 +1,14 @@
 """`validate`, `schema` and `apply`: what a person sees of a preset."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Call, System
+from tests.cli.conftest import Call, System, WritePreset
 from tradewright import ids, preset
 from tradewright.journal import Journal
 
-WritePreset = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
 
 

@@ -1,0 +1,350 @@
+"""What an operator does while trades run, on the real workflows."""
+
+import functools
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowFailureError
+
+from tests.cli.conftest import System, WritePreset
+from tradewright import ids
+from tradewright.app import operate, wish
+from tradewright.domain.gate import GateState
+from tradewright.domain.reconciliation import Discrepancy, Kind
+from tradewright.ports import KillSwitchState
+from workflows.reconciliation import ReconciliationStart
+
+
+@pytest.fixture
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wish, "ANSWER_WITHIN", timedelta(seconds=1))
+
+
+silence = pytest.mark.usefixtures("_short_patience")
+
+
+# --- gate and kill switch ---------------------------------------------------------------------
+
+
+async def test_safe_mode_closes_the_gate_to_entries_and_opens_it_again(working: System) -> None:
+    on = await working.call("safe-mode", "on", "--reason", "maintenance", "--by", "ann")
+    row = await working.desk.journal.gate(working.account)
+    off = await working.call("safe-mode", "off", "-o", "json")
+
+    assert on.code == 0
+    assert f"{working.account}: gate exits_only by ann: maintenance" in on.out
+    assert row is not None
+    assert row.state is GateState.EXITS_ONLY
+    assert off.code == 0
+    assert off.document["kill_switch"]["gate"]["state"] == "open"
+    assert off.document["kill_switch"]["url"].endswith(f"kill-switch%2F{working.account}")
+
+
+async def test_a_trip_flattens_and_only_a_named_rearm_opens_the_gate(working: System) -> None:
+    tripped = await working.call("kill", "trip", "--wait", "--reason", "fire", "--by", "ann")
+    safe_off = await working.call("safe-mode", "off")
+    nameless = await working.call("kill", "rearm", "--reason", "it is out")
+    rearmed = await working.call("kill", "rearm", "--by", "bea", "--reason", "it is out")
+
+    assert tripped.code == 0
+    assert "gate halted by ann: fire" in tripped.out
+    assert "kill switch: waiting" in tripped.out
+    assert "flat" in tripped.err
+    assert safe_off.code == 6
+    assert "the gate is halted by ann (fire)" in safe_off.err
+    assert "tradewright kill rearm" in safe_off.err
+    assert nameless.code == 2
+    assert rearmed.code == 0
+    assert "gate open by bea: it is out" in rearmed.out
+
+
+@silence
+async def test_a_trip_that_nobody_answers_closes_the_row_and_is_kept(system: System) -> None:
+    answer = await system.call("kill", "trip", "--reason", "fire", "--by", "ann")
+
+    assert answer.code == 5
+    assert f"gate of {system.account} is halted in the journal: nothing enters" in answer.err
+    assert "trip is recorded and will be done when the kill worker is back" in answer.err
+    assert "tradewright worker --queues kill" in answer.err
+    row = await system.desk.journal.gate(system.account)
+    assert row is not None
+    assert (row.state, row.reason, row.by) == (GateState.HALTED, "fire", "ann")
+    switch = system.client.get_workflow_handle(ids.kill_switch_workflow(system.account))
+    events = [e async for e in switch.fetch_history_events()]
+    signals = [e.workflow_execution_signaled_event_attributes.signal_name for e in events]
+    assert [name for name in signals if name] == ["trip"]
+
+
+@silence
+async def test_a_trip_that_was_kept_is_carried_out_once_a_worker_is_there(
+    system: System, write_preset: WritePreset
+) -> None:
+    await system.call("kill", "trip", "--reason", "fire", "--by", "ann")
+
+    async with system.workers(ids.QUEUE_KILL):
+        state = await wish.ask(
+            system.client, ids.kill_switch_workflow(system.account), "state", KillSwitchState
+        )
+
+    assert state.gate.state is GateState.HALTED
+    assert state.gate.reason == "fire"
+
+
+async def test_a_trip_without_temporal_still_closes_the_row(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADEWRIGHT_TEMPORAL__ADDRESS", "127.0.0.1:1")
+
+    answer = await system.call("kill", "trip", "--by", "ann")
+
+    assert answer.code == 5
+    assert "is halted in the journal" in answer.err
+    assert "temporal 127.0.0.1:1 does not answer" in answer.err
+    row = await system.desk.journal.gate(system.account)
+    assert row is not None
+    assert row.state is GateState.HALTED
+
+
+@silence
+async def test_a_wish_that_loosens_is_not_kept_when_nobody_answers(system: System) -> None:
+    await system.start_singletons()
+
+    rearm = await system.call("kill", "rearm", "--by", "bea", "--reason", "it is out")
+    off = await system.call("safe-mode", "off")
+
+    assert (rearm.code, off.code) == (5, 5)
+    assert "rearm was not sent, nothing was done" in rearm.err
+    assert "safe_mode was not sent, nothing was done" in off.err
+    switch = system.client.get_workflow_handle(ids.kill_switch_workflow(system.account))
+    async with system.workers(ids.QUEUE_KILL):
+        state = await wish.ask(system.client, switch.id, "state", KillSwitchState)
+        assert not state.needs_operator
+    kinds = {event.event_type async for event in switch.fetch_history_events()}
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED not in kinds
+    assert EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED not in kinds
+
+
+# --- trades -----------------------------------------------------------------------------------
+
+
+async def test_a_trade_is_listed_shown_and_exited(working: System) -> None:
+    workflow_id = await working.start_trade()
+    trade_id = workflow_id.rpartition("/")[2]
+    await working.listed(f"Account = '{working.account}' AND TradeState = 'open'")
+
+    listed = await working.call("trade", "list", "--links")
+    shown = await working.call("trade", "show", trade_id[:8])
+    left = await working.call(
+        "trade", "exit", trade_id, "--wait", "--note", "bad news", "--by", "ann"
+    )
+    document = await working.call("trade", "show", trade_id, "-o", "json")
+
+    assert listed.code == 0
+    row = next(line for line in listed.out.splitlines() if line.startswith(trade_id))
+    assert row.split()[1:7] == ["BTCUSDT", "Buy", "open", "0.5", "100", "99"]
+    assert f"{workflow_id}  http://127.0.0.1:8233/namespaces/default/workflows/trade" in listed.out
+    assert shown.code == 0
+    for fact in ("fast crossed slow", "fast  100.5", "Buy 0.5 BTCUSDT", "executed → open"):
+        assert fact in shown.out
+    assert left.code == 0
+    assert f"{workflow_id}: exit accepted" in left.err
+    assert f"{trade_id}: closed, PnL +0.4400 USDT" in left.out
+    page = document.document["trade"]
+    assert page["trade"]["exit_reason"] == "operator"
+    assert page["trade"]["exit_note"] == "bad news"
+    assert page["line"]["pnl"] == "0.44"
+    assert page["url"].endswith(trade_id)
+    assert not page["live"]
+
+
+async def test_a_closed_trade_is_shown_from_the_journal_alone(working: System) -> None:
+    workflow_id = await working.start_trade()
+    trade_id = workflow_id.rpartition("/")[2]
+    await working.client.get_workflow_handle(workflow_id).signal("exit", {"by": "ann"})
+    await working.client.get_workflow_handle(workflow_id).result()
+
+    # Nobody but the journal is asked
+    page = await working.call("--address", "127.0.0.1:1", "trade", "show", trade_id)
+    listed = await working.call("trade", "list", "--all", "--preset", "ema", "-o", "json")
+    other = await working.call("trade", "list", "--all", "--preset", "other")
+
+    assert page.code == 0
+    for fact in ("closed", "+0.4400 USDT", "operator", "At the close", "atr", "Executions"):
+        assert fact in page.out
+    assert "temporal 127.0.0.1:1 does not answer" in page.err
+    (line,) = listed.document["trades"]
+    assert (line["trade_id"], line["state"], line["pnl"]) == (trade_id, "closed", "0.44")
+    assert Decimal(line["r_multiple"]) == Decimal("0.88")
+    assert other.out == "no trades\n"
+
+
+async def test_an_ended_trade_is_not_exited_again(working: System) -> None:
+    workflow_id = await working.start_trade()
+    await working.client.get_workflow_handle(workflow_id).signal("exit", {"by": "ann"})
+    await working.client.get_workflow_handle(workflow_id).result()
+
+    answer = await working.call("trade", "exit", workflow_id)
+
+    assert answer.code == 4
+    assert "it has ended" in answer.err
+
+
+async def test_an_unknown_trade_is_not_found(working: System) -> None:
+    for verb in ("show", "exit"):
+        answer = await working.call("trade", verb, "twaaaaaaaaaaaaaaaa")
+
+        assert answer.code == 4
+        assert "trade twaaaaaaaaaaaaaaaa is not known" in answer.err
+
+
+@silence
+async def test_an_exit_that_nobody_answers_is_kept(system: System) -> None:
+    workflow_id = await system.start_trade()
+
+    answer = await system.call("trade", "exit", workflow_id, "--by", "ann", "-o", "json")
+
+    assert answer.code == 5
+    assert "exit is recorded and will be done when the trading worker is back" in answer.err
+    assert answer.document["error"]["type"] == "WishStored"
+    trade = system.client.get_workflow_handle(workflow_id)
+    events = [e async for e in trade.fetch_history_events()]
+    signals = [e.workflow_execution_signaled_event_attributes.signal_name for e in events]
+    assert "exit" in signals
+
+
+# --- strategies -------------------------------------------------------------------------------
+
+
+async def test_a_strategy_is_listed_paused_resumed_and_stopped(
+    working: System, write_preset: WritePreset
+) -> None:
+    name = f"trend-{working.account}"
+    await working.call("apply", write_preset(name, account=working.account))
+    workflow_id = await working.start_trade(preset=name)
+    await working.listed(f"Account = '{working.account}' AND WorkflowType = 'TradeWorkflow'")
+
+    listed = await working.call("strategy", "list")
+    paused = await working.call("strategy", "pause", name, "--reason", "holiday", "--by", "ann")
+    pause_shown = await working.call("strategy", "list", "-o", "json")
+    resumed = await working.call("strategy", "resume", name)
+    stopped = await working.call("strategy", "stop", name, "--by", "ann")
+    handle = working.client.get_workflow_handle(ids.strategy_workflow(name))
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    gone = await working.call("strategy", "pause", name)
+    still_listed = await working.call("strategy", "list")
+
+    assert listed.out.splitlines()[1].split()[:4] == [name, "trading", "BTCUSDT", "1m"]
+    assert f"{name}: paused: holiday" in paused.out
+    (line,) = pause_shown.document["strategies"]
+    assert (line["state"], line["status"]["pause_reason"]) == ("paused", "holiday")
+    assert f"{name}: trading" in resumed.out
+    assert stopped.code == 0
+    assert "1 open trades go on" in stopped.out
+    assert workflow_id in stopped.out
+    assert gone.code == 4
+    assert "apply its preset" in gone.err
+    assert still_listed.out.splitlines()[1].split()[:2] == [name, "stopped"]
+
+
+async def test_an_unknown_strategy_is_not_found(working: System) -> None:
+    for verb in ("pause", "resume", "stop"):
+        answer = await working.call("strategy", verb, "nobody")
+
+        assert answer.code == 4
+        assert "workflow strategy/nobody does not run" in answer.err
+
+
+# --- status and reconcile ---------------------------------------------------------------------
+
+
+async def test_status_shows_the_desk_the_trades_and_what_needs_a_person(
+    working: System, write_preset: WritePreset
+) -> None:
+    name = f"trend-{working.account}"
+    await working.call("apply", write_preset(name, account=working.account))
+    workflow_id = await working.start_trade()
+    await working.call("reconcile")
+    await working.client.get_workflow_handle(workflow_id).signal("exti", {"note": "leave"})
+    await working.call("safe-mode", "on", "--reason", "maintenance", "--by", "ann")
+    mine = f"Account = '{working.account}'"
+    await working.listed(f"{mine} AND NeedsOperator = true")
+    await working.listed(f"{mine} AND WorkflowType = 'ReconciliationWorkflow'")
+    await working.listed(f"{mine} AND WorkflowType = 'StrategyWorkflow'")
+
+    shown = await working.call("status")
+    document = await working.call("status", "-o", "json")
+
+    assert shown.err == ""
+    assert shown.code == 0
+    for fact in (
+        "exits_only since",
+        "maintenance, by ann",
+        "10000.00 USDT",
+        "day loss 0.00% of at most 5.00%",
+        "private stream  follows",
+        "the books agree",
+        f"{workflow_id}  signal exti was not understood: there is no such signal",
+        f"account/{working.account}  http://127.0.0.1:8233/",
+    ):
+        assert fact in shown.out, fact
+    found = document.document["status"]
+    assert found["desk"]["equity"] == "10000"
+    assert [line["name"] for line in found["strategies"]] == [name]
+    assert found["faults"] == []
+
+
+@silence
+async def test_status_of_a_system_without_workers_says_which_to_start(system: System) -> None:
+    await system.start_singletons()
+
+    answer = await system.call("status")
+
+    assert answer.code == 5
+    assert "gate           " in answer.out
+    for queue in ("kill", "trading"):
+        assert f"tradewright worker --queues {queue}" in answer.err
+    assert "private stream" in answer.err
+
+
+async def test_reconcile_finds_the_books_in_agreement(working: System) -> None:
+    answer = await working.call("reconcile", "-o", "json")
+
+    assert answer.code == 0
+    report = answer.document["reconciliation"]["report"]
+    assert report == {"found": 0, "mended": [], "left": []}
+
+
+async def test_reconcile_tells_what_was_mended_and_what_is_left(
+    working: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = functools.partial(ReconciliationStart, second_look=timedelta(milliseconds=10))
+    monkeypatch.setattr(operate, "ReconciliationStart", at_once)
+    orphan = Discrepancy(kind=Kind.ORPHAN_POSITION, symbol="BTCUSDT", detail="Buy 1 is held")
+    late = orphan.model_copy(update={"symbol": "ETHUSDT", "detail": "Sell 2 is held"})
+    working.desk.passes = [(orphan,), (orphan,), (orphan,), (orphan, late)]
+
+    mended = await working.call("reconcile")
+    left = await working.call("reconcile", "-o", "json")
+
+    assert mended.code == 0
+    assert "1 differences" in mended.out
+    assert "mended: Buy 1 is held: the position is gone" in mended.out
+    assert left.code == 1
+    report = left.document["reconciliation"]["report"]
+    assert (report["found"], report["left"]) == (2, ["Sell 2 is held"])
+    assert "error: 1 differences are left" in left.err
+
+
+@silence
+async def test_a_reconciliation_that_nobody_takes_is_kept(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operate, "ANSWER_WITHIN", timedelta(seconds=1))
+
+    answer = await system.call("reconcile")
+
+    assert answer.code == 5
+    assert "reconcile is recorded" in answer.err
