@@ -33,6 +33,9 @@ PREFIX = "TRADEWRIGHT_"
 FILE_VARIABLE = "TRADEWRIGHT_SETTINGS"
 """Names the settings file; the one variable of ours that is not itself a setting."""
 
+RUNNING_FILE = "running.yaml"
+"""Under home: where a system that `tradewright up` started runs, as long as it does."""
+
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:\d{1,5}$", description="host:port")]
 
@@ -168,7 +171,8 @@ class Settings(BaseSettings):
         """Return the settings of this process.
 
         Args:
-            file: YAML; unset is the one that ``TRADEWRIGHT_SETTINGS`` names, if any.
+            file: YAML; unset is the one that ``TRADEWRIGHT_SETTINGS`` names, or the one that
+                a running system has left in the default home.
             overrides: Win over the environment, which wins over the file.
 
         Raises:
@@ -176,6 +180,9 @@ class Settings(BaseSettings):
         """
         if file is None and (named := os.environ.get(FILE_VARIABLE)):
             file = Path(named)
+        running = cls.model_fields["home"].default / RUNNING_FILE
+        if file is None and running.exists():
+            file = running
         values = _read(file) if file else {}
         if unknown := list(_unknown_variables(cls.model_fields)):
             raise SettingsInvalid(unknown)
@@ -245,6 +252,23 @@ class Settings(BaseSettings):
         """Return the page of the workflow's latest run in the Web UI."""
         ui = self.temporal.ui_url.rstrip("/")
         return f"{ui}/namespaces/{self.namespace}/workflows/{quote(workflow_id, safe='')}"
+
+    def document(self) -> dict[str, Any]:
+        """Return these settings as a settings file holds them, the Vault token included.
+
+        The exchange's key is left out: whoever needs it asks Vault.
+        """
+        absolute = self.model_copy(update={"home": self.home.absolute()})
+        found = absolute.model_dump(
+            mode="json", exclude={"paper_api_key", "paper_api_secret"}, exclude_none=True
+        )
+        if self.vault.token is not None:
+            found["vault"]["token"] = self.vault.token.get_secret_value()
+        if self.vault.secret_id is not None:
+            found["vault"]["secret_id"] = self.vault.secret_id.get_secret_value()
+        if self.journal is not None:
+            found["journal"] = self.journal.get_secret_value()
+        return found
 
     def environment(self) -> dict[str, str]:
         """Return the variables that hand these settings to a child process, secrets included."""

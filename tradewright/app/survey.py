@@ -78,6 +78,14 @@ async def overview(
         for feed in following
         if not feed.works
     ]
+    gate_row, machine = row.result(), switch.result()
+    waiting = needy.result() or ()
+    if gate_row and machine and gate_row.state is not machine.gate.state:
+        why = (
+            f"it has the gate {machine.gate.state}, the journal's row has it {gate_row.state} "
+            f"({gate_row.reason}), and entries obey the row; trip or rearm again"
+        )
+        waiting += (Need(workflow_id=switch_id, why=why),)
     account_book, in_force = book.result(), limits.result()
     snapshot = account_book.snapshot if account_book else None
     held = {p.symbol: p.unrealised_pnl for p in snapshot.positions} if snapshot else {}
@@ -85,8 +93,8 @@ async def overview(
         venue=settings.venue,
         account=account,
         at=now,
-        gate=row.result(),
-        kill_switch=switch.result(),
+        gate=gate_row,
+        kill_switch=machine,
         desk=line_of_desk(account_book, in_force) if account_book and in_force else None,
         strategies=running.result() or (),
         trades=tuple(
@@ -95,7 +103,7 @@ async def overview(
         ),
         feeds=following,
         reconciliation=reconciled.result(),
-        needs=needy.result() or (),
+        needs=waiting,
         faults=tuple(dict.fromkeys(faults)),
     )
 

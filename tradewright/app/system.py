@@ -1,11 +1,12 @@
 """The whole system on one machine: servers, paper exchange and workers, as child processes."""
 
 import asyncio
+import json
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +26,13 @@ from tradewright.app.services import (
 )
 from tradewright.app.supervisor import Supervisor
 from tradewright.domain.market import Value
-from tradewright.settings import Settings, TemporalSettings, VaultSettings, Venue
+from tradewright.settings import (
+    RUNNING_FILE,
+    Settings,
+    TemporalSettings,
+    VaultSettings,
+    Venue,
+)
 
 READY_WITHIN = 60.0
 
@@ -99,9 +106,33 @@ async def system(settings: Settings, market: Market) -> AsyncIterator[Supervisor
         Interrupted: SIGINT or SIGTERM came; all are stopped.
     """
     async with Supervisor() as supervisor:
-        for spec in _specs(settings, market):
-            await supervisor.start(spec)
-        yield supervisor
+        for specs in (_servers(settings, market), _workers(settings)):
+            await _start(supervisor, specs)
+        with _described(settings):
+            yield supervisor
+
+
+async def _start(supervisor: Supervisor, specs: Iterable[ProcessSpec]) -> None:
+    """Start *specs* at the same time: none of them needs another."""
+    try:
+        async with asyncio.TaskGroup() as starting:
+            for spec in specs:
+                starting.create_task(supervisor.start(spec))
+    except ExceptionGroup as group:
+        # The first is the cause; the others were only cut short by it
+        raise group.exceptions[0] from None
+
+
+@contextmanager
+def _described(settings: Settings) -> Iterator[None]:
+    """Leave word of where the system runs, for commands that come later; it holds a token."""
+    file = settings.home / RUNNING_FILE
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(settings.document(), indent=2), encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def forget(home: Path) -> None:
@@ -109,7 +140,7 @@ def forget(home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _specs(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:
+def _servers(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:
     temporal = settings.temporal
     _, temporal_port = temporal.address.rsplit(":", 1)
     state, logs = settings.state, settings.logs
@@ -139,6 +170,11 @@ def _specs(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:
         ),
         vault,
         _paper(settings, market),
+    )
+
+
+def _workers(settings: Settings) -> tuple[ProcessSpec, ...]:
+    return (
         _worker(settings, "worker", ("trading", "market", "stream")),
         _worker(settings, "kill-worker", (ids.QUEUE_KILL,)),
     )
