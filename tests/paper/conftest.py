@@ -206,6 +206,7 @@ def make_settings() -> Callable[..., PaperSettings]:
             "api_key": KEY,
             "api_secret": SecretStr(SECRET),
             "speed": "lockstep",
+            "history": 60,
         }
         return PaperSettings(**fields | changes)
 

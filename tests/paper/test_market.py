@@ -36,7 +36,7 @@ def test_the_same_seed_makes_the_same_candles(make_settings: MakeSettings) -> No
 
 
 def test_a_generated_market_is_whole_and_keeps_its_steps(make_settings: MakeSettings) -> None:
-    made = candles(make_settings(seed=1), 2000)
+    made = candles(make_settings(seed=1, history=1500), 2000)
 
     assert len(made) == 3500
     assert list(made[0]) == list(LISTED)

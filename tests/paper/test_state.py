@@ -1,23 +1,28 @@
 """What survives the death of the process: everything that was answered."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pybit.unified_trading as pybit
 import pytest
 import requests
+from msgspec.structs import replace
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 
 from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
-from tradewright.paper import PaperSettings, running
+from tradewright.matching import RequestRejected
+from tradewright.paper import PaperSettings, rest_trade, running
+from tradewright.paper.exchange import Exchange
 from tradewright.paper.server import PortTaken
-from tradewright.paper.store import StateUnusable
+from tradewright.paper.store import StateUnusable, Store
 
 PROGRAM = """
 import os, sys
@@ -155,6 +160,61 @@ async def test_a_state_serves_one_exchange_at_a_time(
         with pytest.raises(StateUnusable, match="another exchange may be using it"):
             async with running(make_settings(state=state)):
                 pass
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_read_back_is_what_was_there(
+    make_settings: Callable[..., PaperSettings], tmp_path: Path, seed: int
+) -> None:
+    settings = make_settings(state=tmp_path / "paper.db", symbols=("BTCUSDT",), seed=seed)
+    with closing(Store(settings.state)) as store:
+        before = Exchange(settings, store)
+        trade_by_chance(before, random.Random(seed))
+        with closing(Store(None)) as other:
+            assert Exchange(settings, other).records.orders == {}
+
+    with closing(Store(settings.state)) as store:
+        after = Exchange(settings, store)
+
+    assert before.records.executions
+    assert after.records.executions == before.records.executions
+    assert after.records.orders == before.records.orders
+    assert after.engine.open_orders() == before.engine.open_orders()
+    assert after.engine.positions == before.engine.positions
+    assert after.engine.balance == before.engine.balance
+    assert after.engine.last == before.engine.last
+    assert after.engine.seq == before.engine.seq
+    assert after.progress == before.progress
+    assert after.ledger() == before.ledger()
+    assert after.ledger()["balanced"]
+
+
+def trade_by_chance(exchange: Exchange, chance: random.Random) -> None:
+    """Send sixty requests, good and bad, between moves of the market."""
+    instrument = exchange.source.instruments["BTCUSDT"]
+
+    def near(price: Decimal) -> str:
+        return str(instrument.floor_price(price * Decimal(str(chance.uniform(0.99, 1.01)))))
+
+    for number in range(60):
+        last = exchange.engine.last["BTCUSDT"]
+        order = {
+            "symbol": "BTCUSDT",
+            "side": chance.choice(["Buy", "Sell"]),
+            "orderType": chance.choice(["Market", "Limit"]),
+            "qty": chance.choice(["0.01", "0.02"]),
+            "price": near(last),
+            "reduceOnly": chance.random() < 0.3,
+            "orderLinkId": f"link-{number}",
+        }
+        stops = {"symbol": "BTCUSDT", "stopLoss": near(last), "trailingStop": "50"}
+        with suppress(RequestRejected):
+            if chance.random() < 0.7:
+                rest_trade.create(exchange, order)
+            else:
+                rest_trade.trading_stop(exchange, stops)
+        events = exchange.engine.glide("BTCUSDT", Decimal(near(last)), exchange.now())
+        exchange.advance(events, replace(exchange.progress, tick=number))
 
 
 async def test_missed_candles_are_caught_up_after_a_restart(

@@ -213,3 +213,110 @@ async def test_a_trailing_stop_follows_the_market(
 
     assert (await desk.executions())[-1]["execPrice"] == "50949.9"
     assert (await desk.executions())[-1]["createType"] == "CreateByTrailingStop"
+
+
+async def test_a_conditional_order_is_a_stop_order_until_it_is_triggered(desk: Desk) -> None:
+    await desk.buy(triggerPrice="49800", triggerDirection=2, orderLinkId="a-1")
+
+    (waiting,) = await desk.rows("get_open_orders", symbol="BTCUSDT", orderFilter="StopOrder")
+    await desk.call("amend_order", symbol="BTCUSDT", orderLinkId="a-1", triggerPrice="49700")
+    await desk.step(2)
+
+    assert (waiting["orderStatus"], waiting["stopOrderType"]) == ("Untriggered", "Stop")
+    (execution,) = await desk.executions()
+    assert execution["execPrice"] == "49700.1"
+    assert execution["createType"] == "CreateByStopOrder"
+    assert [
+        o["orderLinkId"] for o in await desk.rows("get_order_history", orderFilter="Order")
+    ] == ["a-1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"qty": "0.1"}, 10001),
+        ({"qty": "0.0001"}, 110017),
+        ({"qty": "600"}, 110007),
+        ({"price": "49000.05"}, 10001),
+        ({"triggerPrice": "49500"}, 10001),
+        ({"stopLoss": "49000"}, 10001),
+        ({}, 10001),
+    ],
+)
+async def test_a_wrong_amendment_is_refused(desk: Desk, change: dict[str, str], code: int) -> None:
+    await desk.limit("49000", orderLinkId="a-1")
+
+    refusal = await desk.refusal("amend_order", symbol="BTCUSDT", orderLinkId="a-1", **change)
+
+    (order,) = await desk.rows("get_open_orders", symbol="BTCUSDT")
+    assert refusal[0] == code
+    assert (order["qty"], order["price"], order["stopLoss"]) == ("0.1", "49000", "")
+
+
+async def test_a_stop_is_moved_and_cancelled_by_its_order_id(desk: Desk) -> None:
+    await desk.buy(stopLoss="49500")
+    (stop,) = await desk.rows("get_open_orders", symbol="BTCUSDT")
+    which = {"symbol": "BTCUSDT", "orderId": stop["orderId"]}
+
+    await desk.call("amend_order", **which, triggerPrice="49600")
+    moved = await desk.position()
+    await desk.call("cancel_order", **which)
+
+    assert moved["stopLoss"] == "49600"
+    assert (await desk.position())["stopLoss"] == ""
+
+
+@pytest.mark.parametrize("method", ["get_order_history", "get_executions", "get_closed_pnl"])
+async def test_a_history_is_of_the_time_asked_for_by_the_market_clock(
+    desk: Desk, method: str
+) -> None:
+    await desk.buy()
+    await desk.buy(side="Sell", reduceOnly=True)
+    now_ms = desk.paper.exchange.clock.now_ms()
+
+    assert await desk.rows(method, startTime=now_ms - 1000, endTime=now_ms)
+    assert await desk.rows(method, startTime=now_ms - 1000)
+    assert await desk.rows(method, endTime=now_ms - 1000) == []
+    assert await desk.rows(method, startTime=now_ms + 1) == []
+    too_long = await desk.refusal(method, startTime=now_ms - 8 * 86_400_000, endTime=now_ms)
+    assert too_long[0] == 10001
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("get_open_orders", {}),
+        ("get_open_orders", {"symbol": "BTCUSDT", "limit": 51}),
+        ("get_open_orders", {"symbol": "BTCUSDT", "limit": "x"}),
+        ("get_open_orders", {"symbol": "BTCUSDT", "cursor": "x"}),
+        ("get_positions", {}),
+        ("cancel_all_orders", {"symbol": "BTCUSDT", "orderFilter": "None"}),
+        ("cancel_order", {"symbol": "BTCUSDT"}),
+        ("set_leverage", {"symbol": "BTCUSDT", "buyLeverage": "5", "sellLeverage": "6"}),
+        ("set_leverage", {"symbol": "BTCUSDT", "buyLeverage": "500", "sellLeverage": "500"}),
+        ("set_trading_stop", {"symbol": "BTCUSDT", "tpslMode": "Partial", "stopLoss": "49000"}),
+        ("get_instruments_info", {"symbol": "NOPEUSDT"}),
+    ],
+)
+async def test_parameters_that_do_not_fit_are_refused(
+    desk: Desk, method: str, params: dict[str, Any]
+) -> None:
+    assert (await desk.refusal(method, **params))[0] == 10001
+
+
+async def test_base_coin_chooses_the_symbols(desk: Desk) -> None:
+    await desk.limit("49000")
+
+    assert len(await desk.rows("get_open_orders", baseCoin="BTC")) == 1
+    assert await desk.rows("get_open_orders", baseCoin="ETH") == []
+
+
+async def test_executions_are_found_by_order_and_by_link(desk: Desk) -> None:
+    first = await desk.buy(orderLinkId="a-1")
+    await desk.buy(orderLinkId="a-2")
+
+    by_id = await desk.rows("get_executions", orderId=first["orderId"])
+    by_link = await desk.rows("get_executions", orderLinkId="a-2")
+
+    assert [e["orderLinkId"] for e in by_id + by_link] == ["a-1", "a-2"]
+    assert await desk.rows("get_executions", symbol="BTCUSDT", execType="Funding") == []

@@ -223,7 +223,8 @@ def test_stops_are_moved_in_place_and_removed_with_zero() -> None:
     moved = engine.stops("BTCUSDT")[StopKind.STOP_LOSS]
     engine.set_stops("BTCUSDT", StopRequest(stop_loss=Decimal(0)), NOW)
 
-    assert (moved.order_id, moved.trigger_price) == (before.order_id, 49900)
+    assert moved.order_id == before.order_id
+    assert moved.trigger_price == 49900
     assert engine.stops("BTCUSDT") == {}
 
 
@@ -459,7 +460,7 @@ def test_quantity_is_conserved_and_the_ledger_balances(actions: list[object]) ->
     if not position.size:
         value = sum((-e.side.sign * e.value for e in filled), Decimal(0))
         assert realised == value
-        assert (position.cost, position.open_fee) == (0, 0)
+        assert position.cost == position.open_fee == 0
 
 
 @given(ACTIONS)
