@@ -9,11 +9,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.bybit import BybitClient
 from activities.ledger import fetch_ledger
 from activities.pace import Pace
+from activities.secrets import VaultSecrets
 from tradewright import ids
+from tradewright.app.connect import connect, opened_journal, pace_of
 from tradewright.domain.audit import AuditReport, WorkflowTrade, audit
 from tradewright.domain.market import Value
 from tradewright.domain.trade import Trade
 from tradewright.journal import ChainFault, Journal
+from tradewright.settings import Settings
 from workflows.trade import TradeWorkflow
 
 MARGIN = timedelta(minutes=1)
@@ -45,6 +48,15 @@ async def run_audit(
     books = await journal.books(account)
     temporal = await read_workflow_trades(client, account, [(t.symbol, t.trade_id) for t in trades])
     return Audit(report=audit(exchange, books, temporal), chain_faults=await journal.verify())
+
+
+async def audit_of(settings: Settings) -> Audit:
+    """Compare the books of the system that *settings* describe."""
+    client = await connect(settings)
+    bybit = BybitClient(settings.urls.rest_url, VaultSecrets.of(settings))
+    pace = pace_of(settings)
+    async with opened_journal(settings) as journal:
+        return await run_audit(client, journal, bybit, pace, settings.account)
 
 
 async def read_workflow_trades(

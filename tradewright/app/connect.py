@@ -13,9 +13,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
 from tradewright.domain.errors import Retry, TradewrightError
-from tradewright.settings import Settings
+from tradewright.settings import Settings, Venue
 
 if TYPE_CHECKING:
+    from activities.pace import Pace
     from tradewright.journal import Journal
 
 ANSWER_WITHIN: Final = timedelta(seconds=4)
@@ -130,3 +131,10 @@ async def opened_journal(settings: Settings, *, create: bool = False) -> AsyncIt
 
 def _is_file(path: str | None) -> bool:
     return path is not None and Path(path).is_file()
+
+
+def pace_of(settings: Settings) -> "Pace":
+    """Return the clock of the venue's market."""
+    from activities.pace import PaperPace, WallPace
+
+    return PaperPace(settings.paper_url) if settings.venue is Venue.PAPER else WallPace()

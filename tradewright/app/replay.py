@@ -33,6 +33,7 @@ STARTED_WITHIN = 30.0
 ENDED_WITHIN = 60.0
 NO_TIMER = timedelta(hours=6)
 """Between snapshots of the desk in a lockstep, whose conductor asks for them."""
+HOME = "replay"
 BEGUN = "started by the replay"
 
 
@@ -192,9 +193,12 @@ async def replay(
     recording: Recording,
     presets: Sequence[LoadedPreset],
     progress: Callable[[Progress], None],
-) -> Outcome:
-    """Play *recording* to *presets* from a fresh start, leave all trades, compare all books."""
-    home = settings.home / "replay"
+) -> tuple[Outcome, Settings]:
+    """Play *recording* to *presets* from a fresh start, leave all trades, compare all books.
+
+    Returns what came of it, and the settings that the run had.
+    """
+    home = settings.home / HOME
     forget(home)
     placed = on_free_ports(settings, home)
     if recording.is_lockstep:
@@ -209,7 +213,7 @@ async def replay(
         else:
             await ready.ended(progress)
         await ready.leave()
-        return await outcome(ready)
+        return await outcome(ready), placed
 
 
 async def outcome(ready: Stage) -> Outcome:

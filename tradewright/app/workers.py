@@ -30,15 +30,14 @@ from activities.interceptor import DomainErrors
 from activities.journal import JournalActivities
 from activities.kill import BybitKillSwitch
 from activities.market import BybitMarket
-from activities.pace import Pace, PaperPace, WallPace
 from activities.reconciliation import BybitReconciliation
 from activities.secrets import VaultSecrets
 from activities.stream import BybitStream
 from tradewright import ids, telemetry
-from tradewright.app.connect import connect
+from tradewright.app.connect import connect, pace_of
 from tradewright.journal import Journal
 from tradewright.ports import activities_of
-from tradewright.settings import Settings, Venue
+from tradewright.settings import Settings
 from workflows.account import AccountStart, AccountWorkflow, LimitsWish
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketStart, MarketWorkflow
@@ -76,7 +75,7 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
     journal = await Journal.open(settings.journal_url, venue=settings.venue)
     secrets = VaultSecrets.of(settings)
     bybit = BybitClient(settings.urls.rest_url, secrets)
-    pace: Pace = PaperPace(settings.paper_url) if settings.venue is Venue.PAPER else WallPace()
+    pace = pace_of(settings)
     records = JournalActivities(journal)
     serve = _Serve(client)
     built: list[Worker] = []

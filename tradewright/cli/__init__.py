@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tradewright.cli import kill, preset, status, strategy, trade
+from tradewright.cli import kill, preset, run, status, strategy, trade
 from tradewright.cli.exit import MEANING
 from tradewright.cli.invocation import Commands, Invocation
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Durable, declarative trading on Bybit.",
     epilog=EPILOG,
 )
-for commands in (status, preset, strategy, trade, kill):
+for commands in (run, status, preset, strategy, trade, kill):
     commands.register(app)
 
 
@@ -59,15 +59,15 @@ def options(
     )
 
 
-def main() -> NoReturn:
-    """Run the command and leave at once.
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command, of *arguments* or of the process's own, and leave at once.
 
     Threads of temporalio's native part crash or hang an interpreter that finalises
     (temporalio/sdk-python#300), so nothing is finalised: what is open is flushed here.
     """
     code: object = 0
     try:
-        app()
+        app(arguments)
     except SystemExit as e:
         code = e.code
     if telemetry := sys.modules.get("tradewright.telemetry"):

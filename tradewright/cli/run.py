@@ -1,0 +1,284 @@
+"""`up`, `demo`, `replay`, `paper`, `worker`, `audit`: commands that run things, or prove them."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tradewright.cli.exit import ExitCode
+from tradewright.cli.invocation import (
+    Format,
+    OutputOption,
+    invocation_of,
+    print_document,
+    run,
+    say,
+)
+from tradewright.cli.run_view import (
+    LiveTable,
+    ReplayBar,
+    print_addresses,
+    print_audit,
+    print_summary,
+)
+
+if TYPE_CHECKING:
+    from tradewright.app.replay import Outcome
+    from tradewright.settings import Settings
+
+WORKER_QUEUES = ("trading", "market", "stream")
+EVERY_PRESET = "strategies"
+
+
+def register(app: typer.Typer) -> None:
+    for command in (up, demo, replay, paper, worker, audit):
+        app.command()(command)
+
+
+def _time(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no time; write 2022-01-05T00:00:00Z") from None
+    if found.tzinfo is None:
+        raise typer.BadParameter(f"{value!r} has no zone; write {value}Z for UTC")
+    return found
+
+
+FromOption = Annotated[str | None, typer.Option("--from", help="First candle; UTC.")]
+ToOption = Annotated[str | None, typer.Option("--to", help="End, exclusive; UTC.")]
+SpeedOption = Annotated[
+    str, typer.Option("--speed", help="Market seconds per second, or lockstep.")
+]
+SymbolOption = Annotated[str, typer.Option("--symbol", help="Whose candles the file holds.")]
+VolumeOption = Annotated[
+    str, typer.Option("--volume-unit", help="Of the file's volume: base or quote.")
+]
+
+
+def up(ctx: typer.Context) -> None:
+    """Run the whole system in real time, on fixed ports, until Ctrl-C; state is kept."""
+    from tradewright import telemetry
+    from tradewright.app.system import Market, on_own_ports, system
+
+    settings = on_own_ports(invocation_of(ctx).settings())
+    telemetry.configure("up", level=settings.log.level, logs=settings.logs)
+
+    async def work() -> None:
+        async with system(settings, Market(speed="1")) as supervisor:
+            print_addresses(settings)
+            typer.echo("apply presets with:  tradewright apply strategies/")
+            typer.echo("stop with Ctrl-C; the next `tradewright up` goes on where this one was")
+            await supervisor.until_interrupted()
+
+    _until_interrupted(work())
+
+
+def demo(
+    ctx: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C.")] = False,
+) -> None:
+    """Trade two presets on a generated market, and show how; exits 0 when trades have closed."""
+    from tradewright import telemetry
+    from tradewright.app import demo as demonstration
+    from tradewright.app.replay import outcome
+
+    settings = invocation_of(ctx).settings()
+    telemetry.configure("demo", level="warning", logs=settings.home / demonstration.HOME / "logs")
+    say("starting Temporal, Vault, the paper exchange and the workers …")
+
+    async def work() -> int:
+        async with demonstration.demo(settings) as ready:
+            print_addresses(ready.settings)
+            with LiveTable(ready.settings) as table:
+                async for frame in demonstration.frames(ready):
+                    table.show(frame)
+            if keep:
+                return await _keep(ready)
+            await ready.leave()
+            done = await outcome(ready)
+            print_summary(done, ready.settings)
+            return len(frame.closed)
+
+    async def _keep(ready: Any) -> int:
+        typer.echo("still running; stop with Ctrl-C")
+        with LiveTable(ready.settings) as table:
+            async for frame in demonstration.frames(ready, endless=True):
+                table.show(frame)
+        return 0
+
+    closed = _until_interrupted(work())
+    if closed < demonstration.CLOSED_WANTED:
+        say(f"error: only {closed} trades have closed in time; is the machine very busy?")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def replay(
+    ctx: typer.Context,
+    presets: Annotated[list[Path], typer.Argument(help="Preset files.", exists=True)],
+    data: Annotated[
+        Path, typer.Option("--data", help="Candles, CSV or CSV.gz.", exists=True, dir_okay=False)
+    ],
+    symbol: SymbolOption = "BTCUSDT",
+    speed: SpeedOption = "lockstep",
+    volume_unit: VolumeOption = "base",
+    begin: FromOption = None,
+    end: ToOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Play recorded candles through the full stack, then compare all books.
+
+    Exits 1 when journal, exchange and Temporal differ.
+    """
+    from tradewright import telemetry
+    from tradewright.app import replay as replaying
+    from tradewright.preset import load
+
+    settings = invocation_of(ctx).settings()
+    loaded = [load(path) for path in presets]
+    home = settings.home / replaying.HOME
+    telemetry.configure("replay", level="warning", logs=home / "logs")
+    recording = replaying.Recording(
+        data=data,
+        symbol=symbol,
+        volume_unit=volume_unit,
+        begin=_time(begin),
+        end=_time(end),
+        speed=speed,
+    )
+    say("starting Temporal, Vault, the paper exchange and the workers …")
+
+    async def work() -> "tuple[Outcome, Settings]":
+        with ReplayBar() as bar:
+            return await replaying.replay(settings, recording, loaded, bar.show)
+
+    done, placed = _until_interrupted(work())
+    if output is Format.JSON:
+        print_document("replay", replay=done.model_dump(mode="json"))
+    else:
+        print_summary(done, placed, links=False)
+    if not done.audit.ok:
+        say("error: the books differ; the differences are listed above")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def paper(
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8900,
+    speed: SpeedOption = "1",
+    seed: Annotated[int, typer.Option("--seed", help="Of the generated market.")] = 1,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="SQLite file; without one, all is forgotten.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Recorded candles instead of generated ones.")
+    ] = None,
+    symbol: SymbolOption = "BTCUSDT",
+    volume_unit: VolumeOption = "base",
+    begin: FromOption = None,
+    end: ToOption = None,
+) -> None:
+    """Run the paper exchange: Bybit v5 over REST and WebSocket on one port.
+
+    The key is taken from TRADEWRIGHT_PAPER_API_KEY and TRADEWRIGHT_PAPER_API_SECRET, else it is
+    made up and printed.
+    """
+    from pydantic import ValidationError
+
+    from tradewright.paper import PaperSettings, serve
+
+    try:
+        settings = PaperSettings(
+            port=port,
+            speed=speed if speed == "lockstep" else float(speed),
+            seed=seed,
+            state=state,
+            data=data,
+            symbol=symbol,
+            volume_unit=volume_unit,
+            data_from=_time(begin),
+            data_to=_time(end),
+        )
+    except ValidationError as e:
+        fault = e.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise typer.BadParameter(f"{where}: {fault['msg']}") from None
+    except ValueError:
+        raise typer.BadParameter(f"speed {speed!r} is neither a number nor lockstep") from None
+    raise typer.Exit(serve(settings))
+
+
+def worker(
+    ctx: typer.Context,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option("--queue", help="trading, market, stream or kill; may be repeated."),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Of its log file.")] = "worker",
+    ready_file: Annotated[
+        Path | None, typer.Option("--ready-file", help="Touched once it polls.")
+    ] = None,
+) -> None:
+    """Run a worker until it is told to stop: every queue but the kill switch's, or those named."""
+    from tradewright import telemetry
+    from tradewright.app.workers import serve
+
+    settings = invocation_of(ctx).settings()
+    queues = queue or list(WORKER_QUEUES)
+    if unknown := sorted(set(queues) - {*WORKER_QUEUES, "kill"}):
+        known = ", ".join((*WORKER_QUEUES, "kill"))
+        raise typer.BadParameter(f"there is no queue {unknown[0]!r}; there are {known}")
+    telemetry.configure(
+        name,
+        level=settings.log.level,
+        log_format=settings.log.format,
+        logs=settings.logs,
+        otlp_endpoint=settings.otlp_endpoint,
+    )
+    _until_interrupted(_stopped_by_signals(serve(settings, queues, ready_file)))
+
+
+def audit(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
+    """Compare journal, exchange and Temporal on every order, execution and fee.
+
+    Exits 1 on any difference.
+    """
+    from tradewright.app.audit import Audit, audit_of
+
+    settings = invocation_of(ctx).settings()
+    found: Audit = run(audit_of(settings))
+    if output is Format.JSON:
+        print_document("audit", ok=found.ok, audit=found.model_dump(mode="json"))
+    else:
+        print_audit(found)
+    if not found.ok:
+        say("error: the books differ; the differences are listed above")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+async def _stopped_by_signals(work: Any) -> None:
+    """Run *work* until SIGTERM or SIGINT, which end it the way a cancel does."""
+    import signal
+
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        say("worker stopped")
+
+
+def _until_interrupted(work: Any) -> Any:
+    """Run *work*; a Ctrl-C ends it with all processes stopped, and is no error to explain."""
+    from tradewright.app.supervisor import Interrupted
+
+    try:
+        return run(work)
+    except Interrupted as e:
+        say(f"stopped: {e}")
+        raise typer.Exit(e.exit_code) from None
