@@ -80,7 +80,6 @@ class TradeCarried(Value):
     needs_operator: str
     unwritten: tuple[JournalEvent, ...] = ()
     command: Command | None = None
-    cancelled: bool = False
 
 
 class _Later(Exception):
@@ -121,7 +120,6 @@ class TradeWorkflow:
         )
         self._needs_operator = carried.needs_operator if carried else ""
         self._command = carried.command if carried else None
-        self._cancelled = carried.cancelled if carried else False
         self._last_event: TradeEvent = Started()
 
     @workflow.run
@@ -135,7 +133,6 @@ class TradeWorkflow:
             except asyncio.CancelledError:
                 if life.done():
                     break
-                self._cancelled = True
                 self._inbox.append(
                     ExitRequested(
                         reason=ExitReason.CANCELLED,
@@ -155,12 +152,12 @@ class TradeWorkflow:
                             needs_operator=self._needs_operator,
                             unwritten=self._journal.unwritten,
                             command=self._command,
-                            cancelled=self._cancelled,
                         )
                     }
                 )
             )
-        if self._cancelled:
+        # A cancel does not reach the run after this one: that one ends as completed
+        if workflow.cancellation_reason() is not None:
             raise asyncio.CancelledError("flattened and journaled after a cancel")
         return self._trade
 
@@ -229,6 +226,8 @@ class TradeWorkflow:
 
     async def _life(self) -> None:
         writing = asyncio.create_task(self._journal.keep_writing(self._is_idle))
+        # A cancel that came before the first task is heard before the entry is sent
+        await asyncio.sleep(0)
         if self._command is not None:
             await self._do(self._command)
         while not self._trade.is_final:
@@ -347,6 +346,7 @@ class TradeWorkflow:
                 task.cancel()
                 with contextlib.suppress(ActivityError, asyncio.CancelledError):
                     await task
+                self._command_ended()
                 return ()
             try:
                 answer = await task
@@ -360,11 +360,15 @@ class TradeWorkflow:
                     await workflow.wait_condition(
                         lambda: self._leave_waits(frozenset(Command) - EXITS), timeout=AGAIN_AFTER
                     )
+                    self._command_ended()
                     return ()
                 continue
-            if self._needs_operator.startswith(f"{self._command} "):
-                self._call_operator("")
+            self._command_ended()
             return answer.events if isinstance(answer, TradeEvents) else (answer,)
+
+    def _command_ended(self) -> None:
+        if self._needs_operator.startswith(f"{self._command} "):
+            self._call_operator("")
 
     async def _done_or_leaving(
         self, task: asyncio.Future[Any], hurried: Set[Command], timeout: timedelta | None = None
