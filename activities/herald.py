@@ -281,8 +281,10 @@ class Herald:
         view = await self._messenger.ask(workflow_id, "trade", TradeView)
         if view is None or view.trade.opened_at is None or view.trade.is_final:
             return False
-        candle = arrived.get(Series(plan.symbol, BASE))
-        if candle is None or gap > BASE.length:
+        own = [series for series in arrived if series.symbol == plan.symbol]
+        finest = min(own, key=lambda series: series.timeframe.length, default=None)
+        candle = arrived[finest] if finest else None
+        if finest is None or gap > finest.timeframe.length:
             candle = await self._missed_candle(view.trade, close, gap) or candle
         if candle is None:
             return False

@@ -65,6 +65,13 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit is untyped
 
     def _connect(self, url: str) -> None:
         super()._connect(self._url)
+        self._plain = getattr(self.ws.sock, "sock", None)
+
+    def close(self) -> None:
+        self.exit()
+        # websocket-client forgets its socket when both sides close at the same moment
+        if self._plain is not None:
+            self._plain.close()
 
     def _on_error(self, error: Exception) -> None:
         self._lost(f"{type(error).__name__}: {error}")
@@ -164,7 +171,7 @@ class Wire:
     async def close(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:
-            await asyncio.to_thread(socket.exit)
+            await asyncio.to_thread(socket.close)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,0 +1,287 @@
+"""Candles from an exchange that is scripted after Bybit: newest first, the open one included."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from activities.candles import CandleCache, kline_candle
+from tradewright.domain.market import Candle, Timeframe
+
+BORN = datetime(2022, 1, 1, tzinfo=UTC)
+M1, M15 = Timeframe.M1, Timeframe.M15
+
+
+def at(minutes: int) -> datetime:
+    return BORN + timedelta(minutes=minutes)
+
+
+class ScriptedKlines:
+    """A market that is *age* minutes old and has one candle per minute, the last one open."""
+
+    def __init__(self, age: int, missing: frozenset[int] = frozenset()) -> None:
+        self.age = age
+        self.missing = missing
+        self.calls: list[dict[str, Any]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        assert method == "get_kline"
+        self.calls.append(arguments)
+        await self.gate.wait()
+        minutes = int(arguments["interval"])
+        first = max(0, (arguments["start"] - opened(0)) // 60_000)
+        last = min(self.age, (arguments["end"] - opened(0)) // 60_000)
+        rows = [
+            row(number, minutes)
+            for number in range(first, last + 1)
+            if number % minutes == 0 and number not in self.missing
+        ]
+        rows.reverse()
+        return {"retCode": 0, "result": {"list": rows[: arguments["limit"]]}}
+
+
+def opened(number: int) -> int:
+    return int(at(number).timestamp() * 1000)
+
+
+def row(number: int, minutes: int = 1) -> list[str]:
+    price = 100 + number
+    prices = (price, price + 2, price - 1, price + 1)
+    return [str(opened(number)), *(f"{p}.50" for p in prices), "3.25", "325"]
+
+
+async def test_a_window_ends_with_the_candle_that_has_just_closed() -> None:
+    window = await CandleCache(ScriptedKlines(age=60)).window("BTCUSDT", M1, at(60), 3)
+
+    assert list(window.candles.index) == [pd.Timestamp(at(n)) for n in (57, 58, 59)]
+    assert list(window.candles.columns) == ["open", "high", "low", "close", "volume"]
+    assert window.candles.dtypes.eq("float64").all()
+    assert window.candles.iloc[-1].to_list() == [159.5, 161.5, 158.5, 160.5, 3.25]
+    assert window.close == Decimal("160.50")
+    assert window.is_complete
+
+
+async def test_within_a_candle_the_window_ends_before_it() -> None:
+    window = await CandleCache(ScriptedKlines(age=62)).window("BTCUSDT", M15, at(52), 2)
+
+    assert list(window.candles.index) == [pd.Timestamp(at(15)), pd.Timestamp(at(30))]
+
+
+async def test_later_only_the_new_candles_are_fetched() -> None:
+    exchange = ScriptedKlines(age=500)
+    cache = CandleCache(exchange)
+    await cache.window("BTCUSDT", M1, at(400), 300)
+
+    again = await cache.window("BTCUSDT", M1, at(402), 300)
+    await cache.window("BTCUSDT", M1, at(402), 100)
+
+    assert len(again.candles) == 300
+    assert [(c["start"], c["end"]) for c in exchange.calls] == [
+        (opened(100), opened(399)),
+        (opened(400), opened(401)),
+    ]
+
+
+async def test_a_longer_lookback_is_filled_up_before_what_is_known() -> None:
+    exchange = ScriptedKlines(age=500)
+    cache = CandleCache(exchange)
+    await cache.window("BTCUSDT", M1, at(400), 100)
+
+    window = await cache.window("BTCUSDT", M1, at(400), 200)
+
+    assert len(window.candles) == 200
+    assert (exchange.calls[1]["start"], exchange.calls[1]["end"]) == (opened(200), opened(299))
+
+
+async def test_a_long_window_is_fetched_in_pages() -> None:
+    exchange = ScriptedKlines(age=3000)
+
+    window = await CandleCache(exchange).window("BTCUSDT", M1, at(3000), 2500)
+
+    assert len(window.candles) == 2500
+    assert window.candles.index.is_monotonic_increasing
+    assert window.candles.index.is_unique
+    assert len(exchange.calls) == 3
+
+
+async def test_concurrent_callers_share_one_fetch() -> None:
+    exchange = ScriptedKlines(age=100)
+    exchange.gate.clear()
+    cache = CandleCache(exchange)
+
+    asking = [asyncio.create_task(cache.window("BTCUSDT", M1, at(100), 50)) for _ in range(5)]
+    await asyncio.sleep(0)
+    exchange.gate.set()
+    windows = await asyncio.gather(*asking)
+
+    assert len(exchange.calls) == 1
+    assert len({window.key for window in windows}) == 1
+
+
+async def test_a_candle_that_is_not_listed_yet_is_asked_for_again() -> None:
+    exchange = ScriptedKlines(age=100, missing=frozenset({99}))
+    cache = CandleCache(exchange)
+
+    early = await cache.window("BTCUSDT", M1, at(100), 10)
+    exchange.missing = frozenset()
+    later = await cache.window("BTCUSDT", M1, at(100), 10)
+
+    assert (early.is_complete, len(early.candles)) == (False, 9)
+    assert (later.is_complete, len(later.candles)) == (True, 10)
+
+
+async def test_a_young_market_gives_what_it_has() -> None:
+    cache = CandleCache(ScriptedKlines(age=5))
+
+    window = await cache.window("BTCUSDT", M1, at(5), 50)
+    nothing = await cache.window("ETHUSDT", M15, BORN, 50)
+
+    assert (len(window.candles), window.is_complete) == (5, True)
+    assert (len(nothing.candles), nothing.close, nothing.is_complete) == (0, None, False)
+
+
+def streamed(number: int, close: str = "7.50") -> Candle:
+    return Candle(
+        open_time=at(number),
+        open=Decimal(5),
+        high=Decimal(9),
+        low=Decimal(4),
+        close=Decimal(close),
+        volume=Decimal(1),
+    )
+
+
+async def test_a_candle_of_the_stream_need_not_be_fetched() -> None:
+    exchange = ScriptedKlines(age=500)
+    cache = CandleCache(exchange)
+    await cache.window("BTCUSDT", M1, at(400), 300)
+
+    cache.add("BTCUSDT", M1, streamed(400))
+    window = await cache.window("BTCUSDT", M1, at(401), 300)
+
+    assert len(exchange.calls) == 1
+    assert window.candles["close"].iloc[-1] == 7.5
+
+
+async def test_the_stream_s_close_wins_over_a_list_that_lags() -> None:
+    cache = CandleCache(ScriptedKlines(age=99, missing=frozenset({99})))
+
+    cache.add("BTCUSDT", M1, streamed(98, close="8.25"))
+    cache.add("BTCUSDT", M1, streamed(99))
+    window = await cache.window("BTCUSDT", M1, at(100), 10)
+
+    assert window.candles["close"].iloc[-2:].to_list() == [8.25, 7.5]
+    assert window.is_complete
+
+
+async def test_a_candle_of_the_stream_beyond_a_gap_does_not_hide_the_gap() -> None:
+    exchange = ScriptedKlines(age=500)
+    cache = CandleCache(exchange)
+    await cache.window("BTCUSDT", M1, at(400), 10)
+
+    cache.add("BTCUSDT", M1, streamed(405))
+    window = await cache.window("BTCUSDT", M1, at(406), 10)
+
+    assert len(window.candles) == 10
+    assert window.candles["close"].iloc[-1] == 7.5
+
+
+async def test_one_candle_is_served_from_the_stream_or_the_list() -> None:
+    exchange = ScriptedKlines(age=100)
+    cache = CandleCache(exchange)
+    cache.add("BTCUSDT", M1, streamed(50))
+
+    from_stream = await cache.candle("BTCUSDT", M1, at(51))
+    from_list = await cache.candle("BTCUSDT", M1, at(52))
+    unknown = await cache.candle("BTCUSDT", M1, at(5000))
+
+    assert from_stream == streamed(50)
+    assert from_list is not None
+    assert (from_list.open_time, from_list.close) == (at(51), Decimal("152.50"))
+    assert unknown is None
+
+
+async def test_the_key_names_range_count_and_content() -> None:
+    cache = CandleCache(ScriptedKlines(age=100))
+
+    window = await cache.window("BTCUSDT", M1, at(100), 10)
+    other = await CandleCache(ScriptedKlines(age=100)).window("BTCUSDT", M1, at(100), 10)
+    changed = CandleCache(ScriptedKlines(age=100))
+    changed.add("BTCUSDT", M1, streamed(95))
+
+    begin, digest = window.key.rsplit("/", 1)
+    assert begin == "BTCUSDT/1m/2022-01-01T01:30:00Z..2022-01-01T01:39:00Z/10"
+    assert len(digest) == 12
+    assert other.key == window.key
+    assert (await changed.window("BTCUSDT", M1, at(100), 10)).key != window.key
+
+
+async def test_memory_is_bounded() -> None:
+    exchange = ScriptedKlines(age=40_000)
+    cache = CandleCache(exchange)
+
+    for minute in range(1_000, 40_000, 900):
+        window = await cache.window("BTCUSDT", M1, at(minute), 1_000)
+        assert len(window.candles) == 1_000
+
+    (shelf,) = cache._shelves.values()
+    assert len(shelf.rows) < 12_000
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    asks=st.lists(
+        st.tuples(st.integers(min_value=1, max_value=300), st.integers(min_value=1, max_value=80)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_whatever_was_asked_before_a_window_is_the_same(asks: list[tuple[int, int]]) -> None:
+    async def served() -> None:
+        cache = CandleCache(ScriptedKlines(age=300))
+        for minute, lookback in asks:
+            window = await cache.window("BTCUSDT", M1, at(minute), lookback)
+            fresh = await CandleCache(ScriptedKlines(age=300)).window(
+                "BTCUSDT", M1, at(minute), lookback
+            )
+            assert window.key == fresh.key
+            assert len(window.candles) == min(lookback, minute)
+
+    asyncio.run(served())
+
+
+def test_a_message_of_the_stream_becomes_a_candle() -> None:
+    candle = kline_candle(
+        {
+            "start": opened(7),
+            "end": opened(8) - 1,
+            "interval": "1",
+            "open": "16649.5",
+            "close": "16677",
+            "high": "16677",
+            "low": "16608",
+            "volume": "2.081",
+            "turnover": "34666.4005",
+            "confirm": True,
+        }
+    )
+
+    assert (candle.open_time, candle.close, candle.volume) == (
+        at(7),
+        Decimal(16677),
+        Decimal("2.081"),
+    )
+
+
+async def test_a_candle_that_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="must enclose"):
+        kline_candle(
+            {"start": 0, "open": "5", "high": "4", "low": "3", "close": "4", "volume": "1"}
+        )

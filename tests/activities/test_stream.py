@@ -1,0 +1,609 @@
+"""The private stream, from the paper exchange to workflows that only note what they are told."""
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities import messenger, stream
+from activities.bybit import BybitClient, http_session
+from activities.messenger import Messenger
+from activities.pace import PaperPace
+from activities.secrets import ExchangeKey
+from activities.stream import BybitStream, StreamCursor
+from activities.wire import WireLost
+from tradewright import ids
+from tradewright.domain.account import Account, Reservation
+from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.market import Instrument, Side, Timeframe
+from tradewright.domain.plan import ExitRules, TradePlan
+from tradewright.domain.trade import EntryEnded, Executed, RecheckRequested, TradeEvent
+from tradewright.paper import PaperExchange, PaperSettings, running
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+KEY = ExchangeKey(api_key=SecretStr("paper-key"), api_secret=SecretStr("paper-secret"))
+
+MakePlan = Callable[..., TradePlan]
+
+
+class Keys:
+    async def exchange_key(self) -> ExchangeKey:
+        return KEY
+
+
+@workflow.defn
+class NotingDesk:
+    """Stands in for the desk: answers what it was started with."""
+
+    @workflow.init
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    @workflow.run
+    async def run(self, account: Account) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.query
+    def account(self) -> Account:
+        return self._account
+
+
+@workflow.defn
+class NotingTrade:
+    """Stands in for a trade: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self._events: list[TradeEvent] = []
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.signal
+    def report(self, event: TradeEvent) -> None:
+        self._events.append(event)
+
+    @workflow.query
+    def events(self) -> list[TradeEvent]:
+        return self._events
+
+
+async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await is_so():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.01)
+
+
+class Desk:
+    """An account with running trades, at a paper exchange that stands still."""
+
+    def __init__(self, client: Client, worker: Worker, make_plan: MakePlan) -> None:
+        self.client = client
+        self.account = f"desk-{uuid.uuid4().hex[:8]}"
+        self._queue = worker.task_queue
+        self._make_plan = make_plan
+
+    async def open(self, *symbols: str, trigger: datetime = START) -> list[TradePlan]:
+        plans = [
+            self._make_plan(
+                symbol=symbol,
+                trigger=trigger,
+                trade_id=ids.trade_id(self.account, "noting", symbol, trigger),
+            )
+            for symbol in symbols
+        ]
+        account = Account(
+            name=self.account,
+            started_at=START,
+            reservations=tuple(Reservation(plan=plan, at=START) for plan in plans),
+        )
+        await self.client.start_workflow(
+            NotingDesk.run,
+            account,
+            id=ids.account_workflow(self.account),
+            task_queue=self._queue,
+        )
+        for plan in plans:
+            await self.client.start_workflow(
+                NotingTrade.run,
+                id=ids.trade_workflow(plan.symbol, plan.trade_id),
+                task_queue=self._queue,
+            )
+        return plans
+
+    async def told(self, plan: TradePlan) -> Sequence[TradeEvent]:
+        handle = self.client.get_workflow_handle(ids.trade_workflow(plan.symbol, plan.trade_id))
+        events: list[TradeEvent] = await handle.query("events", result_type=list[TradeEvent])
+        return events
+
+    async def executions(self, plan: TradePlan, count: int) -> list[Execution]:
+        """Return the executions that the trade was told of, once there are *count*."""
+
+        async def found() -> bool:
+            return sum(isinstance(e, Executed) for e in await self.told(plan)) >= count
+
+        await eventually(found)
+        return [e.execution for e in await self.told(plan) if isinstance(e, Executed)]
+
+
+@pytest.fixture(autouse=True)
+def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messenger, "HEARTBEAT_EVERY", 0.01)
+
+
+@pytest.fixture(scope="module")
+async def worker(temporal: Client) -> AsyncIterator[Worker]:
+    worker = Worker(
+        temporal,
+        task_queue=f"noting-{uuid.uuid4().hex}",
+        workflows=[NotingDesk, NotingTrade],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    async with worker:
+        yield worker
+
+
+@pytest.fixture
+def make_plan(make_instrument: Callable[..., Instrument]) -> MakePlan:
+    def make(**changes: Any) -> TradePlan:
+        fields = {
+            "trade_id": "twaaaaaaaaaaaaaaaa",
+            "account": "main",
+            "preset": "noting",
+            "preset_hash": "abc",
+            "symbol": "BTCUSDT",
+            "side": Side.BUY,
+            "qty": Decimal("0.01"),
+            "price": Decimal(50000),
+            "stop_loss": Decimal(49000),
+            "exits": ExitRules(timeframe=Timeframe.M1),
+            "leverage": Decimal(3),
+            "instrument": make_instrument(),
+            "trigger": START,
+            "decided_at": START,
+            "expires_at": START,
+        }
+        return TradePlan.model_validate(fields | changes)
+
+    return make
+
+
+@pytest.fixture
+def desk(temporal: Client, worker: Worker, make_plan: MakePlan) -> Desk:
+    return Desk(temporal, worker, make_plan)
+
+
+def settings(**changes: Any) -> PaperSettings:
+    fields: dict[str, Any] = {
+        "port": 0,
+        "symbols": ("BTCUSDT", "ETHUSDT"),
+        "history": 10,
+        "start": START,
+        "speed": "lockstep",
+        "api_key": KEY.api_key.get_secret_value(),
+        "api_secret": KEY.api_secret,
+    }
+    return PaperSettings.model_validate(fields | changes)
+
+
+@pytest.fixture
+async def paper() -> AsyncIterator[PaperExchange]:
+    async with running(settings()) as exchange:
+        yield exchange
+
+
+@contextmanager
+def client_of(paper: PaperExchange) -> Iterator[BybitClient]:
+    sessions = []
+
+    def session(key: ExchangeKey | None) -> Any:
+        made = http_session(paper.http_url, key, recv_window_ms=5000, timeout_s=10)
+        sessions.append(made)
+        return made
+
+    client = BybitClient(paper.http_url, Keys(), session_factory=session)
+    try:
+        yield client
+    finally:
+        client.close()
+        for made in sessions:
+            made.client.close()
+
+
+class Following:
+    """The activity at work, and what it heartbeats."""
+
+    def __init__(self) -> None:
+        self.cursor = StreamCursor()
+
+
+@asynccontextmanager
+async def following(
+    desk: Desk, paper: PaperExchange, cursor: StreamCursor | None = None
+) -> AsyncIterator[Following]:
+    pace, exit_stack = PaperPace(paper.http_url), ExitStack()
+    client = exit_stack.enter_context(client_of(paper))
+    consumer = BybitStream(desk.client, client, Keys(), pace, f"{paper.stream_url}/private")
+    environment, follower = ActivityEnvironment(), Following()
+
+    def note(*details: Any) -> None:
+        follower.cursor = details[0]
+
+    environment.on_heartbeat = note
+    details = [cursor.model_dump(mode="json")] if cursor else []
+    environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
+    task = asyncio.create_task(environment.run(consumer.consume_stream, desk.account))
+    try:
+        # It listens before it reads the list, and knows its time after that
+        await eventually(lambda: _is(lambda: follower.cursor.at is not None))
+        yield follower
+    finally:
+        environment.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        exit_stack.close()
+        pace.close()
+
+
+async def order(paper: PaperExchange, symbol: str, side: str, link: str = "", **more: Any) -> None:
+    fields = {"orderType": "Market", "qty": "0.01" if symbol == "BTCUSDT" else "0.1"} | more
+    if link:
+        fields["orderLinkId"] = link
+    with client_of(paper) as client:
+        await client.call("place_order", category="linear", symbol=symbol, side=side, **fields)
+
+
+async def test_an_execution_goes_to_the_trade_that_its_link_names(
+    desk: Desk, paper: PaperExchange
+) -> None:
+    btc, eth = await desk.open("BTCUSDT", "ETHUSDT")
+
+    async with following(desk, paper):
+        await order(paper, "ETHUSDT", "Buy", ids.order_link(eth.trade_id, "e", 1))
+        await order(paper, "BTCUSDT", "Buy", ids.order_link(btc.trade_id, "e", 1))
+        (of_btc,) = await desk.executions(btc, 1)
+        (of_eth,) = await desk.executions(eth, 1)
+
+    assert (of_btc.symbol, of_btc.side, of_btc.qty) == ("BTCUSDT", Side.BUY, Decimal("0.01"))
+    assert of_btc.order_link_id == ids.order_link(btc.trade_id, "e", 1)
+    assert of_btc.fee > 0
+    assert of_eth.symbol == "ETHUSDT"
+
+
+async def test_an_execution_without_our_link_goes_to_the_trade_that_holds_the_symbol(
+    desk: Desk, paper: PaperExchange
+) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+
+    async with following(desk, paper):
+        await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
+        await order(paper, "BTCUSDT", "Sell", qty="0.004")
+        await order(paper, "BTCUSDT", "Sell", ids.kill_link(1, 1), qty="0.006")
+        found = await desk.executions(plan, 3)
+
+    assert [e.qty for e in found] == [Decimal(q) for q in ("0.01", "0.004", "0.006")]
+    assert found[2].cause is ExitReason.KILL_SWITCH
+
+
+async def test_what_happened_before_a_trade_began_is_not_its_own(
+    desk: Desk, paper: PaperExchange
+) -> None:
+    (plan,) = await desk.open("BTCUSDT", trigger=START + timedelta(minutes=5))
+
+    async with following(desk, paper) as follower:
+        await order(paper, "BTCUSDT", "Buy")
+        await eventually(lambda: _is(lambda: bool(follower.cursor.seen)))
+
+    assert not await desk.told(plan)
+
+
+async def test_an_execution_of_nobody_holds_no_other_back(desk: Desk, paper: PaperExchange) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+
+    async with following(desk, paper):
+        await order(paper, "ETHUSDT", "Buy")
+        await order(paper, "ETHUSDT", "Buy", "twbbbbbbbbbbbbbbbb-e1")
+        await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
+
+        assert len(await desk.executions(plan, 1)) == 1
+
+
+async def test_what_happened_while_nobody_listened_is_caught_up_in_order(
+    desk: Desk, paper: PaperExchange
+) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+    for number in range(1, 5):
+        side = "Buy" if number == 1 else "Sell"
+        qty = "0.01" if number == 1 else "0.002"
+        await order(paper, "BTCUSDT", side, ids.order_link(plan.trade_id, "e", number), qty=qty)
+
+    async with following(desk, paper):
+        found = await desk.executions(plan, 4)
+
+    assert [e.order_link_id[-1] for e in found] == ["1", "2", "3", "4"]
+
+
+async def test_another_consumer_goes_on_where_the_last_one_ended(
+    desk: Desk, paper: PaperExchange
+) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+    async with following(desk, paper) as first:
+        await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
+        (entry,) = await desk.executions(plan, 1)
+        await eventually(lambda: _is(lambda: bool(first.cursor.seen)))
+    await order(paper, "BTCUSDT", "Sell", ids.order_link(plan.trade_id, "x", 2))
+
+    async with following(desk, paper, first.cursor):
+        found = await desk.executions(plan, 2)
+
+    assert first.cursor == StreamCursor(at=entry.at, seen=(entry.exec_id,))
+    assert [e.order_link_id for e in found] == [
+        ids.order_link(plan.trade_id, "e", 1),
+        ids.order_link(plan.trade_id, "x", 2),
+    ]
+
+
+async def test_an_exchange_that_restarts_is_followed_again(
+    desk: Desk, tmp_path: Path, free_port: int
+) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+    lasting = settings(port=free_port, state=tmp_path / "paper.db")
+    async with running(lasting) as paper:
+        consuming = following(desk, paper)
+        await consuming.__aenter__()
+        await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
+        await desk.executions(plan, 1)
+
+    async with running(lasting) as paper:
+        await order(paper, "BTCUSDT", "Sell", ids.order_link(plan.trade_id, "x", 2))
+        found = await desk.executions(plan, 2)
+        await consuming.__aexit__(None, None, None)
+
+    assert [e.side for e in found] == [Side.BUY, Side.SELL]
+
+
+async def test_an_entry_that_is_cancelled_ends(desk: Desk, paper: PaperExchange) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+    link = ids.order_link(plan.trade_id, "e", 1)
+
+    async with following(desk, paper):
+        await order(paper, "BTCUSDT", "Buy", link, orderType="Limit", price="1000")
+        with client_of(paper) as client:
+            await client.call("cancel_order", category="linear", symbol="BTCUSDT", orderLinkId=link)
+
+        async def ended() -> bool:
+            return any(isinstance(e, EntryEnded) for e in await desk.told(plan))
+
+        await eventually(ended)
+
+    (event,) = [e for e in await desk.told(plan) if isinstance(e, EntryEnded)]
+    assert event.reason == "CancelByUser"
+    assert event.order_id
+
+
+async def _is(condition: Callable[[], bool]) -> bool:
+    return condition()
+
+
+# --- a stream that is there and says nothing ---------------------------------------------------
+
+
+class MuteWire:
+    """A connection over which nothing comes."""
+
+    url = "ws://mute"
+
+    async def receive(self, within: float) -> dict[str, Any] | None:
+        await asyncio.sleep(0)
+        return None
+
+
+class ScriptedExecutions:
+    """Lists *rows*, *page* of them at a time."""
+
+    def __init__(self, rows: list[dict[str, Any]], page: int = 100) -> None:
+        self.rows = rows
+        self.page = page
+        self.calls: list[dict[str, Any]] = []
+
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        assert method == "get_executions"
+        self.calls.append(arguments)
+        listed = [
+            row
+            for row in self.rows
+            if arguments["startTime"] <= int(row["execTime"]) <= arguments["endTime"]
+        ]
+        listed.sort(key=lambda row: -int(row["seq"]))
+        begin = int(arguments.get("cursor") or 0)
+        rest = begin + self.page < len(listed)
+        cursor = str(begin + self.page) if rest else ""
+        return {"result": {"list": listed[begin : begin + self.page], "nextPageCursor": cursor}}
+
+
+class NotingPost:
+    """Keeps what is delivered."""
+
+    def __init__(self, first_trigger: datetime | None = START) -> None:
+        self.delivered: list[Execution] = []
+        self.rechecks: list[str] = []
+        self._first_trigger = first_trigger
+
+    async def first_trigger(self) -> datetime | None:
+        return self._first_trigger
+
+    async def deliver(self, execution: Execution) -> None:
+        self.delivered.append(execution)
+
+    async def recheck(self, row: dict[str, Any], reason: str) -> None:
+        self.rechecks.append(reason)
+
+
+class StandingMarket:
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    async def market_now(self) -> datetime:
+        return self.now
+
+
+def listed(number: int, at: datetime = START, **changes: Any) -> dict[str, Any]:
+    return {
+        "execId": f"exec-{number}",
+        "seq": number,
+        "orderId": f"order-{number}",
+        "orderLinkId": "",
+        "symbol": "BTCUSDT",
+        "side": "Buy",
+        "execPrice": "50000",
+        "execQty": "0.01",
+        "execFee": "0.275",
+        "execType": "Trade",
+        "execTime": str(int(at.timestamp() * 1000)),
+        "isMaker": False,
+        "createType": "CreateByUser",
+        "stopOrderType": "UNKNOWN",
+    } | changes
+
+
+def follower_of(
+    source: ScriptedExecutions,
+    post: NotingPost,
+    *,
+    now: datetime = START,
+    cursor: StreamCursor | None = None,
+) -> Any:
+    pace: Any = StandingMarket(now)
+    noting: Any = post
+    return stream._Follower(source, pace, noting, cursor or StreamCursor())
+
+
+async def test_a_silent_stream_is_noticed_by_the_list_and_thrown_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(stream, "SILENT_AFTER", 0.05)
+    post = NotingPost()
+    follower, mute = follower_of(ScriptedExecutions([listed(1)]), post), MuteWire()
+
+    with pytest.raises(WireLost, match="silent although executions are listed"):
+        await follower.live(mute)
+
+    assert [e.exec_id for e in post.delivered] == ["exec-1"]
+
+
+async def test_a_long_absence_is_read_week_by_week_and_page_by_page() -> None:
+    rows = [listed(n, START + timedelta(days=n)) for n in range(20)]
+    source, post = ScriptedExecutions(rows, page=3), NotingPost()
+
+    await follower_of(source, post, now=START + timedelta(days=20)).catch_up()
+
+    assert [e.exec_id for e in post.delivered] == [f"exec-{n}" for n in range(20)]
+    assert len({call["startTime"] for call in source.calls}) == 3
+    week = timedelta(days=7) / timedelta(milliseconds=1)
+    assert all(call["endTime"] - call["startTime"] < week for call in source.calls)
+
+
+async def test_executions_of_one_moment_are_delivered_in_the_exchange_s_order() -> None:
+    post = NotingPost()
+
+    await follower_of(ScriptedExecutions([listed(n) for n in (3, 1, 2)]), post).catch_up()
+
+    assert [e.seq for e in post.delivered] == [1, 2, 3]
+
+
+async def test_without_trades_nothing_old_is_read() -> None:
+    source = ScriptedExecutions([listed(1, START - timedelta(hours=1))])
+    post = NotingPost(first_trigger=None)
+
+    await follower_of(source, post).catch_up()
+
+    assert not post.delivered
+
+
+async def test_funding_is_no_execution_of_a_trade() -> None:
+    post = NotingPost()
+
+    await follower_of(ScriptedExecutions([listed(1, execType="Funding")]), post).catch_up()
+
+    assert (post.delivered, post.rechecks) == ([], [])
+
+
+async def test_an_execution_that_cannot_be_read_makes_the_trade_ask_once() -> None:
+    post = NotingPost()
+    source = ScriptedExecutions([listed(1, execPrice="much"), listed(2)])
+    follower = follower_of(source, post)
+
+    await follower.catch_up()
+    await follower.catch_up()
+
+    assert [e.exec_id for e in post.delivered] == ["exec-2"]
+    assert post.rechecks == ["an execution could not be read"]
+
+
+async def test_the_cursor_moves_only_after_delivery() -> None:
+    class FailingPost(NotingPost):
+        async def deliver(self, execution: Execution) -> None:
+            if execution.seq == 2:
+                raise RuntimeError("the process dies here")
+            await super().deliver(execution)
+
+    follower = follower_of(ScriptedExecutions([listed(1), listed(2)]), FailingPost())
+    with pytest.raises(RuntimeError):
+        await follower.catch_up()
+
+    assert follower.cursor.seen == ("exec-1",)
+
+
+async def test_the_cursor_stays_small() -> None:
+    post = NotingPost()
+    follower = follower_of(ScriptedExecutions([listed(n) for n in range(1500)]), post)
+
+    await follower.catch_up()
+
+    assert len(follower.cursor.seen) == stream.CARRIED
+    assert len(follower._seen) <= stream.REMEMBERED
+
+
+async def test_a_recheck_reaches_the_trade(desk: Desk) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+    post = stream._Post(Messenger(desk.client), desk.account)
+
+    await post.recheck({"symbol": "BTCUSDT"}, "an execution could not be read")
+
+    assert await desk.told(plan) == [RecheckRequested(reason="an execution could not be read")]
+
+
+async def test_temporal_being_away_delays_and_drops_nothing(desk: Desk) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+
+    class Interrupted:
+        """A client whose first calls find nobody."""
+
+        failures = 2
+
+        def get_workflow_handle(self, workflow_id: str) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise RPCError("connection refused", RPCStatusCode.UNAVAILABLE, b"")
+            return desk.client.get_workflow_handle(workflow_id)
+
+    interrupted: Any = Interrupted()
+    post = stream._Post(Messenger(interrupted), desk.account)
+
+    await post.recheck({"symbol": "BTCUSDT"}, "heard at last")
+
+    assert await desk.told(plan) == [RecheckRequested(reason="heard at last")]
