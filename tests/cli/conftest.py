@@ -11,7 +11,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from temporalio import activity
@@ -114,6 +114,7 @@ class Answer:
         return found
 
 
+T = TypeVar("T")
 Call = Callable[..., Answer]
 WritePreset = Callable[..., Path]
 
@@ -275,8 +276,11 @@ class System:
         return self.env.client
 
     async def call(self, *arguments: object) -> Answer:
-        # The command has a loop of its own, so it needs a thread of its own
-        return await asyncio.to_thread(self._call, *arguments)
+        return await self.thread(self._call, *arguments)
+
+    async def thread(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do *work* beside the loop, in which the workers go on."""
+        return await asyncio.to_thread(work, *arguments)
 
     @asynccontextmanager
     async def workers(self, *queues: str) -> AsyncIterator[None]:

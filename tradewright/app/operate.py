@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from temporalio.client import Client, RPCError, WorkflowFailureError
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCStatusCode
 
 from tradewright import ids
@@ -266,18 +265,18 @@ async def reconcile(
         WishStored: No worker took the run; it is made when one is back.
         WishRefused: The run failed.
     """
+    name = f"{ids.reconciliation_workflow(account)}-{now:%Y-%m-%dT%H:%M:%S.%fZ}"
     try:
         handle = await client.start_workflow(
             ReconciliationWorkflow.run,
             ReconciliationStart(account=account),
-            id=f"{ids.reconciliation_workflow(account)}-{now:%Y-%m-%dT%H:%M:%SZ}",
+            id=name,
             task_queue=queue,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary="exchange and trades compared, asked for by a person",
             rpc_timeout=ANSWER_WITHIN,
         )
-    except WorkflowAlreadyStartedError as e:
-        raise WishRefused(e.workflow_id, "it ran in this very second; ask again") from None
+    except RPCError as e:
+        raise TemporalFailed(f"start of {name}", e.message) from None
     result = asyncio.ensure_future(handle.result())
     try:
         while not (await asyncio.wait([result], timeout=ANSWER_WITHIN.total_seconds()))[0]:
@@ -290,6 +289,8 @@ async def reconcile(
         return Reconciliation(workflow_id=handle.id, report=result.result())
     except WorkflowFailureError as e:
         raise WishRefused(handle.id, str(e.cause)) from None
+    except RPCError as e:
+        raise TemporalFailed(f"the wait for {handle.id}", e.message) from None
     finally:
         result.cancel()
 

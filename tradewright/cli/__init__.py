@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -50,7 +51,7 @@ def options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print it, and end."
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
 ) -> None:
@@ -59,12 +60,19 @@ def options(
     )
 
 
+def _report_thread(failure: threading.ExceptHookArgs) -> None:
+    # A database driver's thread that outlives an interrupted loop has nobody to answer to
+    if not isinstance(failure.exc_value, RuntimeError):
+        threading.__excepthook__(failure)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command, of *arguments* or of the process's own, and leave at once.
 
     Threads of temporalio's native part crash or hang an interpreter that finalises
     (temporalio/sdk-python#300), so nothing is finalised: what is open is flushed here.
     """
+    threading.excepthook = _report_thread
     code: object = 0
     try:
         app(arguments)

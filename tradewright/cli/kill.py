@@ -43,7 +43,9 @@ def register(app: typer.Typer) -> None:
 
 def safe_mode(
     ctx: typer.Context,
-    switch: Annotated[Switch, typer.Argument(help="on: no entries; off: entries again.")],
+    switch: Annotated[
+        Switch, typer.Argument(metavar="on|off", help="No entries; or entries again.")
+    ],
     by: ByOption,
     reason: Annotated[str, typer.Option("--reason", help="Shown to everybody.")] = "",
     output: OutputOption = Format.TABLE,

@@ -77,14 +77,14 @@ def reconcile(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
         row = linked(done.model_dump(mode="json"), settings)
         print_document("reconciliation", reconciliation=row)
     else:
-        found = f"{report.found} differences" if report.found else "the books agree"
+        found = f"differences found: {report.found}" if report.found else "the books agree"
         typer.echo(f"{found}  {settings.workflow_url(done.workflow_id)}")
         for line in report.mended:
             typer.echo(f"mended: {line}")
         for line in report.left:
             typer.echo(f"left: {line}")
     if report.left:
-        say(f"error: {len(report.left)} differences are left; look at them, then reconcile again")
+        say(f"error: differences left: {len(report.left)}; look at them, then reconcile again")
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -108,7 +108,7 @@ def _print_overview(found: "Overview", settings: "Settings") -> None:
         books = f"{ago(last.at, found.at)}, the run failed"
     else:
         differ, left = last.report.found, len(last.report.left)
-        told = f"{differ} differences, {left} left" if differ else "the books agree"
+        told = f"{differ} found, {left} left" if differ else "the books agree"
         books = f"{ago(last.at, found.at)}, {told}"
     print_facts(
         (

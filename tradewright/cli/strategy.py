@@ -123,7 +123,7 @@ def stop(
         return
     typer.echo(f"{name}: cancellation requested  {settings.workflow_url(workflow_id)}")
     if going_on:
-        typer.echo(f"{len(going_on)} open trades go on: {', '.join(going_on)}")
+        typer.echo(f"open trades that go on: {', '.join(going_on)}")
         typer.echo("`tradewright trade exit ID` closes one; `tradewright kill trip` closes all")
     else:
         typer.echo("it has no open trades")

@@ -45,20 +45,21 @@ def cell(value: Any) -> "Text":
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", empty: str = ""
 ) -> None:
-    """Print *rows*; without any, the line *empty*."""
+    """Print *rows*, without the columns that say nothing; without any row, the line *empty*."""
     from rich.table import Table
 
-    cells = [[cell(value) for value in row] for row in rows]
+    values = [list(row) for row in rows]
+    said = [n for n in range(len(columns)) if any(row[n] not in (None, "") for row in values)]
     if title:
         print_title(title)
-    if not cells:
+    if not values:
         typer.echo(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in cells:
-        table.add_row(*row)
+    for number in said:
+        table.add_column(columns[number], overflow="fold")
+    for row in values:
+        table.add_row(*(cell(row[number]) for number in said))
     console().print(table)
 
 
@@ -131,6 +132,16 @@ def share(fraction: Decimal) -> str:
 
 def when(at: datetime | None) -> str:
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def shortly(moment: str) -> str:
+    """Return an ISO moment of a JSON document as people read it.
+
+    Example:
+        >>> shortly("2026-01-01T12:00:00.123456Z")
+        '2026-01-01 12:00:00'
+    """
+    return moment[:19].replace("T", " ")
 
 
 def ago(at: datetime | None, now: datetime) -> str:

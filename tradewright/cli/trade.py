@@ -70,6 +70,9 @@ def list_trades(
         print_document("trades", trades=rows)
         return
     print_trades(lines)
+    for line in lines:
+        if line.needs_operator:
+            typer.echo(f"{line.trade_id} needs a person: {line.needs_operator}")
     if links:
         print_links(settings, [line.workflow_id for line in lines])
 
@@ -230,8 +233,3 @@ def print_trades(lines: "list[TradeLine] | tuple[TradeLine, ...]", title: str = 
         title=title,
         empty="no trades",
     )
-
-
-def _why(line: "TradeLine") -> str:
-    needs = line.needs_operator
-    return f"NEEDS A PERSON: {needs}" if needs else line.exit_reason

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tradewright.cli.table import gain, price, print_facts, print_table, print_title
+from tradewright.cli.table import gain, price, print_facts, print_table, print_title, shortly
 
 if TYPE_CHECKING:
     from tradewright.app.trade_page import TradePage
@@ -42,7 +42,7 @@ def print_page(page: "TradePage", settings: "Settings") -> None:
         [
             (
                 row["exec_id"],
-                row["at"],
+                shortly(row["at"]),
                 row["side"],
                 price(row["qty"]),
                 price(row["price"]),
@@ -56,7 +56,7 @@ def print_page(page: "TradePage", settings: "Settings") -> None:
     )
     print_table(
         ("AT", "EVENT", "DETAIL"),
-        [(moment.at, moment.kind, moment.detail) for moment in page.history],
+        [(shortly(moment.at), moment.kind, moment.detail) for moment in page.history],
         title="History",
         empty="the journal has nothing of it",
     )
@@ -68,8 +68,8 @@ def _print_plan(plan: dict[str, Any]) -> None:
     print_title("Plan")
     print_facts(
         (
-            ("decided", plan["decided_at"]),
-            ("candle closed", plan["trigger"]),
+            ("decided", shortly(plan["decided_at"])),
+            ("candle closed", shortly(plan["trigger"])),
             ("because", plan["reason"] or plan["origin"]),
             ("version", plan["preset_hash"]),
             ("expected entry", price(plan["price"])),
@@ -111,7 +111,7 @@ def _print_orders(page: "TradePage") -> None:
                 price(row["qty"]),
                 price(row["filled_qty"]),
                 price(row["price"]),
-                row["sent_at"],
+                shortly(row["sent_at"]),
                 row["detail"],
             )
             for row in page.orders
