@@ -1,6 +1,6 @@
 """Run a worker for every queue but the kill switch's: ``python worker.py``.
 
-``tradewright worker --queue …`` does the same with a choice of queues.
+``tradewright worker --queues …`` does the same with a choice of queues.
 """
 
 import sys

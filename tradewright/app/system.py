@@ -203,10 +203,11 @@ def _worker(settings: Settings, name: str, queues: tuple[str, ...]) -> ProcessSp
     ready.unlink(missing_ok=True)
     # Workers ask Vault for the key, as on any other venue
     keyless = settings.model_copy(update={"paper_api_key": None, "paper_api_secret": None})
-    options = [option for queue in queues for option in ("--queue", queue)]
     return ProcessSpec(
         name=name,
-        argv=_command("worker", *options, "--name", name, "--ready-file", str(ready)),
+        argv=_command(
+            "worker", "--queues", ",".join(queues), "--name", name, "--ready-file", str(ready)
+        ),
         env=keyless.environment(),
         log=settings.logs / f"{name}.log",
         ready=_exists(ready),

@@ -213,10 +213,9 @@ def paper(
 
 def worker(
     ctx: typer.Context,
-    queue: Annotated[
-        list[str] | None,
-        typer.Option("--queue", help="trading, market, stream or kill; may be repeated."),
-    ] = None,
+    queues: Annotated[
+        str, typer.Option("--queues", help="Of trading, market, stream and kill; comma-separated.")
+    ] = ",".join(WORKER_QUEUES),
     name: Annotated[str, typer.Option("--name", help="Of its log file.")] = "worker",
     ready_file: Annotated[
         Path | None, typer.Option("--ready-file", help="Touched once it polls.")
@@ -227,8 +226,8 @@ def worker(
     from tradewright.app.workers import serve
 
     settings = invocation_of(ctx).settings()
-    queues = queue or list(WORKER_QUEUES)
-    if unknown := sorted(set(queues) - {*WORKER_QUEUES, "kill"}):
+    wanted = [queue.strip() for queue in queues.split(",")]
+    if unknown := sorted(set(wanted) - {*WORKER_QUEUES, "kill"}):
         known = ", ".join((*WORKER_QUEUES, "kill"))
         raise typer.BadParameter(f"there is no queue {unknown[0]!r}; there are {known}")
     telemetry.configure(
@@ -238,7 +237,7 @@ def worker(
         logs=settings.logs,
         otlp_endpoint=settings.otlp_endpoint,
     )
-    _until_interrupted(_stopped_by_signals(serve(settings, queues, ready_file)))
+    _until_interrupted(_stopped_by_signals(serve(settings, wanted, ready_file)))
 
 
 def audit(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
