@@ -21,5 +21,8 @@ class _Translate(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         except TradewrightError as e:
             raise ApplicationError(
-                str(e), type=type(e).__name__, non_retryable=e.retry is Retry.NEVER
+                str(e),
+                type=type(e).__name__,
+                non_retryable=e.retry is Retry.NEVER,
+                next_retry_delay=e.retry_after,
             ) from e
