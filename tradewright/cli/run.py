@@ -170,6 +170,9 @@ def paper(
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8900,
     speed: SpeedOption = "1",
     seed: Annotated[int, typer.Option("--seed", help="Of the generated market.")] = 1,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Generated candles until the market ends.")
+    ] = None,
     state: Annotated[
         Path | None, typer.Option("--state", help="SQLite file; without one, all is forgotten.")
     ] = None,
@@ -195,6 +198,7 @@ def paper(
             port=port,
             speed=speed if speed == "lockstep" else float(speed),
             seed=seed,
+            steps=steps,
             state=state,
             data=data,
             symbol=symbol,
