@@ -400,3 +400,16 @@ async def test_a_hash_never_names_two_documents(journal: Journal) -> None:
         await journal.save_preset(
             name="ema", preset_hash="ema-1", document="", plugin="rules", applied_at=AT, by="ann"
         )
+
+
+async def test_a_patient_journal_opens_before_its_database_is_there(tmp_path: Path) -> None:
+    file, url = tmp_path / "journal.db", f"sqlite:///{tmp_path / 'journal.db'}"
+    # Something is in the way, as when a disk is not mounted
+    file.mkdir()
+    patient = await Journal.open(url, venue="paper", patient=True)
+    with pytest.raises(JournalUnavailable):
+        await patient.gate("main")
+    file.rmdir()
+
+    assert await patient.gate("main") is None
+    await patient.close()

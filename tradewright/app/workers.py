@@ -31,10 +31,10 @@ from activities.journal import JournalActivities
 from activities.kill import BybitKillSwitch
 from activities.market import BybitMarket
 from activities.reconciliation import BybitReconciliation
-from activities.secrets import VaultSecrets
+from activities.secrets import VaultSecrets, VaultUnreachable
 from activities.stream import BybitStream
 from tradewright import ids, telemetry
-from tradewright.app.connect import connect, pace_of
+from tradewright.app.connect import TemporalUnreachable, connect, pace_of
 from tradewright.journal import Journal
 from tradewright.ports import activities_of
 from tradewright.settings import Settings
@@ -49,6 +49,7 @@ from workflows.trade import TradeWorkflow
 log = structlog.get_logger(__name__)
 
 TRADING_WORKFLOWS = (TradeWorkflow, StrategyWorkflow, AccountWorkflow, ReconciliationWorkflow)
+RECONNECT_EVERY = 2.0
 RECONCILE_EVERY = timedelta(seconds=60)
 STICKY = timedelta(seconds=1)
 """After a worker has died its workflows wait so long before another one takes them."""
@@ -71,9 +72,10 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 @asynccontextmanager
 async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[Sequence[Worker]]:
     """Build the workers of *queues*: ``trading``, ``market``, ``stream``, ``kill``."""
-    client = await connect(settings)
-    journal = await Journal.open(settings.journal_url, venue=settings.venue)
     secrets = VaultSecrets.of(settings)
+    await _check_key(secrets)
+    client = await _connected(settings)
+    journal = await Journal.open(settings.journal_url, venue=settings.venue, patient=True)
     bybit = BybitClient(settings.urls.rest_url, secrets)
     pace = pace_of(settings)
     records = JournalActivities(journal)
@@ -105,6 +107,24 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
         yield built
     finally:
         await journal.close()
+
+
+async def _check_key(secrets: VaultSecrets) -> None:
+    """Refuse to start with what is no key; a Vault that is away is asked again when needed."""
+    try:
+        await secrets.exchange_key()
+    except VaultUnreachable as e:
+        log.warning("vault_away", detail=str(e))
+
+
+async def _connected(settings: Settings) -> Client:
+    """Return a client as soon as Temporal answers."""
+    while True:
+        try:
+            return await connect(settings)
+        except TemporalUnreachable as e:
+            log.warning("temporal_away", detail=str(e), again_in_s=RECONNECT_EVERY)
+            await asyncio.sleep(RECONNECT_EVERY)
 
 
 class _Serve:

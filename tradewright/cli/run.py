@@ -1,6 +1,7 @@
 """`up`, `demo`, `replay`, `paper`, `worker`, `audit`: commands that run things, or prove them."""
 
 import asyncio
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -238,7 +239,8 @@ def worker(
         name,
         level=settings.log.level,
         log_format=settings.log.format,
-        logs=settings.logs,
+        # Somebody looks on; under a supervisor nobody does
+        logs=None if sys.stderr.isatty() else settings.logs,
         otlp_endpoint=settings.otlp_endpoint,
     )
     _until_interrupted(_stopped_by_signals(serve(settings, wanted, ready_file)))

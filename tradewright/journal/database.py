@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
@@ -53,6 +53,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = journal_url(url)
+        self._preparation: Callable[[], Awaitable[None]] | None = None
         self.name = self._url.render_as_string(hide_password=True)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         if self.is_sqlite:
@@ -68,8 +69,24 @@ class Database:
     async def close(self) -> None:
         await self._engine.dispose()
 
+    def postpone(self, preparation: Callable[[], Awaitable[None]]) -> None:
+        """Do *preparation* before the next work, and again before each until it succeeds."""
+        self._preparation = preparation
+
+    async def _prepared(self) -> None:
+        # Taken away first, for the preparation works on this database itself
+        preparation, self._preparation = self._preparation, None
+        if preparation is None:
+            return
+        try:
+            await preparation()
+        except BaseException:
+            self._preparation = preparation
+            raise
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction that writes nothing."""
+        await self._prepared()
         async with self._explained(), self._engine.connect() as connection:
             return await connection.run_sync(work)
 
@@ -78,6 +95,7 @@ class Database:
 
         SQLite's write lock is taken at the start, so that what *work* reads stays true.
         """
+        await self._prepared()
         engine = self._engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
         for attempt in range(1, ATTEMPTS + 1):
             try:

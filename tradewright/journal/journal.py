@@ -13,7 +13,7 @@ from tradewright.journal import chain, projection
 from tradewright.journal.chain import Appended, ChainFault
 from tradewright.journal.column import canonical_json
 from tradewright.journal.database import Database, insert_new, lock, upsert
-from tradewright.journal.errors import JournalConflict, WrongVenue
+from tradewright.journal.errors import JournalConflict, JournalUnavailable, WrongVenue
 from tradewright.journal.query import Queries
 from tradewright.journal.row import StoredPreset, fields_of
 from tradewright.journal.table import PROJECTIONS, events, gates, presets
@@ -24,17 +24,27 @@ class Journal(Queries):
     """One journal of one venue; open it with `open`, several processes at a time if need be."""
 
     @classmethod
-    async def open(cls, url: str, *, venue: str, migrate: bool = True) -> Self:
+    async def open(
+        cls, url: str, *, venue: str, migrate: bool = True, patient: bool = False
+    ) -> Self:
         """Open the journal at *url*, making or migrating its tables unless told not to.
 
+        A *patient* journal opens although its database is away, and prepares it once it is back:
+        exits must not wait for it, entries do.
+
         Raises:
-            JournalUnavailable: The database does not answer.
+            JournalUnavailable: The database does not answer, and it is not patient.
             WrongVenue: It is the journal of another venue.
             WrongRevision: Its tables are not of this version, and it may not migrate them.
         """
         journal = cls(Database(url))
         try:
             await journal._prepare(venue, migrate)
+        except JournalUnavailable:
+            if not patient:
+                await journal.close()
+                raise
+            journal._database.postpone(lambda: journal._prepare(venue, migrate))
         except BaseException:
             await journal.close()
             raise
