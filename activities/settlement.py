@@ -84,7 +84,7 @@ class Settlement:
         counted = trade.open_qty * plan.side.sign
         actual = held.get(plan.symbol, Decimal(0))
         if counted != actual:
-            return f"{workflow_id} counts {counted}, the exchange holds {actual}"
+            return f"{workflow_id} counts {counted:f}, the exchange holds {actual:f}"
         return ""
 
     async def _show(self, desk: Account | None) -> None:

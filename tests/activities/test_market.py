@@ -469,9 +469,11 @@ async def town(temporal: Client, **settings: Any) -> AsyncIterator[Town]:
             activities=[consumer.done],
             workflow_runner=UnsandboxedWorkflowRunner(),
         )
-        async with worker:
-            yield place
-        place.pace.close()
+        try:
+            async with worker:
+                yield place
+        finally:
+            place.pace.close()
 
 
 def market_of(place: Town, url: str | None = None) -> BybitMarket:

@@ -20,8 +20,10 @@ async def market(**settings: Any) -> AsyncIterator[PaperPace]:
     defaults = {"port": 0, "symbols": ("BTCUSDT",), "history": 10, "start": START}
     async with running(PaperSettings.model_validate(defaults | settings)) as paper:
         pace = PaperPace(paper.http_url)
-        yield pace
-        pace.close()
+        try:
+            yield pace
+        finally:
+            pace.close()
 
 
 async def test_a_real_venue_keeps_our_own_time_and_waits_for_nobody() -> None:
