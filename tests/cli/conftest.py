@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,54 +14,19 @@ from threading import Thread
 from typing import Any, TypeVar
 
 import pytest
-from temporalio import activity
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from typer.testing import CliRunner
 
+from tests.cli.scripted import NOW, ScriptedDesk, execution
 from tradewright import ids
 from tradewright.cli import app
-from tradewright.domain.account import Decision, Snapshot
-from tradewright.domain.execution import Execution
-from tradewright.domain.gate import Gate
 from tradewright.domain.market import Instrument, Side, Timeframe
-from tradewright.domain.plan import ExitRules, Proposal, TradePlan
-from tradewright.domain.reconciliation import Discrepancy
-from tradewright.domain.trade import (
-    EntryPlaced,
-    EntryRejected,
-    Executed,
-    ExitSent,
-    PositionRead,
-    StopConfirmed,
-    StopMissing,
-    StopRefused,
-)
+from tradewright.domain.plan import ExitRules, TradePlan
+from tradewright.domain.trade import Executed
 from tradewright.journal import Journal
-from tradewright.ports import (
-    AccountPort,
-    Adoption,
-    CandlesDone,
-    Comparison,
-    Evaluation,
-    ExchangePort,
-    Exposure,
-    GateWish,
-    JournalBatch,
-    JournalPort,
-    KillPort,
-    MarketPort,
-    MarketView,
-    Proposals,
-    ReconciliationPort,
-    StreamPort,
-    TradeEvents,
-    TradeOrder,
-    TripOrder,
-    Watchlist,
-    activities_of,
-)
+from tradewright.ports import activities_of
 from workflows.account import AccountStart, AccountWorkflow
 from workflows.attributes import attributes
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
@@ -71,9 +36,6 @@ from workflows.strategy import StrategyWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
 from workflows.trade_page import plan_attributes
-
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HEARTBEAT_EVERY = 0.5
 
 WORKFLOWS = (
     AccountWorkflow,
@@ -132,132 +94,6 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         return Answer(int(done.exit_code), done.stdout, done.stderr)
 
     return invoke
-
-
-class ScriptedDesk(
-    AccountPort, ExchangePort, JournalPort, KillPort, MarketPort, ReconciliationPort, StreamPort
-):
-    """Answers every activity; the exchange of it holds what a test says."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self.exit_price = Decimal(101)
-        self.passes: list[tuple[Discrepancy, ...]] = []
-        """What the next passes of a reconciliation find."""
-
-    @activity.defn
-    async def read_snapshot(self, account: str) -> Snapshot:
-        return Snapshot(at=datetime.now(UTC), market_at=NOW, equity=Decimal(10_000), wallet=10_000)
-
-    @activity.defn
-    async def reserve(self, proposal: Proposal) -> Decision:
-        raise AssertionError
-
-    @activity.defn
-    async def place_entry(self, order: TradeOrder) -> EntryPlaced | EntryRejected:
-        return EntryPlaced(order_id="order-1")
-
-    @activity.defn
-    async def verify_stop(self, order: TradeOrder) -> StopConfirmed | StopMissing | PositionRead:
-        return StopConfirmed(price=order.plan.stop_loss)
-
-    @activity.defn
-    async def set_stop(self, order: TradeOrder) -> StopConfirmed | StopRefused | PositionRead:
-        return StopConfirmed(price=order.price or order.plan.stop_loss)
-
-    @activity.defn
-    async def look_up(self, order: TradeOrder) -> TradeEvents:
-        return TradeEvents()
-
-    @activity.defn
-    async def flatten(self, order: TradeOrder) -> ExitSent:
-        link = ids.order_link(order.plan.trade_id, "x", order.number)
-        return ExitSent(order_link_id=link, order_id="order-2", qty=order.plan.qty)
-
-    @activity.defn
-    async def settle(self, order: TradeOrder) -> TradeEvents:
-        link = ids.order_link(order.plan.trade_id, "x", 1)
-        fill = execution("exit", order.plan.side.opposite, self.exit_price, link=link)
-        flat = PositionRead(qty=Decimal(0), at=NOW + timedelta(minutes=2))
-        return TradeEvents(events=(Executed(execution=fill), flat))
-
-    @activity.defn
-    async def record(self, batch: JournalBatch) -> None:
-        await self.journal.append(batch.events)
-
-    @activity.defn
-    async def read_gate(self, account: str) -> Gate:
-        return await self.journal.gate(account) or Gate(account=account, at=datetime.now(UTC))
-
-    @activity.defn
-    async def write_gate(self, wish: GateWish) -> Gate:
-        return await self.journal.set_gate(wish.gate, rearm=wish.rearm)
-
-    @activity.defn
-    async def cancel_entries(self, order: TripOrder) -> int:
-        return 0
-
-    @activity.defn
-    async def flatten_all(self, order: TripOrder) -> Exposure:
-        return Exposure(at=datetime.now(UTC))
-
-    @activity.defn
-    async def read_exposure(self, order: TripOrder) -> Exposure:
-        return Exposure(at=datetime.now(UTC))
-
-    @activity.defn
-    async def evaluate(self, evaluation: Evaluation) -> Proposals:
-        return Proposals()
-
-    @activity.defn
-    async def observe(self, plan: TradePlan) -> MarketView:
-        return MarketView(price=self.exit_price, factors={"atr": 1.5}, market={"bid": "100.9"})
-
-    @activity.defn
-    async def done(self, candles: CandlesDone) -> None:
-        return None
-
-    @activity.defn
-    async def consume_market(self, watchlist: Watchlist) -> None:
-        await _follow()
-
-    @activity.defn
-    async def consume_stream(self, account: str) -> None:
-        await _follow()
-
-    @activity.defn
-    async def compare(self, account: str) -> Comparison:
-        found = self.passes.pop(0) if self.passes else ()
-        return Comparison(at=datetime.now(UTC), discrepancies=found)
-
-    @activity.defn
-    async def plan_adoption(self, orphan: Discrepancy) -> Adoption | None:
-        return None
-
-    @activity.defn
-    async def cancel_unknown(self, unknown: Discrepancy) -> None:
-        return None
-
-
-async def _follow() -> None:
-    while True:
-        activity.heartbeat()
-        await asyncio.sleep(HEARTBEAT_EVERY)
-
-
-def execution(exec_id: str, side: Side, price: Decimal, *, link: str = "") -> Execution:
-    return Execution(
-        exec_id=exec_id,
-        seq=1,
-        order_id=f"order-{exec_id}",
-        order_link_id=link,
-        symbol="BTCUSDT",
-        side=side,
-        price=price,
-        qty=Decimal("0.5"),
-        fee=Decimal("0.03"),
-        at=NOW + timedelta(minutes=1),
-    )
 
 
 class System:

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -266,6 +267,29 @@ def _interrupted_status() -> tuple[int, str, str]:
 
 def _is_connected(pid: int) -> bool:
     return any(c.status == psutil.CONN_ESTABLISHED for c in psutil.Process(pid).net_connections())
+
+
+@pytest.mark.parametrize("arguments", [["kill", "trip"], ["trade", "exit", "twaaaa"]], ids=" ".join)
+def test_at_a_terminal_a_person_may_think_again(tmp_path: Path, arguments: list[str]) -> None:
+    terminal, end = pty.openpty()
+    os.write(terminal, b"n\n")
+
+    done = subprocess.run(
+        [PROGRAM, "--address", "127.0.0.1:1", *arguments],
+        stdin=end,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        check=False,
+    )
+    os.close(terminal)
+    os.close(end)
+
+    assert done.returncode == 1
+    assert "on paper" in done.stderr
+    assert done.stderr.endswith("nothing was done\n")
+    assert "temporal" not in done.stderr
 
 
 def test_help_and_version_load_nothing_heavy() -> None:

@@ -234,6 +234,19 @@ async def test_a_strategy_is_listed_paused_resumed_and_stopped(
     assert still_listed.out.splitlines()[1].split()[:2] == [name, "stopped"]
 
 
+async def test_a_stopped_strategy_is_told_as_a_document(
+    working: System, write_preset: WritePreset
+) -> None:
+    name = f"trend-{working.account}"
+    await working.call("apply", write_preset(name, account=working.account))
+
+    stopped = await working.call("strategy", "stop", name, "-o", "json")
+
+    strategy = stopped.document["strategy"]
+    assert (strategy["name"], strategy["open_trades"]) == (name, [])
+    assert strategy["url"].endswith(f"strategy%2F{name}")
+
+
 async def test_an_unknown_strategy_is_not_found(working: System) -> None:
     for verb in ("pause", "resume", "stop"):
         answer = await working.call("strategy", verb, "nobody")
