@@ -71,7 +71,7 @@ class AccountWorkflow:
             await self._observe()
             try:
                 await workflow.wait_condition(
-                    lambda: self._wanted > self._taken,
+                    lambda: self._wanted > self._taken or self._may_continue_as_new(),
                     timeout=start.snapshot_every,
                     timeout_summary="until the next snapshot",
                 )

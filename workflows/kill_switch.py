@@ -22,6 +22,7 @@ from workflows.outbox import Outbox
 
 QUIET_TIME = timedelta(seconds=16)
 """recv_window + 1 s + the HTTP time-out: no request sent before the gate closed can land later."""
+READ_WITHIN = timedelta(seconds=3)
 WRITE_WITHIN = timedelta(seconds=10)
 REWRITE_EVERY = timedelta(seconds=10)
 CANCEL_WITHIN = timedelta(seconds=30)
@@ -163,6 +164,8 @@ class KillSwitchWorkflow:
         self._step = "reading the gate"
         reading = asyncio.ensure_future(self._ask(KillPort.read_gate, self._account))
         await workflow.wait_condition(lambda: reading.done() or self._trip_waits())
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(reading.done, timeout=READ_WITHIN)
         if not reading.done():
             # A trip does not wait for the row. Its number must be above all that were used
             await _give_up(reading)
@@ -190,6 +193,7 @@ class KillSwitchWorkflow:
         return wish
 
     async def _follow(self, wish: GateStep) -> None:
+        self._step = "closing the gate" if wish.state is not GateState.OPEN else "opening the gate"
         halt = wish.state is GateState.HALTED
         gate = Gate(
             account=self._account,
@@ -205,7 +209,6 @@ class KillSwitchWorkflow:
         self._rearmed = wish.rearm or (self._rearmed and not halt)
         self._is_flattening = self._is_flattening or halt
         await self._tell_desk()
-        self._step = "writing the gate"
         self._is_unwritten = True
         await self._write_gate()
         if halt:

@@ -1,0 +1,299 @@
+"""The desk's workflow: reservations, snapshots, limits."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+
+from tradewright import ids
+from tradewright.domain.account import Approved, Block, Limits, RefusalCode, Refused, Released
+from tradewright.domain.gate import GateState
+from tradewright.ports import Reconciled
+from workflows.account import AccountWorkflow, LimitsWish
+
+Until = Callable[..., Any]
+Failure = Callable[..., Any]
+HOUR = timedelta(hours=1)
+
+
+async def open_desk(stage: Any, until: Until, **changes: Any) -> Any:
+    """Start a desk that has a snapshot and is reconciled."""
+    desk = await stage.start_account(**({"snapshot_every": HOUR} | changes))
+    await desk.signal("reconciled", Reconciled(at=datetime.now(UTC) + timedelta(seconds=1)))
+    await until(desk, "account", lambda a: a["snapshot"] and a["reconciled_at"])
+    return desk
+
+
+async def test_a_reservation_is_made_once_and_repeated_the_same(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+    proposal = stage.proposal()
+
+    first = await desk.execute_update(AccountWorkflow.reserve, proposal, id=proposal.trade_id)
+    again = await desk.execute_update(AccountWorkflow.reserve, proposal, id=proposal.trade_id)
+    other = await desk.execute_update(AccountWorkflow.reserve, proposal)
+
+    assert isinstance(first, Approved)
+    assert first == again == other
+    assert len((await desk.query("account"))["reservations"]) == 1
+
+
+async def test_a_released_trade_gives_its_symbol_back_and_is_not_traded_twice(
+    stage: Any, until: Until
+) -> None:
+    desk = await open_desk(stage, until)
+    proposal, next_one = stage.proposal(), stage.proposal(trade_id="tw" + "a" * 16)
+    await desk.execute_update(AccountWorkflow.reserve, proposal)
+    taken = await desk.execute_update(AccountWorkflow.reserve, next_one)
+
+    release = Released(trade_id=proposal.trade_id, at=proposal.trigger)
+    await desk.signal("release", release)
+    await desk.signal("release", release)
+    again = await desk.execute_update(AccountWorkflow.reserve, proposal)
+    free = await desk.execute_update(AccountWorkflow.reserve, next_one)
+
+    assert isinstance(taken, Refused)
+    assert taken.code is RefusalCode.SYMBOL_TAKEN
+    assert isinstance(again, Refused)
+    assert again.code is RefusalCode.ALREADY_TRADED
+    assert isinstance(free, Approved)
+
+
+async def test_refresh_answers_when_the_snapshot_is_there(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+    stage.desk.equity = Decimal(12_345)
+
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    assert (await desk.query("account"))["snapshot"]["equity"] == "12345"
+
+
+async def test_refresh_during_a_snapshot_waits_for_the_next_one(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+    held = stage.desk.script.hold("read_snapshot")
+    old = stage.desk.snapshot()
+    first = asyncio.ensure_future(desk.execute_update(AccountWorkflow.refresh))
+    await stage.desk.script.called("read_snapshot", 2)
+
+    second = asyncio.ensure_future(desk.execute_update(AccountWorkflow.refresh))
+    stage.desk.equity = Decimal(9_999)
+    await until(desk, "account", lambda _: True)
+    held.let_go(old)
+    await asyncio.gather(first, second)
+
+    assert (await desk.query("account"))["snapshot"]["equity"] == "9999"
+
+
+async def test_refresh_says_that_there_is_no_snapshot(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    desk = await open_desk(stage, until)
+    stage.desk.script.answer("read_snapshot", failure("away", final=True))
+
+    with pytest.raises(WorkflowUpdateFailedError) as told:
+        await desk.execute_update(AccountWorkflow.refresh)
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    assert "no snapshot of the account" in str(told.value.cause)
+
+
+async def test_snapshots_are_taken_again_and_again(stage: Any, until: Until) -> None:
+    await open_desk(stage, until, snapshot_every=timedelta(milliseconds=20))
+
+    await stage.desk.script.called("read_snapshot", 4)
+
+
+async def test_a_stale_snapshot_refuses(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+    old = stage.desk.snapshot().model_copy(update={"at": datetime.now(UTC) - timedelta(seconds=91)})
+    stage.desk.script.answer("read_snapshot", old)
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+
+    assert isinstance(decision, Refused)
+    assert decision.code is RefusalCode.SNAPSHOT_STALE
+
+
+async def test_nothing_is_approved_before_a_reconciliation(stage: Any) -> None:
+    desk = await stage.start_account()
+    await stage.desk.script.called("read_snapshot")
+
+    decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+
+    assert isinstance(decision, Refused)
+    assert decision.code is RefusalCode.NOT_RECONCILED
+
+
+async def test_a_reconciliation_blocks_and_holds_and_releases(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+    other = stage.plan(trade_id="tw" + "b" * 16, symbol="ETHUSDT")
+
+    await desk.signal(
+        "reconciled",
+        Reconciled(
+            at=datetime.now(UTC) + timedelta(seconds=1),
+            blocks=(Block(symbol="BTCUSDT", reason="orphan_position"),),
+            unreserved=(other,),
+        ),
+    )
+    blocked = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+    held = (await desk.query("account"))["reservations"]
+    await desk.signal(
+        "reconciled",
+        Reconciled(at=datetime.now(UTC) + timedelta(seconds=2), released=(other.trade_id,)),
+    )
+    free = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+
+    assert isinstance(blocked, Refused)
+    assert blocked.code is RefusalCode.SYMBOL_BLOCKED
+    assert [r["plan"]["symbol"] for r in held] == ["ETHUSDT"]
+    assert isinstance(free, Approved)
+    assert len((await desk.query("account"))["reservations"]) == 1
+
+
+async def test_a_trade_that_has_ended_meanwhile_is_not_held_again(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+    decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+    assert isinstance(decision, Approved)
+    await desk.signal(
+        "release", Released(trade_id=decision.plan.trade_id, at=decision.plan.trigger)
+    )
+
+    await desk.signal(
+        "reconciled",
+        Reconciled(at=datetime.now(UTC) + timedelta(seconds=1), unreserved=(decision.plan,)),
+    )
+
+    assert (await desk.query("account"))["reservations"] == []
+
+
+async def test_a_release_by_reconciliation_keeps_the_cooldowns_of_the_market_clock(
+    stage: Any, until: Until
+) -> None:
+    desk = await open_desk(stage, until)
+    first = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+    assert isinstance(first, Approved)
+    trigger = first.plan.trigger
+    cooldown = timedelta(minutes=3)
+    await desk.signal(
+        "release", Released(trade_id=first.plan.trade_id, at=trigger, cooldown=cooldown)
+    )
+    second = stage.proposal(trade_id="tw" + "b" * 16, symbol="ETHUSDT")
+    await desk.execute_update(AccountWorkflow.reserve, second)
+
+    await desk.signal(
+        "reconciled",
+        Reconciled(at=datetime.now(UTC) + timedelta(days=999), released=(second.trade_id,)),
+    )
+    decision = await desk.execute_update(
+        AccountWorkflow.reserve,
+        stage.proposal(trade_id="tw" + "c" * 16, trigger=trigger + timedelta(minutes=1)),
+    )
+
+    assert isinstance(decision, Refused)
+    assert decision.code is RefusalCode.COOLDOWN
+
+
+async def test_the_gate_is_heard(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+
+    await desk.signal("gate", stage.gate(GateState.HALTED, reason="panic", by="ann"))
+    closed = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+    await desk.signal("gate", stage.gate(GateState.OPEN))
+    opened = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+
+    assert isinstance(closed, Refused)
+    assert (closed.code, "panic" in closed.reason) == (RefusalCode.GATE_CLOSED, True)
+    assert isinstance(opened, Approved)
+
+
+async def test_a_breach_trips_the_kill_switch_once_a_day(stage: Any, until: Until) -> None:
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    desk = await open_desk(stage, until)
+    stage.desk.equity = Decimal(9_400)
+
+    for _ in range(3):
+        await desk.execute_update(AccountWorkflow.refresh)
+    decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+
+    [(name, wish)] = await switch.query("heard")
+    assert (name, wish["by"]) == ("trip", "risk monitor")
+    assert "max_daily_loss" in wish["reason"]
+    assert isinstance(decision, Refused)
+    assert decision.code is RefusalCode.MAX_DAILY_LOSS
+
+
+async def test_a_kill_switch_that_is_away_is_tripped_as_soon_as_it_is_there(
+    stage: Any, until: Until
+) -> None:
+    desk = await open_desk(stage, until)
+    stage.desk.equity = Decimal(9_000)
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    assert [name for name, _ in await switch.query("heard")] == ["trip"]
+
+
+async def test_limits_are_replaced_by_signal_and_update(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+
+    await desk.signal("limits", LimitsWish(limits=Limits(max_open_trades=7), by="settings"))
+    heard = await desk.query("limits")
+    told = await desk.execute_update(
+        "limits", LimitsWish(limits=Limits(max_open_trades=2), by="ann"), result_type=Limits
+    )
+
+    assert heard["max_open_trades"] == 7
+    assert told.max_open_trades == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("release", {"trade": "x"}),
+        ("reconciled", 5),
+        ("gate", {"state": "ajar"}),
+        ("limits", None),
+        ("relase", {}),
+    ],
+)
+async def test_what_cannot_be_read_is_told_and_wedges_nothing(
+    stage: Any, until: Until, name: str, argument: Any
+) -> None:
+    desk = await open_desk(stage, until)
+
+    await desk.signal(name, argument)
+    decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+
+    assert isinstance(decision, Approved)
+    attributes = (await desk.describe()).typed_search_attributes
+    told = {pair.key.name: pair.value for pair in attributes}
+    assert told["NeedsOperator"] is True
+
+
+async def test_continue_as_new_keeps_the_desk(impatient_stage: Any, until: Until) -> None:
+    stage = impatient_stage
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    started = await open_desk(stage, until)
+    desk = stage.client.get_workflow_handle(started.id)
+    decision = await desk.execute_update(
+        AccountWorkflow.reserve, stage.proposal(), result_type=Approved
+    )
+    stage.desk.equity = Decimal(9_400)
+
+    for _ in range(12):
+        await desk.execute_update(AccountWorkflow.refresh)
+    again = await desk.execute_update(
+        AccountWorkflow.reserve, stage.proposal(), result_type=Approved
+    )
+
+    described = await desk.describe()
+    assert described.run_id != started.first_execution_run_id
+    assert again == decision
+    assert len(await switch.query("heard")) == 1

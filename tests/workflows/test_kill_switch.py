@@ -1,0 +1,394 @@
+"""The kill switch: it works until flat was read twice, whatever else fails."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
+
+from tradewright import ids
+from tradewright.domain.account import Position
+from tradewright.domain.gate import GateState
+from tradewright.domain.market import Side
+from tradewright.ports import Exposure
+from workflows.kill_switch import (
+    QUIET_TIME,
+    KillSwitchStart,
+    KillSwitchWorkflow,
+    RearmWish,
+    SafeModeWish,
+    TripWish,
+)
+
+Until = Callable[..., Any]
+Failure = Callable[..., Any]
+
+
+def waiting(state: Any) -> bool:
+    return bool(state["step"] == "waiting")
+
+
+def gate_is(gate: GateState) -> Callable[[Any], bool]:
+    return lambda state: waiting(state) and state["gate"]["state"] == gate
+
+
+def held() -> Exposure:
+    position = Position(
+        symbol="BTCUSDT",
+        side=Side.BUY,
+        qty=Decimal("0.1"),
+        entry_price=Decimal(50_000),
+        mark_price=Decimal(50_000),
+    )
+    return Exposure(at=datetime.now(UTC), positions=(position,), orders=1)
+
+
+async def test_a_trip_halts_cancels_and_flattens_until_flat_was_read_twice(
+    stage: Any, until: Until
+) -> None:
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
+    switch = await stage.start_kill_switch()
+    stage.kill.script.answer("flatten_all", held(), held())
+
+    await switch.signal("trip", {"reason": "panic", "by": "ann"})
+    await stage.kill.script.called("flatten_all", 4)
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert [name for name, _ in stage.kill.script.calls] == [
+        *("read_gate", "write_gate", "cancel_entries"),
+        *("flatten_all", "flatten_all", "flatten_all", "flatten_all"),
+    ]
+    assert (stage.kill.row.state, stage.kill.row.by, stage.kill.row.trip) == ("halted", "ann", 1)
+    assert not state["flattening"]
+    heard = [message["state"] for name, message in await desk.query("heard") if name == "gate"]
+    assert heard == ["open", "halted", "halted"]
+    assert [event.data["step"] for event in stage.journal.events] == [
+        *("asked", "entries_cancelled", "flat"),
+    ]
+
+
+async def test_the_last_read_comes_when_nothing_can_land_any_more(stage: Any, until: Until) -> None:
+    with stage.env.with_time_skipping_disabled():
+        switch = await stage.start_kill_switch()
+    await switch.signal("trip", TripWish(reason="panic", by="ann"))
+    await stage.kill.script.called("flatten_all")
+    state = await until(switch, "state", lambda s: "reading again" in s["step"])
+    assert state["flattening"]
+    assert stage.kill.script.count("flatten_all") == 1
+
+    await stage.env.fast_forward(switch, QUIET_TIME + timedelta(seconds=1))
+    await until(switch, "state", waiting)
+
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_flat_once_is_not_enough(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    flat = Exposure(at=datetime.now(UTC))
+    stage.kill.script.answer("flatten_all", flat, held(), flat, flat)
+
+    await switch.signal("trip", {"by": "ann"})
+    await stage.kill.script.called("flatten_all", 4)
+    await until(switch, "state", waiting)
+
+    assert stage.kill.script.count("flatten_all") == 4
+
+
+async def test_a_gate_that_cannot_be_written_does_not_stop_the_flattening(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+    refusals = [failure("database is away") for _ in range(12)]
+    stage.kill.script.answer("write_gate", *refusals)
+
+    await switch.signal("trip", {"reason": "panic", "by": "ann"})
+    await stage.kill.script.called("flatten_all")
+    flattened_while_open = stage.kill.row.state is GateState.OPEN
+    await until(switch, "state", lambda s: waiting(s) and not s["flattening"])
+
+    assert flattened_while_open
+    assert stage.kill.row.state is GateState.HALTED
+    assert stage.kill.script.calls[-1][0] == "flatten_all"
+
+
+async def test_a_cancel_of_entries_that_fails_does_not_stop_the_flattening(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    switch = await stage.start_kill_switch()
+    stage.kill.script.answer("cancel_entries", failure("one bad record", final=True))
+
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert "entries_not_cancelled" in [event.data["step"] for event in stage.journal.events]
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_flatten_that_does_not_end_calls_an_operator(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    stage.kill.script.answer("flatten_all", *(held() for _ in range(5)))
+    told = stage.kill.script.hold("flatten_all")
+
+    await switch.signal("trip", {"by": "ann"})
+    state = await until(switch, "state", lambda s: bool(s["needs_operator"]))
+    told.let_go()
+    rest = await until(switch, "state", waiting)
+
+    assert "not done after 5 rounds: 1 positions and 1 orders" in state["needs_operator"]
+    assert rest["needs_operator"] == ""
+
+
+async def test_a_flatten_that_fails_for_good_is_tried_again(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    switch = await stage.start_kill_switch()
+    stage.kill.script.answer("flatten_all", failure("a bug", final=True))
+
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert stage.kill.script.count("flatten_all") == 3
+
+
+async def test_safe_mode_goes_on_and_off(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("safe_mode", {"on": True, "reason": "maintenance", "by": "ann"})
+    on = await until(switch, "state", gate_is(GateState.EXITS_ONLY))
+    await switch.execute_update(
+        KillSwitchWorkflow.safe_mode_by_update, SafeModeWish(on=False, by="ann")
+    )
+    await until(switch, "state", gate_is(GateState.OPEN))
+
+    assert on["gate"]["reason"] == "maintenance"
+    assert not stage.kill.script.count("flatten_all")
+
+
+async def test_leaving_safe_mode_does_not_open_a_halted_gate(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    await switch.signal("safe_mode", {"on": False, "by": "bob"})
+    await stage.kill.script.called("write_gate", 2)
+    state = await until(switch, "state", waiting)
+
+    assert state["gate"]["state"] == "halted"
+    assert stage.kill.row.state is GateState.HALTED
+
+
+async def test_an_unwritten_trip_is_not_forgotten_for_a_later_wish(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+    stage.kill.script.answer("write_gate", *(failure("away", final=True) for _ in range(2)))
+
+    await switch.signal("trip", {"by": "ann"})
+    await switch.signal("safe_mode", {"on": False, "by": "bob"})
+    wish = await stage.kill.script.called("write_gate", 4)
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert (wish.gate.state, wish.gate.by) == (GateState.HALTED, "ann")
+
+    assert stage.kill.row.state is GateState.HALTED
+
+
+async def test_a_named_person_rearms(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    await switch.execute_update(
+        KillSwitchWorkflow.rearm_by_update, RearmWish(by="ann", reason="checked")
+    )
+    await until(switch, "state", gate_is(GateState.OPEN))
+
+    assert (stage.kill.row.state, stage.kill.row.trip) == (GateState.OPEN, 1)
+
+
+@pytest.mark.parametrize(
+    "wish", [{}, {"by": "ann"}, {"reason": "checked"}, {"by": "", "reason": "checked"}]
+)
+async def test_a_rearm_without_name_and_reason_is_refused(
+    stage: Any, until: Until, wish: dict[str, str]
+) -> None:
+    switch = await stage.start_kill_switch()
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    await switch.signal("rearm", wish)
+    state = await until(switch, "state", lambda s: bool(s["needs_operator"]))
+    with pytest.raises(WorkflowUpdateFailedError):
+        await switch.execute_update("rearm", wish)
+
+    assert "signal rearm was not understood" in state["needs_operator"]
+    assert stage.kill.row.state is GateState.HALTED
+
+
+async def test_a_rearm_waits_until_the_flatten_is_done(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    hanging = stage.kill.script.hold("flatten_all")
+    await switch.signal("trip", {"by": "ann"})
+    await stage.kill.script.called("flatten_all")
+
+    await switch.signal("rearm", {"by": "ann", "reason": "checked"})
+    while_flattening = (await switch.query("state"))["gate"]["state"]
+    hanging.let_go()
+    await until(switch, "state", gate_is(GateState.OPEN))
+
+    assert while_flattening == "halted"
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_halted_gate_is_flattened_again_at_the_start(stage: Any, until: Until) -> None:
+    stage.kill.row = stage.gate(GateState.HALTED, reason="cut short", by="ann", trip=4)
+
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert [order.trip for order in stage.kill.script.of("flatten_all")] == [4, 4]
+    assert not stage.kill.script.count("write_gate")
+
+
+async def test_a_trip_does_not_wait_for_a_gate_that_cannot_be_read(
+    stage: Any, until: Until
+) -> None:
+    reading = stage.kill.script.hold("read_gate")
+    switch = await stage.start_kill_switch()
+    await stage.kill.script.called("read_gate")
+    before = int(datetime.now(UTC).timestamp())
+
+    await switch.signal("trip", {"by": "ann"})
+    order = await stage.kill.script.called("flatten_all")
+    reading.let_go()
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert order.trip > before
+    assert stage.kill.row.trip == order.trip
+
+
+async def test_a_trip_does_not_wait_for_a_safe_mode_that_cannot_be_written(
+    stage: Any, until: Until
+) -> None:
+    with stage.env.with_time_skipping_disabled():
+        switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+    writing = stage.kill.script.hold("write_gate")
+    await switch.signal("safe_mode", {"on": True, "by": "bob"})
+    await stage.kill.script.called("write_gate")
+
+    await switch.signal("trip", {"by": "ann"})
+    await stage.kill.script.called("flatten_all")
+    writing.let_go()
+    await stage.env.fast_forward(switch, QUIET_TIME + timedelta(seconds=5))
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert stage.kill.row.state is GateState.HALTED
+
+
+async def test_a_misspelled_key_trips_all_the_same(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("trip", {"reson": "panic", "by": "ann"})
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert state["needs_operator"] == "signal trip was taken, but unknown keys were ignored: reson"
+
+
+async def test_a_trip_without_an_argument_trips(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("trip")
+
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+
+async def test_an_unknown_signal_is_told(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("halt", {"by": "ann"})
+    state = await until(switch, "state", lambda s: bool(s["needs_operator"]))
+
+    assert "takes trip, safe_mode and rearm" in state["needs_operator"]
+
+
+async def test_a_journal_that_is_away_holds_nothing_up(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    stage.journal.script.answer("record", *(failure("away") for _ in range(5)))
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+    await stage.journal.script.called("record", 7)
+
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_cancel_does_not_end_the_kill_switch(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+
+    await switch.cancel()
+    state = await until(switch, "state", lambda s: bool(s["needs_operator"]))
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert "a cancel was ignored" in state["needs_operator"]
+    assert (await switch.describe()).status is WorkflowExecutionStatus.RUNNING
+
+
+async def test_it_is_started_by_the_trip_itself(stage: Any, until: Until) -> None:
+    switch = await stage.client.start_workflow(
+        KillSwitchWorkflow.run,
+        KillSwitchStart(account=stage.account),
+        id=ids.kill_switch_workflow(stage.account),
+        task_queue=stage.queue("kill"),
+        start_signal="trip",
+        start_signal_args=[TripWish(reason="panic", by="ann")],
+    )
+    stage.keep(switch)
+
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_flatten_goes_on_through_continue_as_new(
+    impatient_stage: Any, until: Until
+) -> None:
+    stage = impatient_stage
+    started = await stage.start_kill_switch()
+    switch = stage.client.get_workflow_handle(started.id)
+    stage.kill.script.answer("flatten_all", *(held() for _ in range(12)))
+
+    await switch.signal("trip", {"reason": "panic", "by": "ann"})
+    await stage.kill.script.called("flatten_all", 14)
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    described = await switch.describe()
+    assert described.run_id != started.first_execution_run_id
+    assert stage.kill.script.count("read_gate") == 1
+    assert {order.trip for order in stage.kill.script.of("flatten_all")} == {1}
+
+
+async def test_an_unwritten_gate_is_carried_through_continue_as_new(
+    impatient_stage: Any, until: Until, failure: Failure
+) -> None:
+    stage = impatient_stage
+    started = await stage.start_kill_switch()
+    switch = stage.client.get_workflow_handle(started.id)
+    await until(switch, "state", waiting)
+    stage.kill.script.answer("write_gate", *(failure("away", final=True) for _ in range(15)))
+
+    await switch.signal("safe_mode", {"on": True, "by": "ann"})
+    await stage.kill.script.called("write_gate", 16)
+    state = await until(switch, "state", gate_is(GateState.EXITS_ONLY))
+
+    described = await switch.describe()
+    assert described.run_id != started.first_execution_run_id
+    assert (stage.kill.row.state, state["needs_operator"]) == (GateState.EXITS_ONLY, "")
