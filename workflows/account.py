@@ -27,6 +27,7 @@ from tradewright.ports import AccountPort, Reconciled
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.kill_switch import TripWish
 from workflows.message import Unreadable, read, refused
+from workflows.page import desk_page
 
 MONITOR = Priority(priority_key=2)
 
@@ -233,29 +234,4 @@ class AccountWorkflow:
 
     def _show(self) -> None:
         show([(ACCOUNT, self._start.account), (NEEDS_OPERATOR, bool(self._needs_operator))])
-        workflow.set_current_details(_details(self._account, self._limits, self._needs_operator))
-
-
-def _details(account: Account, limits: Limits, needs_operator: str) -> str:
-    snapshot = account.snapshot
-    lines = [f"### {account.name}: gate {account.gate}"]
-    if account.gate_reason:
-        lines.append(f"- why: {account.gate_reason}")
-    if needs_operator:
-        lines.append(f"- **needs a person:** {needs_operator}")
-    if snapshot:
-        lines += [
-            f"- equity {snapshot.equity:.2f} USDT, peak {account.peak_equity:.2f}",
-            f"- today {-account.day_loss_fraction:.2%} of at most "
-            f"-{limits.max_daily_loss_fraction:.2%}",
-            f"- positions at the exchange: {len(snapshot.positions)}",
-        ]
-    lines.append(f"- trades open: {len(account.reservations)} of {limits.max_open_trades}")
-    lines += [
-        f"    - {r.plan.side} {r.plan.qty} {r.plan.symbol} (`{r.plan.trade_id}`)"
-        for r in account.reservations
-    ]
-    lines += [f"- **no entries on {block.symbol}:** {block.reason}" for block in account.blocks]
-    if account.reconciled_at is None:
-        lines.append("- no entries before the first reconciliation")
-    return "\n".join(lines)
+        workflow.set_current_details(desk_page(self._account, self._limits, self._needs_operator))

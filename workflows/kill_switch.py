@@ -19,6 +19,7 @@ from tradewright.ports import Exposure, GateWish, KillPort, KillSwitchState, Tri
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox
+from workflows.page import gate_page
 
 QUIET_TIME = timedelta(seconds=16)
 """recv_window + 1 s + the HTTP time-out: no request sent before the gate closed can land later."""
@@ -271,7 +272,9 @@ class KillSwitchWorkflow:
                 self._step = "flat; reading again when nothing can land any more"
                 self._show()
                 quiet = self._closed_at + QUIET_TIME - workflow.now()
-                await workflow.sleep(max(quiet, timedelta(seconds=1)))
+                await workflow.sleep(
+                    max(quiet, timedelta(seconds=1)), summary="until nothing sent can land any more"
+                )
             elif not is_flat:
                 if not exposure.is_flat and rounds % PATIENT_ROUNDS == 0:
                     self._call_operator(
@@ -279,7 +282,9 @@ class KillSwitchWorkflow:
                         f"{len(exposure.positions)} positions and {exposure.orders} orders are "
                         "left; it goes on trying"
                     )
-                await workflow.sleep(min(timedelta(seconds=rounds), LONGEST_PAUSE))
+                await workflow.sleep(
+                    min(timedelta(seconds=rounds), LONGEST_PAUSE), summary="until the next round"
+                )
         self._is_flattening = False
         if self._needs_operator.startswith("the flatten"):
             self._call_operator("")
@@ -315,7 +320,7 @@ class KillSwitchWorkflow:
                 if is_cancelled_exception(e):
                     raise
                 self._call_operator(f"the flatten failed, {self._step}: {e.cause}; tried again")
-                await workflow.sleep(AGAIN_AFTER)
+                await workflow.sleep(AGAIN_AFTER, summary="until it is tried again")
 
     async def _tell_desk(self) -> None:
         desk = workflow.get_external_workflow_handle(ids.account_workflow(self._account))
@@ -402,15 +407,4 @@ class KillSwitchWorkflow:
 
     def _show(self) -> None:
         show([(ACCOUNT, self._account), (NEEDS_OPERATOR, bool(self._needs_operator))])
-        gate = self._gate
-        lines = [f"### Gate: {gate.state}"]
-        if gate.reason or gate.by:
-            lines.append(f"- by {gate.by or 'nobody'}: {gate.reason or 'no reason given'}")
-        lines.append(f"- since {gate.at:%Y-%m-%d %H:%M:%S} UTC, trip number {gate.trip}")
-        if self._step:
-            lines.append(f"- now: {self._step}")
-        if self._needs_operator:
-            lines.append(f"- **needs a person:** {self._needs_operator}")
-        if gate.state is GateState.HALTED:
-            lines.append('- signal `rearm` with {"by": "your name", "reason": "…"} opens it again')
-        workflow.set_current_details("\n".join(lines))
+        workflow.set_current_details(gate_page(self._gate, self._step, self._needs_operator))

@@ -11,6 +11,7 @@ from tradewright.domain.market import Value
 from tradewright.ports import MarketPort, Watch, Watchlist
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.message import Unreadable, read, refused
+from workflows.page import market_page
 
 SHIFT = timedelta(hours=6)
 HEARTBEAT = timedelta(seconds=5)
@@ -53,7 +54,7 @@ class MarketWorkflow:
                     raise
                 self._needs_operator = f"the market stream fails: {e.cause}; it is tried again"
                 self._show()
-                await workflow.sleep(5)
+                await workflow.sleep(5, summary="until it is tried again")
                 self._needs_operator = ""
                 self._show()
         workflow.continue_as_new(MarketStart(account=start.account, watches=self._watches))
@@ -91,8 +92,4 @@ class MarketWorkflow:
 
     def _show(self) -> None:
         show([(ACCOUNT, self._start.account), (NEEDS_OPERATOR, bool(self._needs_operator))])
-        lines = [f"### {len(self._watches)} presets are watched"]
-        lines += [f"- `{w.preset}`: {', '.join(w.symbols)} on {w.timeframe}" for w in self._watches]
-        if self._needs_operator:
-            lines.append(f"- **needs a person:** {self._needs_operator}")
-        workflow.set_current_details("\n".join(lines))
+        workflow.set_current_details(market_page(self._watches, self._needs_operator))

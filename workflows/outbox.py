@@ -113,6 +113,7 @@ class Outbox:
             start_to_close_timeout=ACTIVITY_TIMEOUT,
             schedule_to_close_timeout=patience,
             retry_policy=RETRY,
+            summary=f"{len(batch)} event{'s' if len(batch) > 1 else ''}",
         )
 
     async def _write_batch(self) -> None:
@@ -126,7 +127,7 @@ class Outbox:
                     raise
                 self._tell(f"the journal takes nothing: {e.cause}; it is tried again in a minute")
                 is_faulty = True
-                await workflow.sleep(AGAIN_AFTER)
+                await workflow.sleep(AGAIN_AFTER, summary="until it is tried again")
                 continue
             del self._events[: len(batch)]
             if is_faulty:

@@ -18,6 +18,7 @@ from tradewright.ports import ACTIVITY_TIMEOUT, Comparison, Reconciled, Reconcil
 from workflows.attributes import ACCOUNT, show
 from workflows.message import refused
 from workflows.outbox import Outbox, dump
+from workflows.page import reconciliation_page
 from workflows.trade_start import start_trade
 
 SECOND_LOOK = timedelta(seconds=10)
@@ -67,7 +68,7 @@ class ReconciliationWorkflow:
             mended=tuple(acted_on.values()),
             left=tuple(d.detail for d in last.discrepancies if d.fingerprint not in acted_on),
         )
-        workflow.set_current_details(_details(last, report))
+        workflow.set_current_details(reconciliation_page(last, report.mended, report.left))
         return report
 
     @workflow.signal(dynamic=True)
@@ -157,11 +158,3 @@ class ReconciliationWorkflow:
             await desk.signal("reconciled", found)
         except ApplicationError as e:
             workflow.logger.warning("desk_not_told", extra={"error": str(e)})
-
-
-def _details(last: Comparison, report: ReconciliationReport) -> str:
-    lines = [f"### {last.positions} positions, {last.trades} trades: "]
-    lines[0] += f"{report.found} differences" if report.found else "the books agree"
-    lines += [f"- mended: {line}" for line in report.mended]
-    lines += [f"- **left:** {line}" for line in report.left]
-    return "\n".join(lines)

@@ -27,6 +27,7 @@ from tradewright.ports import (
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, PRESET, PRESET_HASH, show
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox
+from workflows.page import strategy_page
 from workflows.trade_start import start_trade
 
 ENTRY_LATER = Priority(priority_key=3)
@@ -180,7 +181,7 @@ class StrategyWorkflow:
                 start_to_close_timeout=DECISION_TIME,
                 schedule_to_close_timeout=DECISION_TIME,
                 priority=ENTRY_LATER,
-                summary=f"{candle.close_time:%H:%M}",
+                summary=f"candle closed {candle.close_time:%H:%M} UTC",
             )
         except ActivityError as e:
             self._put_note(f"candle {candle.close_time:%H:%M} was not evaluated: {e.cause}")
@@ -354,21 +355,4 @@ class StrategyWorkflow:
                 (NEEDS_OPERATOR, bool(status.needs_operator)),
             ]
         )
-        workflow.set_current_details(_details(status))
-
-
-def _details(status: StrategyStatus) -> str:
-    state = f"paused: {status.pause_reason or 'no reason given'}" if status.paused else "trading"
-    last = f"{status.last_candle:%Y-%m-%d %H:%M} UTC" if status.last_candle else "none yet"
-    lines = [
-        f"### {status.preset}: {state}",
-        f"- {', '.join(status.symbols)} on candles of {status.timeframe}",
-        f"- version {status.preset_hash[:12]}, account {status.account}",
-        f"- last candle {last}, {status.candles} in all",
-        f"- signals: {status.approved} traded, {status.refused} refused",
-    ]
-    if status.note:
-        lines.append(f"- last note: {status.note}")
-    if status.needs_operator:
-        lines.append(f"- **needs a person:** {status.needs_operator}")
-    return "\n".join(lines)
+        workflow.set_current_details(strategy_page(status))

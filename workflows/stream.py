@@ -33,7 +33,7 @@ class StreamWorkflow:
     async def run(self, start: StreamStart) -> None:
         while not workflow.info().is_continue_as_new_suggested():
             show([(ACCOUNT, start.account), (NEEDS_OPERATOR, False)])
-            workflow.set_current_details(f"Follows executions and orders of `{start.account}`.")
+            workflow.set_current_details(f"### Follows executions and orders of {start.account}")
             try:
                 await workflow.execute_activity_method(
                     StreamPort.consume_stream,
@@ -49,9 +49,9 @@ class StreamWorkflow:
                     raise
                 show([(NEEDS_OPERATOR, True)])
                 workflow.set_current_details(
-                    f"**The stream of `{start.account}` fails:** {e.cause}\n\nIt is tried again."
+                    f"### The stream of {start.account} fails\n- {e.cause}\n- it is tried again"
                 )
-                await workflow.sleep(5)
+                await workflow.sleep(5, summary="until it is tried again")
         workflow.continue_as_new(start)
 
     @workflow.signal(dynamic=True)

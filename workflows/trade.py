@@ -43,7 +43,7 @@ from tradewright.ports import (
 from workflows.attributes import show
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox, dump
-from workflows.trade_page import standing_attributes, trade_details
+from workflows.trade_page import command_summary, standing_attributes, trade_details
 
 FILL_DEADLINE = timedelta(seconds=5)
 """How long the stream may be silent about an entry before the exchange is asked."""
@@ -331,7 +331,7 @@ class TradeWorkflow:
                     heartbeat_timeout=HEARTBEAT,
                     retry_policy=RETRY,
                     priority=priority,
-                    summary=f"{order.plan.side} {order.plan.qty} {order.plan.symbol}",
+                    summary=command_summary(self._command, order),
                 )
             )
             try:
@@ -358,7 +358,9 @@ class TradeWorkflow:
                     raise _Later from None
                 with contextlib.suppress(TimeoutError):
                     await workflow.wait_condition(
-                        lambda: self._leave_waits(frozenset(Command) - EXITS), timeout=AGAIN_AFTER
+                        lambda: self._leave_waits(frozenset(Command) - EXITS),
+                        timeout=AGAIN_AFTER,
+                        timeout_summary="until it is tried again",
                     )
                     self._command_ended()
                     return ()
@@ -374,7 +376,9 @@ class TradeWorkflow:
         self, task: asyncio.Future[Any], hurried: Set[Command], timeout: timedelta | None = None
     ) -> None:
         await workflow.wait_condition(
-            lambda: task.done() or self._leave_waits(hurried), timeout=timeout
+            lambda: task.done() or self._leave_waits(hurried),
+            timeout=timeout,
+            timeout_summary="until a person is told",
         )
 
     def _leave_waits(self, commands: Set[Command] = frozenset(Command)) -> bool:
@@ -410,6 +414,7 @@ class TradeWorkflow:
                     start_to_close_timeout=timedelta(seconds=10),
                     schedule_to_close_timeout=timedelta(seconds=20),
                     retry_policy=RetryPolicy(maximum_attempts=2),
+                    summary="the market at the close",
                 )
                 change["view"] = dump(view)
             except ActivityError as e:

@@ -1,9 +1,13 @@
 """How a trade looks in the Web UI: search attributes and markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, assert_never
 
+from tradewright.domain.execution import ExitReason
 from tradewright.domain.plan import TradePlan
-from tradewright.domain.trade import Trade, TradeState
+from tradewright.domain.trade import Command, Trade, TradeState
+from tradewright.ports import TradeOrder
 from workflows.attributes import (
     ACCOUNT,
     ENTRY_AT,
@@ -17,6 +21,35 @@ from workflows.attributes import (
     SYMBOL,
     TRADE_STATE,
     Attribute,
+)
+from workflows.page import moment, needs_person, number
+
+STATE_WORDS: Final[Mapping[TradeState, str]] = MappingProxyType(
+    {
+        TradeState.PENDING: "about to enter",
+        TradeState.ENTERING: "entry sent, not filled yet",
+        TradeState.OPEN: "open",
+        TradeState.EXITING: "leaving the market",
+        TradeState.SETTLING: "asking the exchange whether it is flat",
+        TradeState.CLOSED: "closed",
+        TradeState.CANCELLED: "ended without a fill",
+        TradeState.REJECTED: "entry rejected",
+    }
+)
+EXIT_WORDS: Final[Mapping[ExitReason, str]] = MappingProxyType(
+    {
+        ExitReason.STOP: "stop",
+        ExitReason.TARGET: "target",
+        ExitReason.TRAILING_STOP: "trailing stop",
+        ExitReason.LIQUIDATION: "liquidated by the exchange",
+        ExitReason.TIME_STOP: "time stop",
+        ExitReason.NAKED: "the exchange did not show its stop",
+        ExitReason.STOP_PASSED: "the price had passed where the stop was to go",
+        ExitReason.OPERATOR: "asked for",
+        ExitReason.CANCELLED: "its workflow was cancelled",
+        ExitReason.KILL_SWITCH: "kill switch",
+        ExitReason.BY_HAND: "closed by an order that is not ours",
+    }
 )
 
 
@@ -49,36 +82,89 @@ def standing_attributes(trade: Trade, needs_operator: bool) -> Sequence[Attribut
     return pairs
 
 
+def plan_summary(plan: TradePlan) -> str:
+    return f"{plan.side} {number(plan.qty)} {plan.symbol} · {plan.preset}"
+
+
 def plan_details(plan: TradePlan) -> str:
-    target = f", target {plan.take_profit}" if plan.take_profit else ""
-    return (
-        f"**{plan.side} {plan.qty} {plan.symbol}** at about {plan.price}\n\n"
-        f"- stop {plan.stop_loss}{target}\n"
-        f"- risk {plan.risk:.2f} USDT, leverage {plan.leverage}\n"
-        f"- preset `{plan.preset}` ({plan.preset_hash[:12]})\n"
-        f"- why: {plan.reason or plan.origin}\n"
-        f"- decided on the candle that closed at {plan.trigger:%Y-%m-%d %H:%M} UTC"
-    )
+    lines = [
+        f"**{plan.side} {number(plan.qty)} {plan.symbol}** at about {number(plan.price)}",
+        "",
+        f"- stop {number(plan.stop_loss)}"
+        + (f", target {number(plan.take_profit)}" if plan.take_profit else ""),
+        f"- worth {plan.notional:,.2f} USDT, leverage {number(plan.leverage)}",
+        f"- at risk between entry and stop: {plan.risk:,.2f} USDT (1 R)",
+        f"- preset `{plan.preset}`, version `{plan.preset_hash[:12]}`",
+        f"- because: {plan.reason or plan.origin}",
+        f"- decided on the candle that closed {moment(plan.trigger)} (market clock)",
+    ]
+    return "\n".join(lines)
 
 
 def trade_details(trade: Trade, needs_operator: str) -> str:
-    """Return the trade as markdown for the Web UI; lists, for tables render badly there."""
-    lines = [f"### {trade.plan.symbol}: {trade.state}"]
-    if needs_operator:
-        lines += [f"**Needs a person:** {needs_operator}", ""]
+    """Return the trade as markdown for the Web UI."""
+    plan = trade.plan
+    lines = [
+        f"### {plan.side} {number(plan.qty)} {plan.symbol}: {STATE_WORDS[trade.state]}",
+        *needs_person(needs_operator),
+    ]
     if trade.entry_price is not None:
-        lines.append(f"- entered {trade.entry_qty.normalize():f} at {trade.entry_price:.8g}")
-        lines.append(f"- held by the fills: {trade.open_qty.normalize():f}")
-    if trade.stop is not None and not trade.is_final:
-        lines.append(f"- stop at the exchange: {trade.stop.normalize():f}")
+        at = f", {moment(trade.opened_at)}" if trade.opened_at else ""
+        lines.append(f"- entered {number(trade.entry_qty)} at {number(trade.entry_price)}{at}")
     if trade.exit_price is not None:
-        lines.append(f"- left {trade.exit_qty.normalize():f} at {trade.exit_price:.8g}")
-        lines.append(f"- PnL {trade.pnl:.4f} USDT after fees of {trade.fees:.4f}")
-    if trade.exit_reason:
-        why = f"- leaving because: {trade.exit_reason}"
-        lines.append(why + (f" ({trade.exit_note})" if trade.exit_note else ""))
+        at = f", {moment(trade.closed_at)}" if trade.closed_at else ""
+        lines.append(f"- left {number(trade.exit_qty)} at {number(trade.exit_price)}{at}")
+        if trade.open_qty:
+            lines.append(f"- still held: {number(trade.open_qty)}")
+    if not trade.is_final:
+        lines += _protection(trade)
+    elif trade.was_open:
+        multiple = f" ({trade.pnl / plan.risk:+.2f} R)" if plan.risk else ""
+        lines.append(
+            f"- **{trade.pnl:+,.2f} USDT**{multiple}, after fees of {trade.fees:,.2f} USDT"
+        )
+    if trade.exit_reason is not None:
+        by = f", by {trade.exit_by}" if trade.exit_by else ""
+        note = f": {trade.exit_note}" if trade.exit_note else ""
+        lines.append(f"- why it left: {EXIT_WORDS[trade.exit_reason]}{by}{note}")
+    elif trade.exit_note:
+        lines.append(f"- entry ended: {trade.exit_note}")
     if trade.rejection:
         lines.append(f"- entry not made: {trade.rejection}")
     if not trade.is_final:
         lines += ["", "*Request Cancellation flattens and journals this trade.*"]
     return "\n".join(lines)
+
+
+def _protection(trade: Trade) -> list[str]:
+    lines = []
+    if trade.stop is not None:
+        lines.append(f"- stop at the exchange: {number(trade.stop)}")
+    if trade.wanted_stop is not None and trade.wanted_stop != trade.stop:
+        lines.append(f"- stop wanted, not confirmed yet: {number(trade.wanted_stop)}")
+    if trade.plan.take_profit is not None:
+        lines.append(f"- target: {number(trade.plan.take_profit)}")
+    return lines
+
+
+def command_summary(command: Command | None, order: TradeOrder) -> str:
+    """Return what the activity of *command* is about, for the timeline."""
+    plan = order.plan
+    stop = number(order.price) if order.price is not None else ""
+    match command:
+        case Command.PLACE_ENTRY:
+            return f"{plan.side} {number(plan.qty)} {plan.symbol}, stop {number(plan.stop_loss)}"
+        case Command.VERIFY_STOP:
+            return f"is the stop at {stop}?"
+        case Command.SET_STOP:
+            return f"stop to {stop}"
+        case Command.FLATTEN:
+            return f"leave {plan.symbol}"
+        case Command.LOOK_UP:
+            return f"what has become of {plan.symbol}?"
+        case Command.SETTLE:
+            return f"is {plan.symbol} flat?"
+        case None:
+            return ""
+        case _:
+            assert_never(command)

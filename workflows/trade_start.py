@@ -11,7 +11,7 @@ from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import Adopted
 from workflows.attributes import attributes
 from workflows.trade import TradeStart, TradeWorkflow
-from workflows.trade_page import plan_attributes, plan_details
+from workflows.trade_page import plan_attributes, plan_details, plan_summary
 
 
 async def start_trade(plan: TradePlan, adopted: Adopted | None = None) -> None:
@@ -26,7 +26,7 @@ async def start_trade(plan: TradePlan, adopted: Adopted | None = None) -> None:
             task_queue=ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_TRADING),
             id_reuse_policy=again or WorkflowIDReusePolicy.REJECT_DUPLICATE,
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            static_summary=f"{plan.side} {plan.qty} {plan.symbol} · {plan.preset}",
+            static_summary=plan_summary(plan),
             static_details=plan_details(plan),
             search_attributes=attributes(*plan_attributes(plan)),
         )

@@ -1,0 +1,147 @@
+"""What the lasting workflows show in the Web UI: markdown.
+
+Flat lists only: the Web UI runs nested ones into one line, and table cells into each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Final
+
+from tradewright.domain.account import Account, Limits
+from tradewright.domain.gate import Gate, GateState
+from tradewright.ports import Comparison, StrategyStatus, Watch
+
+GATE_WORDS: Final[Mapping[GateState, str]] = MappingProxyType(
+    {
+        GateState.OPEN: "open",
+        GateState.EXITS_ONLY: "exits only (safe mode)",
+        GateState.HALTED: "halted",
+    }
+)
+DIGITS: Final = 8
+"""That count, of a price or a quantity: an average of fills may have fifty."""
+
+
+def number(value: Decimal) -> str:
+    """Return a price or quantity, exact up to eight digits that count.
+
+    Example:
+        >>> number(Decimal("43000.10")), number(Decimal(1) / 3), number(Decimal("1E+3"))
+        ('43000.1', '0.33333333', '1000')
+    """
+    rounded = f"{round(value, max(0, DIGITS - 1 - value.adjusted())):f}"
+    return rounded.rstrip("0").rstrip(".") if "." in rounded else rounded
+
+
+def moment(at: datetime) -> str:
+    """Return an aware UTC time as people read it.
+
+    Example:
+        >>> from datetime import UTC
+        >>> moment(datetime(2026, 1, 1, 12, tzinfo=UTC))
+        '2026-01-01 12:00:00 UTC'
+    """
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def needs_person(why: str) -> list[str]:
+    """Return the line that comes before all others, if anybody is called for."""
+    return [f"- **needs a person:** {why}"] if why else []
+
+
+def desk_page(account: Account, limits: Limits, needs_operator: str) -> str:
+    lines = [f"### Account {account.name}: gate {GATE_WORDS[account.gate]}"]
+    lines += needs_person(needs_operator)
+    if account.gate_reason:
+        lines.append(f"- the gate is so because: {account.gate_reason}")
+    if account.reconciled_at is None:
+        lines.append("- **no entries** before the first reconciliation")
+    lines += [f"- **no entries on {block.symbol}:** {block.reason}" for block in account.blocks]
+    if snapshot := account.snapshot:
+        lines += [
+            f"- equity {snapshot.equity:,.2f} USDT, highest so far {account.peak_equity:,.2f} USDT",
+            f"- today {-account.day_loss_fraction:+.2%}; the kill switch trips at "
+            f"{-limits.max_daily_loss_fraction:+.2%}",
+            f"- positions at the exchange: {len(snapshot.positions)}, read {moment(snapshot.at)}",
+        ]
+    else:
+        lines.append("- **no entries** before the first snapshot of the account")
+    if account.reconciled_at is not None:
+        lines.append(f"- last reconciled {moment(account.reconciled_at)}")
+    lines.append(f"- trades: {len(account.reservations)} of at most {limits.max_open_trades}")
+    for plan in (reservation.plan for reservation in account.reservations):
+        lines.append(
+            f"- {plan.side} {number(plan.qty)} {plan.symbol} of `{plan.preset}`: "
+            f"trade `{plan.trade_id}`"
+        )
+    return "\n".join(lines)
+
+
+def gate_page(gate: Gate, step: str, needs_operator: str) -> str:
+    lines = [f"### Gate: {GATE_WORDS[gate.state]}", *needs_person(needs_operator)]
+    if step:
+        lines.append(f"- **now:** {step}")
+    if gate.reason or gate.by:
+        lines.append(f"- by {gate.by or 'nobody'}: {gate.reason or 'no reason given'}")
+    lines.append(f"- since {moment(gate.at)}")
+    if gate.trip:
+        lines.append(f"- number of the last trip: {gate.trip}")
+    lines += ["", "*More Actions, Send a Signal:*", ""]
+    if gate.state is not GateState.HALTED:
+        lines += [
+            '- `trip` with `{"reason": "…", "by": "ann"}` halts the account and flattens it',
+            '- `safe_mode` with `{"on": true, "reason": "…", "by": "ann"}` stops entries alone; '
+            "with `false` it lets them go on",
+        ]
+    else:
+        lines.append('- `rearm` with `{"reason": "…", "by": "ann"}` opens the gate again')
+    return "\n".join(lines)
+
+
+def strategy_page(status: StrategyStatus) -> str:
+    state = "paused" if status.paused else "trading"
+    last = moment(status.last_candle) if status.last_candle else "none yet"
+    lines = [f"### {status.preset}: {state}", *needs_person(status.needs_operator)]
+    if status.paused:
+        lines.append(f"- paused because: {status.pause_reason or 'no reason given'}")
+    lines += [
+        f"- {', '.join(status.symbols)} on candles of {status.timeframe}, account {status.account}",
+        f"- version `{status.preset_hash[:12]}`",
+        f"- last candle closed {last} (market clock), {status.candles} in all",
+        f"- signals: {status.approved} traded, {status.refused} refused",
+    ]
+    if status.note:
+        lines.append(f"- last remark: {status.note}")
+    wish = "resume" if status.paused else "pause"
+    lines += [
+        "",
+        f'*Send a Signal: `{wish}` with `{{"reason": "…", "by": "ann"}}`. '
+        "Request Cancellation ends the strategy; its trades live on.*",
+    ]
+    return "\n".join(lines)
+
+
+def reconciliation_page(last: Comparison, mended: Sequence[str], left: Sequence[str]) -> str:
+    found = len(last.discrepancies)
+    agree = "exchange and trades agree" if not found else f"{found} differences"
+    lines = [
+        f"### {agree[0].upper()}{agree[1:]}",
+        f"- positions at the exchange: {last.positions}",
+        f"- trades that run: {last.trades}",
+        f"- read {moment(last.at)}",
+    ]
+    lines += [f"- mended: {line}" for line in mended]
+    lines += [f"- **left as it is:** {line}" for line in left]
+    return "\n".join(lines)
+
+
+def market_page(watches: Sequence[Watch], needs_operator: str) -> str:
+    many = {0: "No preset is", 1: "1 preset is"}.get(len(watches), f"{len(watches)} presets are")
+    lines = [f"### {many} told of candles", *needs_person(needs_operator)]
+    lines += [
+        f"- `{watch.preset}`: {', '.join(watch.symbols)}, candles of {watch.timeframe}"
+        for watch in watches
+    ]
+    return "\n".join(lines)
