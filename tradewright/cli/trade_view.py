@@ -82,8 +82,9 @@ def _print_plan(plan: dict[str, Any]) -> None:
 
 def _print_views(page: "TradePage") -> None:
     moments: list[tuple[str, dict[str, Any]]] = []
-    if page.factors:
-        moments.append(("At the signal", dict(page.factors)))
+    seen = dict(page.factors) | dict((page.trade or {}).get("plan", {}).get("market", {}))
+    if seen:
+        moments.append(("At the signal", seen))
     for title, view in (("At the open", page.open_view), ("At the close", page.close_view)):
         if view is not None:
             moments.append((title, _facts(view)))
