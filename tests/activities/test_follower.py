@@ -1,0 +1,191 @@
+"""The order and completeness of executions, whichever way they come; the list is scripted."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from activities import stream
+from activities.stream import StreamCursor
+from activities.wire import WireLost
+from tradewright.domain.execution import Execution
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+class MuteWire:
+    """A connection over which nothing comes."""
+
+    url = "ws://mute"
+
+    async def receive(self, within: float) -> dict[str, Any] | None:
+        await asyncio.sleep(0)
+        return None
+
+
+class ScriptedExecutions:
+    """Lists *rows*, *page* of them at a time."""
+
+    def __init__(self, rows: list[dict[str, Any]], page: int = 100) -> None:
+        self.rows = rows
+        self.page = page
+        self.calls: list[dict[str, Any]] = []
+
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        assert method == "get_executions"
+        self.calls.append(arguments)
+        listed = [
+            row
+            for row in self.rows
+            if arguments["startTime"] <= int(row["execTime"]) <= arguments["endTime"]
+        ]
+        listed.sort(key=lambda row: -int(row["seq"]))
+        begin = int(arguments.get("cursor") or 0)
+        rest = begin + self.page < len(listed)
+        cursor = str(begin + self.page) if rest else ""
+        return {"result": {"list": listed[begin : begin + self.page], "nextPageCursor": cursor}}
+
+
+class NotingPost:
+    """Keeps what is delivered."""
+
+    def __init__(self, first_trigger: datetime | None = START) -> None:
+        self.delivered: list[Execution] = []
+        self.rechecks: list[str] = []
+        self._first_trigger = first_trigger
+
+    async def first_trigger(self) -> datetime | None:
+        return self._first_trigger
+
+    async def deliver(self, execution: Execution) -> None:
+        self.delivered.append(execution)
+
+    async def recheck(self, row: dict[str, Any], reason: str) -> None:
+        self.rechecks.append(reason)
+
+
+class StandingMarket:
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    async def market_now(self) -> datetime:
+        return self.now
+
+
+def listed(number: int, at: datetime = START, **changes: Any) -> dict[str, Any]:
+    return {
+        "execId": f"exec-{number}",
+        "seq": number,
+        "orderId": f"order-{number}",
+        "orderLinkId": "",
+        "symbol": "BTCUSDT",
+        "side": "Buy",
+        "execPrice": "50000",
+        "execQty": "0.01",
+        "execFee": "0.275",
+        "execType": "Trade",
+        "execTime": str(int(at.timestamp() * 1000)),
+        "isMaker": False,
+        "createType": "CreateByUser",
+        "stopOrderType": "UNKNOWN",
+    } | changes
+
+
+def follower_of(
+    source: ScriptedExecutions,
+    post: NotingPost,
+    *,
+    now: datetime = START,
+    cursor: StreamCursor | None = None,
+) -> Any:
+    pace: Any = StandingMarket(now)
+    noting: Any = post
+    return stream._Follower(source, pace, noting, cursor or StreamCursor())
+
+
+async def test_a_silent_stream_is_noticed_by_the_list_and_thrown_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(stream, "SILENT_AFTER", 0.05)
+    post = NotingPost()
+    follower, mute = follower_of(ScriptedExecutions([listed(1)]), post), MuteWire()
+
+    with pytest.raises(WireLost, match="silent although executions are listed"):
+        await follower.live(mute)
+
+    assert [e.exec_id for e in post.delivered] == ["exec-1"]
+
+
+async def test_a_long_absence_is_read_week_by_week_and_page_by_page() -> None:
+    rows = [listed(n, START + timedelta(days=n)) for n in range(20)]
+    source, post = ScriptedExecutions(rows, page=3), NotingPost()
+
+    await follower_of(source, post, now=START + timedelta(days=20)).catch_up()
+
+    assert [e.exec_id for e in post.delivered] == [f"exec-{n}" for n in range(20)]
+    assert len({call["startTime"] for call in source.calls}) == 3
+    week = timedelta(days=7) / timedelta(milliseconds=1)
+    assert all(call["endTime"] - call["startTime"] < week for call in source.calls)
+
+
+async def test_executions_of_one_moment_are_delivered_in_the_exchange_s_order() -> None:
+    post = NotingPost()
+
+    await follower_of(ScriptedExecutions([listed(n) for n in (3, 1, 2)]), post).catch_up()
+
+    assert [e.seq for e in post.delivered] == [1, 2, 3]
+
+
+async def test_without_trades_nothing_old_is_read() -> None:
+    source = ScriptedExecutions([listed(1, START - timedelta(hours=1))])
+    post = NotingPost(first_trigger=None)
+
+    await follower_of(source, post).catch_up()
+
+    assert not post.delivered
+
+
+async def test_funding_is_no_execution_of_a_trade() -> None:
+    post = NotingPost()
+
+    await follower_of(ScriptedExecutions([listed(1, execType="Funding")]), post).catch_up()
+
+    assert (post.delivered, post.rechecks) == ([], [])
+
+
+async def test_an_execution_that_cannot_be_read_makes_the_trade_ask_once() -> None:
+    post = NotingPost()
+    source = ScriptedExecutions([listed(1, execPrice="much"), listed(2)])
+    follower = follower_of(source, post)
+
+    await follower.catch_up()
+    await follower.catch_up()
+
+    assert [e.exec_id for e in post.delivered] == ["exec-2"]
+    assert post.rechecks == ["an execution could not be read"]
+
+
+async def test_the_cursor_moves_only_after_delivery() -> None:
+    class FailingPost(NotingPost):
+        async def deliver(self, execution: Execution) -> None:
+            if execution.seq == 2:
+                raise RuntimeError("the process dies here")
+            await super().deliver(execution)
+
+    follower = follower_of(ScriptedExecutions([listed(1), listed(2)]), FailingPost())
+    with pytest.raises(RuntimeError):
+        await follower.catch_up()
+
+    assert follower.cursor.seen == ("exec-1",)
+
+
+async def test_the_cursor_stays_small() -> None:
+    post = NotingPost()
+    follower = follower_of(ScriptedExecutions([listed(n) for n in range(1500)]), post)
+
+    await follower.catch_up()
+
+    assert len(follower.cursor.seen) == stream.CARRIED
+    assert len(follower._seen) <= stream.REMEMBERED
