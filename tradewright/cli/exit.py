@@ -49,6 +49,8 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "ExchangeUnreachable": ExitCode.UNREACHABLE,
         "RateLimited": ExitCode.UNREACHABLE,
         "VaultUnreachable": ExitCode.UNREACHABLE,
+        "VaultRefused": ExitCode.UNREACHABLE,
+        "ProcessNotReady": ExitCode.UNREACHABLE,
         "WishRefused": ExitCode.REFUSED,
     }
 )
