@@ -58,11 +58,6 @@ def test_missed_candles_are_managed_as_one() -> None:
     assert (merged.close, merged.volume) == (Decimal(95), Decimal(6))
 
 
-class NoPresets:
-    async def preset(self, preset_hash: str) -> Any:
-        return None
-
-
 @workflow.defn
 class NotingStrategy:
     """Notes candles, and acknowledges them where it is asked to."""
@@ -264,8 +259,9 @@ async def town(temporal: Client, **settings: Any) -> AsyncIterator[Town]:
 
 def market_of(place: Town, url: str | None = None) -> BybitMarket:
     bybit: Any = PublicRest(place.paper)
+    no_presets: Any = None
     stream = url or f"{place.paper.stream_url}/public/linear"
-    return BybitMarket(place.client, bybit, NoPresets(), place.pace, stream)
+    return BybitMarket(place.client, bybit, no_presets, place.pace, stream)
 
 
 class PublicRest:
