@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 import requests
@@ -120,6 +120,11 @@ class LiveSystem:
         self._numbers = itertools.count(1)
         self._web = requests.Session()
         self._web.trust_env = False
+
+    def close(self) -> None:
+        self.pace.close()
+        self.bybit.close()
+        self._web.close()
 
     @property
     def running_file(self) -> Path:
@@ -233,8 +238,11 @@ class LiveSystem:
         """Call pybit with the desk's own key, as a person with another program would."""
 
         def call() -> Any:
-            session = http_session(self.settings.paper_url, self.key, **PATIENT)
-            return getattr(session, method)(category="linear", **arguments)[0]["result"]
+            session = http_session(
+                self.settings.paper_url, self.key, recv_window_ms=5000, timeout_s=10
+            )
+            with session.client:
+                return getattr(session, method)(category="linear", **arguments)[0]["result"]
 
         return await asyncio.to_thread(call)
 
@@ -308,7 +316,7 @@ class LiveSystem:
             "reserve",
             proposal,
             id=proposal.trade_id,
-            result_type=Decision,  # type: ignore[arg-type]
+            result_type=cast(type, Decision),
         )
         return decision
 
@@ -395,8 +403,6 @@ class LiveSystem:
         return found + [str(fault) for fault in audit.chain_faults]
 
 
-PATIENT = {"recv_window_ms": 5000, "timeout_s": 10}
-
 LIMITS = Limits(max_open_trades=50, max_orders_per_minute=1000, max_leverage=Decimal(10))
 
 
@@ -410,8 +416,8 @@ async def live(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveSy
         for signum in STOP_SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(signum)
         journal = await Journal.open(settings.journal_url, venue=settings.venue)
+        running = LiveSystem(settings, supervisor, await connect(settings), journal)
         try:
-            running = LiveSystem(settings, supervisor, await connect(settings), journal)
             await running.begin()
 
             async def is_reconciled() -> bool:
@@ -421,4 +427,5 @@ async def live(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveSy
             await until(is_reconciled)
             yield running
         finally:
+            running.close()
             await journal.close()

@@ -53,6 +53,9 @@ RECONNECT_EVERY = 2.0
 RECONCILE_EVERY = timedelta(seconds=60)
 STICKY = timedelta(seconds=1)
 """After a worker has died its workflows wait so long before another one takes them."""
+MONEY_QUEUES = frozenset({ids.QUEUE_TRADING, ids.QUEUE_KILL})
+GRACE, SHORT_GRACE = timedelta(seconds=5), timedelta(seconds=1)
+"""For activities to end by themselves; those that follow a stream never do."""
 PASSED_THROUGH = (
     "tradewright",
     "pydantic",
@@ -141,7 +144,7 @@ class _Serve:
             interceptors=[DomainErrors(), *telemetry.interceptors()],
             sticky_queue_schedule_to_start_timeout=STICKY,
             max_cached_workflows=2_000,
-            graceful_shutdown_timeout=timedelta(seconds=5),
+            graceful_shutdown_timeout=GRACE if queue in MONEY_QUEUES else SHORT_GRACE,
         )
 
 
@@ -153,7 +156,11 @@ async def serve(settings: Settings, queues: Collection[str], ready_file: Path | 
         if ready_file is not None:
             await asyncio.to_thread(ready_file.touch)
         log.info("worker_ready", queues=sorted(queues), namespace=settings.namespace)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            # One after another, their graces would add up to more than a supervisor's patience
+            await asyncio.gather(*(worker.shutdown() for worker in built))
 
 
 async def ensure_singletons(client: Client, settings: Settings) -> None:
