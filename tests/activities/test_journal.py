@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from temporalio import activity
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DefaultFailureConverter, DefaultPayloadConverter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
@@ -17,6 +19,9 @@ from tradewright.domain.errors import OutcomeUnknown, TradewrightError
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.journal import Journal, JournalConflict, JournalUnavailable
 from tradewright.ports import JournalBatch, activities_of
+
+SHOWN = 4096
+"""Of a larger failure Temporal shows nothing, not even its message."""
 
 
 def event(step: str = "tripped") -> JournalEvent:
@@ -85,7 +90,19 @@ async def test_an_error_is_retried_as_it_says_of_itself(
     assert told.value.type == type(error).__name__
     assert told.value.non_retryable is non_retryable
     assert told.value.message == str(error)
-    assert told.value.__cause__ is error
+
+
+async def test_a_failure_is_small_enough_to_be_shown_whatever_has_caused_it() -> None:
+    error = JournalUnavailable("sqlite:///journal.db", "disk full")
+    error.__cause__ = OSError("INSERT " * 1000)
+
+    with pytest.raises(ApplicationError) as told:
+        await fail(error)
+
+    failure = Failure()
+    DefaultFailureConverter().to_failure(told.value, DefaultPayloadConverter(), failure)
+    assert failure.message == str(error)
+    assert failure.ByteSize() < SHOWN
 
 
 async def test_an_error_of_programming_passes_as_it_is() -> None:

@@ -209,6 +209,20 @@ class LiveSystem:
         told = [a.last_failure.message for a in found if a.activity_type.name == activity]
         return str(told[0]) if told else ""
 
+    async def attempts_of(self, handle: WorkflowHandle[Any, Any], activity: str) -> list[int]:
+        """Return how many attempts each of the workflow's ended activities of that name took."""
+        scheduled: dict[int, str] = {}
+        found: list[int] = []
+        async for event in handle.fetch_history_events():
+            if event.HasField("activity_task_scheduled_event_attributes"):
+                name = event.activity_task_scheduled_event_attributes.activity_type.name
+                scheduled[event.event_id] = name
+            elif event.HasField("activity_task_started_event_attributes"):
+                started = event.activity_task_started_event_attributes
+                if scheduled[started.scheduled_event_id] == activity:
+                    found.append(started.attempt)
+        return found
+
     # --- market -------------------------------------------------------------------------------
 
     async def begin(self) -> None:

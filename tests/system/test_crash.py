@@ -53,6 +53,7 @@ async def test_a_worker_killed_before_it_recorded_the_entry_never_sends_it_twice
     sent = await live.orders_with(trade.plan.trade_id)
     assert [o["orderLinkId"] for o in sent] == [survivors.entry_link]
     assert trade.entry_order_id == sent[0]["orderId"]
+    assert await live.attempts_of(survivors.entering, "place_entry") == [2]
 
     trade = await live.leave(survivors.entering)
 
@@ -66,6 +67,7 @@ async def test_a_worker_killed_in_the_middle_of_a_flatten_closes_the_position_on
 ) -> None:
     trade = await live.ended(survivors.leaving)
 
+    assert await live.attempts_of(survivors.leaving, "flatten") == [2]
     assert (trade.state, trade.exit_reason) == (TradeState.CLOSED, ExitReason.OPERATOR)
     exits = [o for o in await live.orders("ETHUSDT") if o["reduceOnly"] and o["orderLinkId"]]
     assert [(o["orderLinkId"], o["orderStatus"]) for o in exits] == [
@@ -178,6 +180,15 @@ def locked(file: Path) -> Iterator[None]:
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         yield
+
+
+async def test_a_worker_that_is_asked_to_end_does_so_in_time(live: LiveSystem) -> None:
+    worker = live.child("worker")
+
+    await live.supervisor.stop("worker")
+
+    assert worker.returncode == 0
+    await live.supervisor.start(worker.spec)
 
 
 async def test_after_all_that_the_books_agree_and_the_audit_sees_one_execution_less(
