@@ -20,6 +20,7 @@ test: $(STAMP) ## Run the whole test suite; ARGS="tests/unit -k size" narrows it
 lint: $(STAMP) ## ruff, mypy, import contracts, schema freshness
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy
+	@$(BIN)/mypy bench # apart: in one run with it, mypy mistakes temporalio's protocols
 	@$(BIN)/lint-imports
 	@$(BIN)/tradewright schema --check
 
