@@ -234,4 +234,6 @@ class AccountWorkflow:
 
     def _show(self) -> None:
         show([(ACCOUNT, self._start.account), (NEEDS_OPERATOR, bool(self._needs_operator))])
-        workflow.set_current_details(desk_page(self._account, self._limits, self._needs_operator))
+        namespace = workflow.info().namespace
+        page = desk_page(self._account, self._limits, self._needs_operator, namespace)
+        workflow.set_current_details(page)

@@ -8,7 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import quote
 
+from tradewright import ids
 from tradewright.domain.account import Account, Limits
 from tradewright.domain.gate import Gate, GateState
 from tradewright.ports import Comparison, StrategyStatus, Watch
@@ -51,7 +53,7 @@ def needs_person(why: str) -> list[str]:
     return [f"- **needs a person:** {why}"] if why else []
 
 
-def desk_page(account: Account, limits: Limits, needs_operator: str) -> str:
+def desk_page(account: Account, limits: Limits, needs_operator: str, namespace: str) -> str:
     lines = [f"### Account {account.name}: gate {GATE_WORDS[account.gate]}"]
     lines += needs_person(needs_operator)
     if account.gate_reason:
@@ -72,9 +74,10 @@ def desk_page(account: Account, limits: Limits, needs_operator: str) -> str:
         lines.append(f"- last reconciled {moment(account.reconciled_at)}")
     lines.append(f"- trades: {len(account.reservations)} of at most {limits.max_open_trades}")
     for plan in (reservation.plan for reservation in account.reservations):
+        trade = quote(ids.trade_workflow(plan.symbol, plan.trade_id), safe="")
         lines.append(
-            f"- {plan.side} {number(plan.qty)} {plan.symbol} of `{plan.preset}`: "
-            f"trade `{plan.trade_id}`"
+            f"- {plan.side} {number(plan.qty)} {plan.symbol}: trade "
+            f"[`{plan.trade_id}`](/namespaces/{namespace}/workflows/{trade})"
         )
     return "\n".join(lines)
 
@@ -102,14 +105,16 @@ def gate_page(gate: Gate, step: str, needs_operator: str) -> str:
 
 def strategy_page(status: StrategyStatus) -> str:
     state = "paused" if status.paused else "trading"
-    last = moment(status.last_candle) if status.last_candle else "none yet"
+    candles = f"{status.candles} so far"
+    if status.last_candle:
+        candles += f", the last closed {moment(status.last_candle)} (market time)"
     lines = [f"### {status.preset}: {state}", *needs_person(status.needs_operator)]
     if status.paused:
         lines.append(f"- paused because: {status.pause_reason or 'no reason given'}")
     lines += [
         f"- {', '.join(status.symbols)} on candles of {status.timeframe}, account {status.account}",
         f"- version `{status.preset_hash[:12]}`",
-        f"- last candle closed {last} (market clock), {status.candles} in all",
+        f"- candles: {candles}",
         f"- signals: {status.approved} traded, {status.refused} refused",
     ]
     if status.note:
@@ -125,9 +130,9 @@ def strategy_page(status: StrategyStatus) -> str:
 
 def reconciliation_page(last: Comparison, mended: Sequence[str], left: Sequence[str]) -> str:
     found = len(last.discrepancies)
-    agree = "exchange and trades agree" if not found else f"{found} differences"
+    many = {0: "Exchange and trades agree", 1: "1 difference"}.get(found, f"{found} differences")
     lines = [
-        f"### {agree[0].upper()}{agree[1:]}",
+        f"### {many}",
         f"- positions at the exchange: {last.positions}",
         f"- trades that run: {last.trades}",
         f"- read {moment(last.at)}",

@@ -64,7 +64,7 @@ def plan_attributes(plan: TradePlan) -> Sequence[Attribute]:
         (TRADE_STATE, TradeState.PENDING.value),
         (LIVE, True),
         (NEEDS_OPERATOR, False),
-        (RISK_R, float(plan.risk)),
+        (RISK_R, float(round(plan.risk, 2))),
     )
 
 
@@ -78,7 +78,7 @@ def standing_attributes(trade: Trade, needs_operator: bool) -> Sequence[Attribut
     if trade.opened_at is not None:
         pairs.append((ENTRY_AT, trade.opened_at))
     if trade.is_final:
-        pairs.append((REALIZED_PNL, float(trade.pnl)))
+        pairs.append((REALIZED_PNL, float(round(trade.pnl, 2))))
     return pairs
 
 
@@ -96,7 +96,7 @@ def plan_details(plan: TradePlan) -> str:
         f"- at risk between entry and stop: {plan.risk:,.2f} USDT (1 R)",
         f"- preset `{plan.preset}`, version `{plan.preset_hash[:12]}`",
         f"- because: {plan.reason or plan.origin}",
-        f"- decided on the candle that closed {moment(plan.trigger)} (market clock)",
+        f"- candle closed {moment(plan.trigger)} (market time)",
     ]
     return "\n".join(lines)
 

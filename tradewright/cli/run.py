@@ -95,22 +95,14 @@ def demo(
     async def work() -> int:
         async with demonstration.demo(settings) as ready:
             print_addresses(ready.settings)
-            with LiveTable(ready.settings) as table:
-                async for frame in demonstration.frames(ready):
+            hint = "stop with Ctrl-C" if keep else ""
+            with LiveTable(ready.settings, hint=hint) as table:
+                async for frame in demonstration.frames(ready, endless=keep):
                     table.show(frame)
-            if keep:
-                return await _keep(ready)
             await ready.leave()
             done = await outcome(ready)
             print_summary(done, ready.settings)
             return len(frame.closed)
-
-    async def _keep(ready: Any) -> int:
-        typer.echo("still running; stop with Ctrl-C")
-        with LiveTable(ready.settings) as table:
-            async for frame in demonstration.frames(ready, endless=True):
-                table.show(frame)
-        return 0
 
     closed = _until_interrupted(work())
     if closed < demonstration.CLOSED_WANTED:

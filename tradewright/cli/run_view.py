@@ -1,15 +1,15 @@
 """What runs show: addresses, a live table, a progress bar, the summary at the end."""
 
-import shutil
+import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from tradewright import ids
 from tradewright.cli.table import (
     cell,
     console,
@@ -23,16 +23,25 @@ from tradewright.cli.table import (
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
 
     from tradewright.app.audit import Audit
     from tradewright.app.conductor import Progress
     from tradewright.app.demo import Frame
+    from tradewright.app.line import StrategyLine
     from tradewright.app.replay import Outcome
     from tradewright.journal import TradeRow
     from tradewright.settings import Settings
 
 SHOWN_TRADES = 12
+FRAME_LINES = 8
+"""Of the live table, beside its rows: heads, spaces, and one line less than the terminal has."""
+WHY_WIDTH = 24
 COLUMNS = ("TRADE", "PRESET", "SYMBOL", "SIDE", "QTY", "ENTRY", "EXIT", "PNL", "STATE", "WHY")
+NUMBERS = frozenset({"CANDLES", "TRADED", "REFUSED", "QTY", "ENTRY", "EXIT", "PNL"})
+SPARED = ("PRESET", "QTY", "EXIT", "WHY", "ENTRY", "SIDE", "SYMBOL")
+"""Columns that a narrow terminal goes without, the first first."""
 
 
 def print_addresses(settings: "Settings") -> None:
@@ -40,11 +49,13 @@ def print_addresses(settings: "Settings") -> None:
     from tradewright.settings import RUNNING_FILE
 
     temporal = settings.temporal
+    # The environment outranks a settings file
+    home = f"TRADEWRIGHT_HOME={settings.home} " if "TRADEWRIGHT_HOME" in os.environ else ""
     print_facts(
         (
             ("Web UI", f"{temporal.ui_url}/namespaces/{settings.namespace}/workflows"),
             ("temporal", f"temporal workflow list --address {temporal.address}"),
-            ("tradewright", f"tradewright --settings {settings.home / RUNNING_FILE} status"),
+            ("tradewright", f"{home}tradewright --settings {settings.home / RUNNING_FILE} status"),
             ("exchange", settings.paper_url),
             ("logs", settings.logs),
         )
@@ -54,10 +65,11 @@ def print_addresses(settings: "Settings") -> None:
 class LiveTable:
     """Strategies and trades as they stand: a live table on a terminal, news elsewhere."""
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: "Settings", *, hint: str = "") -> None:
         from rich.live import Live
 
         self._settings = settings
+        self._hint = hint
         self._told: dict[str, str] = {}
         self._live = Live(console=console(), auto_refresh=False) if sys.stdout.isatty() else None
 
@@ -77,53 +89,99 @@ class LiveTable:
 
     def show(self, frame: "Frame") -> None:
         if self._live is not None:
-            self._live.update(_picture(frame, self._settings), refresh=True)
+            size = self._live.console.size
+            picture = live_picture(
+                frame, self._settings, width=size.width, height=size.height, hint=self._hint
+            )
+            self._live.update(picture, refresh=True)
             return
         for trade in reversed(frame.trades):
             if self._told.get(trade.trade_id) != trade.state:
                 self._told[trade.trade_id] = trade.state
-                typer.echo(f"{when(frame.market_at)}  {_line(trade)}")
+                typer.echo(f"{when(frame.market_at)} UTC  {trade_line(trade)}")
 
 
-def _line(trade: "TradeRow") -> str:
+def trade_line(trade: "TradeRow") -> str:
+    """Return the news of *trade* as one line of a log."""
     words = [trade.state.value.ljust(9), trade.side.value.ljust(4), price(trade.qty), trade.symbol]
     if trade.entry_price is not None:
         words += ["at", price(trade.entry_price)]
-    if trade.closed_at is not None and trade.exit_reason is not None:
-        words += [f"-> {price(trade.exit_price)}", f"{gain(trade.pnl)} USDT", trade.exit_reason]
+    if trade.closed_at is not None and trade.exit_price is not None:
+        words += ["->", price(trade.exit_price), gain(trade.pnl), "USDT,", _why(trade)]
+    elif why := _why(trade):
+        words.append(why)
     return " ".join(words)
 
 
-def _picture(frame: "Frame", settings: "Settings") -> "Group":
+def live_picture(
+    frame: "Frame", settings: "Settings", *, width: int, height: int, hint: str = ""
+) -> "Group":
+    """Return what the live table shows on a terminal of that size, never wrapped or cut."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    height = shutil.get_terminal_size().lines
-    strategies = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in ("STRATEGY", "STATE", "CANDLES", "TRADED", "REFUSED", "WEB UI"):
-        strategies.add_column(column, overflow="ellipsis", no_wrap=True)
-    for line in frame.strategies:
+    closed = frame.closed
+    won = sum((trade.pnl for trade in closed), Decimal(0))
+    many = "1 trade" if len(closed) == 1 else f"{len(closed)} trades"
+    head = f"market clock {when(frame.market_at)} UTC · {many} closed"
+    if closed:
+        head += f" · {gain(won)} USDT"
+    parts: list[Any] = [Text(f"\n{head}\n"), _strategies(frame.strategies, settings)]
+    urls = [settings.workflow_url(line.workflow_id) for line in frame.strategies]
+    parts += [Text(url, style=f"dim link {url}", overflow="fold") for url in urls]
+    folded = sum(-(-len(url) // width) for url in urls)
+    room = height - FRAME_LINES - len(frame.strategies) - folded - bool(hint)
+    parts += [Text(), _trades(frame.trades[: max(1, min(SHOWN_TRADES, room))], settings, width)]
+    if hint:
+        parts.append(Text(hint, style="dim"))
+    return Group(*parts)
+
+
+def _strategies(lines: Sequence["StrategyLine"], settings: "Settings") -> "Table":
+    table = _table(("STRATEGY", "STATE", "CANDLES", "TRADED", "REFUSED"))
+    for line in lines:
         status = line.status
-        url = settings.workflow_url(line.workflow_id)
-        strategies.add_row(
-            cell(line.name),
-            cell(line.state),
-            cell(status.candles if status else ""),
-            cell(status.approved if status else ""),
-            cell(status.refused if status else ""),
-            Text(url, style=f"link {url}"),
-        )
-    trades = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in COLUMNS:
-        trades.add_column(column, no_wrap=True)
-    for trade in frame.trades[: max(3, min(SHOWN_TRADES, height - 14))]:
-        url = settings.workflow_url(ids.trade_workflow(trade.symbol, trade.trade_id))
+        counts = (status.candles, status.approved, status.refused) if status else ("", "", "")
+        name = cell(line.name)
+        name.stylize(f"link {settings.workflow_url(line.workflow_id)}")
+        table.add_row(name, cell(line.state), *(cell(count) for count in counts))
+    return table
+
+
+def _trades(trades: Sequence["TradeRow"], settings: "Settings", width: int) -> "Table | Text":
+    """Return *trades* without the columns that *width* has no room for."""
+    from rich.text import Text
+
+    if not trades:
+        return Text("no trades yet", style="dim")
+    rows = []
+    for trade in trades:
         row = [cell(value) for value in _row(trade)]
-        row[0].stylize(f"link {url}")
-        trades.add_row(*row)
-    head = Text(f"\nmarket {when(frame.market_at)} UTC · {len(frame.closed)} trades closed\n")
-    return Group(head, strategies, Text(), trades)
+        row[0].stylize(f"link {settings.workflow_url(trade.workflow_id)}")
+        row[-1].truncate(WHY_WIDTH, overflow="ellipsis")
+        rows.append(row)
+    shown = list(range(len(COLUMNS)))
+    for spared in SPARED:
+        if sum(_width(rows, number) + 2 for number in shown) - 2 <= width:
+            break
+        shown.remove(COLUMNS.index(spared))
+    table = _table([COLUMNS[number] for number in shown])
+    for row in rows:
+        table.add_row(*(row[number] for number in shown))
+    return table
+
+
+def _width(rows: Sequence[Sequence["Text"]], number: int) -> int:
+    return max(len(COLUMNS[number]), *(row[number].cell_len for row in rows))
+
+
+def _table(columns: Sequence[str]) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True, justify="right" if column in NUMBERS else "left")
+    return table
 
 
 def _row(trade: "TradeRow") -> tuple[Any, ...]:
@@ -138,8 +196,14 @@ def _row(trade: "TradeRow") -> tuple[Any, ...]:
         price(trade.exit_price),
         gain(trade.pnl) if ended else "",
         trade.state.value,
-        trade.exit_reason.value if ended and trade.exit_reason else trade.rejection,
+        _why(trade),
     )
+
+
+def _why(trade: "TradeRow") -> str:
+    """Return why *trade* left, or why it never entered."""
+    reason = trade.exit_reason.value.replace("_", " ") if trade.exit_reason else ""
+    return reason or trade.rejection
 
 
 class ReplayBar:
@@ -187,7 +251,7 @@ class ReplayBar:
 def print_summary(done: "Outcome", settings: "Settings", *, links: bool = True) -> None:
     """Print what a run has come to: trades, reasons, sums, and whether all books agree."""
     closed = [t for t in done.trades if t.opened_at is not None and not t.live]
-    reasons = Counter(str(t.exit_reason) for t in closed)
+    reasons = Counter(_why(t) for t in closed)
     pnl = sum((t.pnl for t in closed), Decimal(0))
     wins = sum(t.pnl > 0 for t in closed)
     print_table(COLUMNS, [_row(t) for t in done.trades], title="Trades", empty="none")
