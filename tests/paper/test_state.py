@@ -140,6 +140,29 @@ async def test_a_lockstep_goes_on_at_the_barrier_where_it_stood(
     assert desk.paper.exchange.phase == "ended"
 
 
+async def test_an_acknowledgement_that_a_restart_overtook_still_counts(
+    open_desk: Open,
+    write_candles: WriteCandles,
+    tmp_path: Path,
+    make_settings: Callable[..., PaperSettings],
+) -> None:
+    flat = (50_000, 50_000, 50_000, 50_000)
+    settings: dict[str, Any] = {"data": write_candles(flat, flat), "state": tmp_path / "paper.db"}
+    async with running(make_settings(**settings)) as paper:
+        desk = Desk(paper)
+        await desk.post("/paper/subscribers", name="main", role="account")
+        await desk.post("/paper/start")
+        seen = await desk.get("/paper/turn", name="main", timeout_ms=20_000)
+        await desk.close()
+
+    desk = await open_desk(**settings)
+    await desk.post("/paper/done", name="main", barrier=seen["barrier"])
+    following = await desk.get("/paper/turn", name="main", after=seen["barrier"], timeout_ms=20_000)
+
+    assert following["waiting"]
+    assert following["step"] == seen["step"] + 1
+
+
 async def test_a_state_of_another_market_is_refused(
     make_settings: Callable[..., PaperSettings], tmp_path: Path
 ) -> None:

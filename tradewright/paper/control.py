@@ -15,7 +15,7 @@ from tradewright.paper import wire
 from tradewright.paper.barrier import Subscriber
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.exchange import Exchange
-from tradewright.paper.runner import Runner
+from tradewright.paper.runner import Runner, last_barrier
 
 _DEFAULT_TIMEOUT_MS = 10_000
 _MOST_TIMEOUT_MS = 60_000
@@ -108,13 +108,16 @@ class Control:
         known = self._barriers.subscribers.get(wish.name)
         if known is None:
             return {"accepted": False}
-        standing = self._barriers.standing
-        reached = standing.number if standing else 3 * self._exchange.progress.step
-        after = known
-        if wish.at_ms is not None and wish.at_ms <= self._exchange.clock.now_ms():
-            after = replace(after, done_ms=max(after.done_ms, wish.at_ms))
-        if wish.barrier is not None and wish.barrier <= reached:
-            after = replace(after, done_barrier=max(after.done_barrier, wish.barrier))
+        # Of this step any, not only the one that stands: after a restart the step begins anew,
+        # and who had seen its last barrier will not ask for the earlier ones again
+        step_end = last_barrier(self._exchange.progress.step)
+        if (wish.at_ms or 0) > self._exchange.clock.now_ms() or (wish.barrier or 0) > step_end:
+            return {"accepted": False}
+        after = replace(
+            known,
+            done_ms=max(known.done_ms, -1 if wish.at_ms is None else wish.at_ms),
+            done_barrier=max(known.done_barrier, -1 if wish.barrier is None else wish.barrier),
+        )
         if after != known:
             self._exchange.store.put_subscriber(after)
             self._barriers.put(after)

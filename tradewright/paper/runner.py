@@ -70,11 +70,13 @@ class Runner:
                 self._show(symbol, bar)
         closing = {s: exchange.series[s].add(bar) for s, bar in bars.items()}
         if touched:
-            await self._barrier(3 * step, "settle", close_ms, _is_account)
+            await self._barrier(last_barrier(step) - 2, "settle", close_ms, _is_account)
         exchange.phase = "close"
         self._confirm(closing)
-        await self._barrier(3 * step + 1, "close", close_ms, lambda s: _sees_close(s, closing))
-        await self._barrier(3 * step + 2, "settle", close_ms, _is_account)
+        await self._barrier(
+            last_barrier(step) - 1, "close", close_ms, lambda s: _sees_close(s, closing)
+        )
+        await self._barrier(last_barrier(step), "settle", close_ms, _is_account)
         exchange.advance([], replace(exchange.progress, step=step + 1, tick=0))
         # Else a market without subscribers would never let a request in
         await asyncio.sleep(0)
@@ -158,6 +160,11 @@ class Runner:
     async def _barrier(self, number: int, phase: Phase, at_ms: int, concerns: Concerns) -> None:
         self._exchange.phase = phase
         await self._barriers.pass_through(Barrier(number, phase, at_ms, concerns))
+
+
+def last_barrier(step: int) -> int:
+    """Return the number of the last of the three barriers of *step*; they only ever grow."""
+    return 3 * step + 2
 
 
 def _open_ms(bars: dict[str, Bar]) -> int:
