@@ -100,7 +100,7 @@ class StrategyWorkflow:
             tell=self._hear_of_journal,
         )
         self._newest = self._inbox[-1].close_time if self._inbox else self._status.last_candle
-        self._deciding: asyncio.Future[None] | None = None
+        self._stopping = False
         self._unwatched = True
         if carried is None:
             self._note("applied", applied.by, applied.preset_hash)
@@ -108,12 +108,13 @@ class StrategyWorkflow:
     @workflow.run
     async def run(self, start: StrategyStart) -> None:
         writing = asyncio.create_task(self._journal.keep_writing())
+        # A cancel interrupts only this wait: a decision once begun is brought to its end
+        work = asyncio.create_task(self._work())
         try:
-            await self._work()
+            await asyncio.shield(work)
         except asyncio.CancelledError:
-            # A decision once begun is brought to its end
-            if self._deciding is not None:
-                await asyncio.shield(self._deciding)
+            self._stopping = True
+            await work
             self._note("stopped", "temporal", workflow.cancellation_reason() or "")
             await asyncio.shield(asyncio.ensure_future(self._tell_market("unwatch")))
             self._journal.close()
@@ -133,16 +134,16 @@ class StrategyWorkflow:
         )
 
     async def _work(self) -> None:
-        while not workflow.info().is_continue_as_new_suggested():
+        while not (self._stopping or workflow.info().is_continue_as_new_suggested()):
             if self._unwatched:
                 self._unwatched = False
                 await self._tell_market("watch")
             self._show()
-            await workflow.wait_condition(lambda: bool(self._inbox) or self._unwatched)
-            if self._inbox:
-                self._deciding = asyncio.ensure_future(self._on_candle(self._inbox.popleft()))
-                await asyncio.shield(self._deciding)
-                self._deciding = None
+            await workflow.wait_condition(
+                lambda: bool(self._inbox) or self._unwatched or self._stopping
+            )
+            if self._inbox and not self._stopping:
+                await self._on_candle(self._inbox.popleft())
 
     async def _on_candle(self, candle: CandleClosed) -> None:
         symbols = tuple(s for s in candle.symbols if s in self._status.symbols)

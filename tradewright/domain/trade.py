@@ -374,7 +374,9 @@ class Trade(Value):
             case Executed(execution=execution):
                 changes: dict[str, Any] = {"executions": (*self.executions, execution)}
                 if execution.side is self.plan.side:
-                    return changes | {"opened_at": min(self.opened_at or execution.at, execution.at)}
+                    return changes | {
+                        "opened_at": min(self.opened_at or execution.at, execution.at)
+                    }
                 reason = execution.cause or self.exit_reason or ExitReason.BY_HAND
                 return changes | {"exit_reason": reason}
             case StopConfirmed():

@@ -1,0 +1,146 @@
+"""The workflows that hold the consumers of the streams."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+
+from tradewright import ids
+from tradewright.domain.market import Timeframe
+from tradewright.ports import Watch
+from workflows.market import MarketStart, MarketWorkflow
+from workflows.stream import StreamStart, StreamWorkflow
+
+Until = Callable[..., Any]
+Failure = Callable[..., Any]
+
+BTC = Watch(preset="ema", symbols=("BTCUSDT",), timeframe=Timeframe.M1)
+
+
+async def start_market(stage: Any) -> Any:
+    return await stage.start(
+        MarketWorkflow.run,
+        MarketStart(account=stage.account),
+        ids.market_workflow(stage.account),
+        ids.QUEUE_MARKET,
+    )
+
+
+async def start_stream(stage: Any) -> Any:
+    return await stage.start(
+        StreamWorkflow.run,
+        StreamStart(account=stage.account),
+        ids.stream_workflow(stage.account),
+        ids.QUEUE_MARKET,
+    )
+
+
+async def needs_operator(handle: Any) -> list[bool]:
+    """Return what the workflow has shown, in order."""
+    history = await handle.fetch_history()
+    shown = [
+        event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+        for event in history.events
+    ]
+    return [f["NeedsOperator"].data == b"true" for f in shown if "NeedsOperator" in f]
+
+
+@pytest.mark.parametrize(
+    ("start", "activity"), [(start_stream, "consume_stream"), (start_market, "consume_market")]
+)
+async def test_a_consumer_that_fails_or_ends_is_run_again(
+    stage: Any, failure: Failure, start: Any, activity: str
+) -> None:
+    script = stage.stream.script if activity == "consume_stream" else stage.market.script
+    script.answer(activity, failure("a bug", final=True), failure("reset"))
+    hanging = script.hold(activity)
+    held_again = script.hold(activity)
+
+    handle = await start(stage)
+    await script.called(activity, 3)
+    shown = await needs_operator(handle)
+    hanging.let_go(0)
+    await script.called(activity, 4)
+    held_again.let_go(0)
+
+    assert shown == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("start", "activity"), [(start_stream, "consume_stream"), (start_market, "consume_market")]
+)
+async def test_a_cancel_ends_the_consumer(stage: Any, start: Any, activity: str) -> None:
+    script = stage.stream.script if activity == "consume_stream" else stage.market.script
+    script.hold(activity)
+    handle = await start(stage)
+    await script.called(activity)
+
+    await handle.cancel()
+
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+
+
+async def test_watches_come_and_go(stage: Any, until: Until) -> None:
+    held = stage.market.script.hold("consume_market")
+    market = await start_market(stage)
+    eth = Watch(preset="donchian", symbols=("ETHUSDT",), timeframe=Timeframe.M5)
+    more = BTC.model_copy(update={"symbols": ("BTCUSDT", "SOLUSDT")})
+
+    for watch in (BTC, eth, more):
+        await market.signal("watch", watch)
+    both = await market.query(MarketWorkflow.watchlist)
+    await market.signal("unwatch", eth)
+    one = await market.query(MarketWorkflow.watchlist)
+    held.let_go(0)
+    again = await stage.market.script.called("consume_market", 2)
+
+    assert both.watches == (eth, more)
+    assert one.watches == (more,)
+    assert again.watches == (more,)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("watch", {"preset": "ema"}), ("watch", BTC.model_dump() | {"depth": 5}), ("wach", {})],
+)
+async def test_what_cannot_be_read_is_told(
+    stage: Any, until: Until, name: str, argument: Any
+) -> None:
+    stage.market.script.hold("consume_market")
+    market = await start_market(stage)
+
+    await market.signal(name, argument)
+    await market.query(MarketWorkflow.watchlist)
+
+    assert (await needs_operator(market))[-1] is True
+
+
+async def test_a_signal_to_a_stream_is_told(stage: Any) -> None:
+    stage.stream.script.hold("consume_stream")
+    stream = await start_stream(stage)
+    await stage.stream.script.called("consume_stream")
+
+    await stream.signal("pause", uuid.uuid4().hex)
+    await stream.query("__temporal_workflow_metadata")
+
+    assert (await needs_operator(stream))[-1] is True
+
+
+async def test_continue_as_new_keeps_the_watches(impatient_stage: Any, failure: Failure) -> None:
+    stage = impatient_stage
+    stage.market.script.answer("consume_market", *(failure("a bug", final=True) for _ in range(8)))
+    started = await start_market(stage)
+    market = stage.client.get_workflow_handle(started.id)
+    held = stage.market.script.hold("consume_market")
+    await market.signal("watch", BTC)
+
+    asked = await stage.market.script.called("consume_market", 9)
+    described = await market.describe()
+    held.let_go(0)
+
+    assert asked.watches == (BTC,)
+    assert described.run_id != started.first_execution_run_id
