@@ -1,15 +1,18 @@
 """What survives the death of the process: everything that was answered."""
 
+import asyncio
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pybit.unified_trading as pybit
 import pytest
@@ -32,14 +35,14 @@ sys.exit(serve(PaperSettings(port=int(sys.argv[1]), state=Path(sys.argv[2]), spe
 """
 
 
+KEYS = {"TRADEWRIGHT_PAPER_API_KEY": KEY, "TRADEWRIGHT_PAPER_API_SECRET": SECRET}
+T = TypeVar("T")
+
+
 @contextmanager
 def served(port: int, state: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | {
-        "TRADEWRIGHT_PAPER_API_KEY": KEY,
-        "TRADEWRIGHT_PAPER_API_SECRET": SECRET,
-    }
     command = [sys.executable, "-c", PROGRAM, str(port), str(state)]
-    with subprocess.Popen(command, env=environment) as process:
+    with subprocess.Popen(command, env=os.environ | KEYS) as process:
         try:
             yield process
         finally:
@@ -284,3 +287,106 @@ async def test_an_exchange_that_cannot_write_stops_and_answers_no_more_orders(
             await desk.buy("0.01")
 
     assert desk.paper.exchange.broken.is_set()
+
+
+async def test_a_killed_lockstep_trades_as_one_that_was_never_killed(
+    tmp_path: Path, free_port: int
+) -> None:
+    kills = frozenset({5, 11, 23, 38})
+    quiet = await asyncio.to_thread(lockstep_run, tmp_path / "quiet.db", free_port, frozenset())
+    killed = await asyncio.to_thread(lockstep_run, tmp_path / "killed.db", free_port, kills)
+
+    assert len(quiet) > 4
+    assert killed == quiet
+
+
+LOCKSTEP = """
+import sys
+from pathlib import Path
+from tradewright.paper import PaperSettings, serve
+sys.exit(serve(PaperSettings(
+    port=int(sys.argv[1]), state=Path(sys.argv[2]), speed="lockstep",
+    history=20, steps=15, symbols=("ETHUSDT",), seed=5,
+)))
+"""
+
+
+class Restarting:
+    """An exchange in a process of its own that is started again whenever it is dead."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._process = self._start()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def until_answered(self, ask: Callable[[], T]) -> T:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return ask()
+            except requests.RequestException:
+                if time.monotonic() > deadline:
+                    raise
+                if self._process.poll() is not None:
+                    self._process = self._start()
+                time.sleep(0.01)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command, env=os.environ | KEYS)
+
+
+def lockstep_run(state: Path, port: int, kills: frozenset[int]) -> list[dict[str, Any]]:
+    """Trade at each settle barrier; kill the exchange at those in *kills*; return executions."""
+    url = f"http://127.0.0.1:{port}"
+    process = Restarting([sys.executable, "-c", LOCKSTEP, str(port), str(state)])
+    http = pybit.HTTP(api_key=KEY, api_secret=SECRET, max_retries=1, retry_codes={-999999})
+    http.endpoint = url
+
+    def ask(method: str, path: str, **parts: Any) -> dict[str, Any]:
+        answer = process.until_answered(
+            lambda: requests.request(method, f"{url}/paper/{path}", timeout=30, **parts)
+        )
+        return dict(answer.json())
+
+    def trade(at_ms: int) -> None:
+        (row,) = http.get_tickers(category="linear", symbol="ETHUSDT")["result"]["list"]
+        sign = 1 if at_ms // 60_000 % 2 else -1
+        stop = round(float(row["lastPrice"]) - 2 * sign, 2)
+        with suppress(InvalidRequestError):  # sent before the kill: its link is taken
+            http.place_order(
+                category="linear",
+                symbol="ETHUSDT",
+                side="Buy" if sign > 0 else "Sell",
+                orderType="Market",
+                qty="1",
+                stopLoss=str(stop),
+                orderLinkId=f"at-{at_ms}",
+            )
+
+    with process:
+        ask("POST", "subscribers", json={"name": "main", "role": "account"})
+        ask("POST", "start")
+        barrier = -1
+        while True:
+            turn = ask("GET", "turn", params={"name": "main", "after": barrier})
+            if not turn["waiting"]:
+                break
+            barrier = turn["barrier"]
+            if barrier % 3 == 2:
+                process.until_answered(partial(trade, turn["at_ms"]))
+            if barrier in kills:
+                process.kill()
+            ask("POST", "done", json={"name": "main", "barrier": barrier})
+        assert ask("GET", "ledger")["balanced"]
+        executions: list[dict[str, Any]] = ask("GET", "executions")["list"]
+    http.client.close()
+    return executions
