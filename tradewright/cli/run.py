@@ -205,7 +205,11 @@ def paper(
         raise typer.BadParameter(f"{where}: {fault['msg']}") from None
     except ValueError:
         raise typer.BadParameter(f"speed {speed!r} is neither a number nor lockstep") from None
-    raise typer.Exit(serve(settings))
+    keyed = settings.with_keys()
+    if keyed != settings:
+        typer.echo(f"api key     {keyed.api_key}")
+        typer.echo(f"api secret  {keyed.api_secret.get_secret_value()}")
+    raise typer.Exit(serve(keyed))
 
 
 def worker(
