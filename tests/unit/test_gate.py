@@ -1,0 +1,82 @@
+"""Who may open and close the gate."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewright.domain.gate import Gate, GateState
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+OPEN, EXITS_ONLY, HALTED = GateState
+STATES = [OPEN, EXITS_ONLY, HALTED]
+
+
+def gate(state: GateState, minute: int = 0, trip: int = 0, by: str = "") -> Gate:
+    at = NOON + timedelta(minutes=minute)
+    return Gate(account="main", state=state, at=at, trip=trip, by=by)
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "rearm", "then"),
+    [
+        (OPEN, OPEN, False, OPEN),
+        (OPEN, EXITS_ONLY, False, EXITS_ONLY),
+        (OPEN, HALTED, False, HALTED),
+        (EXITS_ONLY, OPEN, False, OPEN),
+        (EXITS_ONLY, EXITS_ONLY, False, EXITS_ONLY),
+        (EXITS_ONLY, HALTED, False, HALTED),
+        (HALTED, OPEN, False, HALTED),
+        (HALTED, EXITS_ONLY, False, HALTED),
+        (HALTED, HALTED, False, HALTED),
+        (HALTED, OPEN, True, OPEN),
+        (HALTED, EXITS_ONLY, True, EXITS_ONLY),
+        (HALTED, HALTED, True, HALTED),
+        (EXITS_ONLY, OPEN, True, OPEN),
+        (OPEN, HALTED, True, HALTED),
+    ],
+)
+def test_anyone_tightens_and_only_a_rearm_opens_what_is_halted(
+    before: GateState, wanted: GateState, rearm: bool, then: GateState
+) -> None:
+    after = gate(before).after(gate(wanted, minute=1, by="ann"), rearm=rearm)
+
+    assert after.state is then
+    assert (after.by == "ann") == (then is wanted)
+
+
+def test_a_gate_that_stays_keeps_its_reason() -> None:
+    halted = gate(HALTED, by="ann")
+
+    assert halted.after(gate(OPEN, minute=1, by="bob")) == halted
+
+
+@pytest.mark.parametrize("rearm", [True, False])
+def test_an_opening_that_comes_late_does_not_undo_what_came_after_it(rearm: bool) -> None:
+    for state in (EXITS_ONLY, HALTED):
+        tripped = gate(state, minute=5)
+
+        assert tripped.after(gate(OPEN, minute=4), rearm=rearm).state is state
+
+
+def test_a_tightening_that_comes_late_counts() -> None:
+    assert gate(OPEN, minute=5).after(gate(HALTED, minute=4)).state is HALTED
+
+
+def test_the_trip_number_never_falls() -> None:
+    for (before, wanted), rearm in product(product(STATES, STATES), (True, False)):
+        after = gate(before, trip=3).after(gate(wanted, minute=1, trip=1), rearm=rearm)
+
+        assert after.trip == 3
+    assert gate(OPEN, trip=3).after(gate(HALTED, minute=1, trip=4)).trip == 4
+
+
+@given(st.lists(st.tuples(st.sampled_from(STATES), st.integers(0, 9)), max_size=20))
+def test_without_a_rearm_what_is_halted_stays_halted(wishes: list[tuple[GateState, int]]) -> None:
+    now = gate(OPEN)
+    for state, minute in wishes:
+        before, now = now, now.after(gate(state, minute))
+        assert before.state is not HALTED or now.state is HALTED
+        assert now.after(gate(state, minute)) == now or now.state is not state

@@ -1,0 +1,518 @@
+"""The transition table of a trade, and what follows from it."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import product
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewright.domain.errors import IllegalTransition
+from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.market import Instrument, Side, Timeframe
+from tradewright.domain.plan import ExitRules, Origin, TradePlan
+from tradewright.domain.trade import (
+    FINAL,
+    IMPOSSIBLE,
+    TRANSITIONS,
+    Adopted,
+    Command,
+    EntryEnded,
+    EntryPlaced,
+    EntryRejected,
+    Executed,
+    ExitRequested,
+    ExitSent,
+    PositionRead,
+    RecheckRequested,
+    Started,
+    StopConfirmed,
+    StopLost,
+    StopMissing,
+    StopMoved,
+    StopRefused,
+    Trade,
+    TradeEvent,
+    TradeState,
+    Trigger,
+    due,
+)
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+S, T = TradeState, Trigger
+
+
+def at(second: int) -> datetime:
+    return NOON + timedelta(seconds=second)
+
+
+def make_plan(**changes: Any) -> TradePlan:
+    fields = {
+        "trade_id": "tw" + "a" * 16,
+        "account": "main",
+        "preset": "ema",
+        "preset_hash": "c0ffee",
+        "symbol": "BTCUSDT",
+        "side": Side.BUY,
+        "qty": Decimal("0.1"),
+        "price": Decimal(50_000),
+        "stop_loss": Decimal(49_500),
+        "exits": ExitRules(timeframe=Timeframe.M1),
+        "leverage": Decimal(3),
+        "instrument": Instrument(
+            symbol="BTCUSDT",
+            base_coin="BTC",
+            tick_size=Decimal("0.1"),
+            qty_step=Decimal("0.001"),
+            min_qty=Decimal("0.001"),
+            max_qty=Decimal(1000),
+            max_market_qty=Decimal(100),
+        ),
+        "trigger": NOON,
+        "decided_at": NOON,
+        "expires_at": at(30),
+    }
+    return TradePlan.model_validate(fields | changes)
+
+
+def fill(number: int, side: Side = Side.BUY, qty: str = "0.1", **changes: Any) -> Executed:
+    fields = {
+        "exec_id": f"e{number}",
+        "seq": number,
+        "order_id": f"o{number}",
+        "symbol": "BTCUSDT",
+        "side": side,
+        "price": Decimal(50_000) + 100 * number,
+        "qty": Decimal(qty),
+        "fee": Decimal("0.5"),
+        "at": at(number),
+    }
+    return Executed(execution=Execution.model_validate(fields | changes))
+
+
+def read(qty: str = "0", second: int = 59) -> PositionRead:
+    return PositionRead(qty=Decimal(qty), at=at(second))
+
+
+def after(*events: TradeEvent, trade: Trade | None = None) -> Trade:
+    trade = trade or Trade(plan=make_plan())
+    for event in events:
+        trade = trade.after(event)
+    return trade
+
+
+ENTERED = (Started(), EntryPlaced(order_id="o"))
+OPENED = (*ENTERED, fill(1))
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def test_every_trigger_in_every_state_is_decided() -> None:
+    assert TRANSITIONS.keys() | IMPOSSIBLE == set(product(TradeState, Trigger))
+    assert not TRANSITIONS.keys() & IMPOSSIBLE
+
+
+def test_every_event_has_its_trigger() -> None:
+    kinds = {get_args(event.model_fields["kind"].annotation)[0] for event in EVENTS}
+
+    assert kinds - {"executed", "position_read"} == {
+        *Trigger,
+    } - {
+        *(T.ENTRY_FILLED, T.EXIT_FILLED, T.CLOSED_BY_FILL),
+        *(T.POSITION_FLAT, T.POSITION_HELD, T.POSITION_KEPT),
+    }
+
+
+EVENTS = get_args(get_args(TradeEvent)[0])
+
+
+@pytest.mark.parametrize("state", sorted(FINAL))
+def test_final_states_are_left_by_nothing(state: TradeState) -> None:
+    assert {TRANSITIONS[state, trigger] for trigger in Trigger} == {state}
+
+
+def test_only_the_exchange_says_that_a_trade_is_closed() -> None:
+    closing = {
+        trigger for (state, trigger), then in TRANSITIONS.items() if then is S.CLOSED != state
+    }
+
+    assert closing == {T.POSITION_FLAT}
+
+
+def test_nothing_comes_before_the_start() -> None:
+    with pytest.raises(IllegalTransition, match="state pending cannot take event entry_placed"):
+        Trade(plan=make_plan()).after(EntryPlaced(order_id="o"))
+
+
+# --- lives ----------------------------------------------------------------------------------------
+
+
+def test_a_trade_runs_from_its_plan_to_flat() -> None:
+    trade = after(
+        *OPENED,
+        StopConfirmed(price=Decimal(49_500)),
+        fill(2, Side.SELL, cause=ExitReason.STOP),
+        read(),
+    )
+
+    assert (trade.state, trade.exit_reason) == (S.CLOSED, ExitReason.STOP)
+    assert (trade.opened_at, trade.closed_at) == (at(1), at(2))
+    assert (trade.entry_price, trade.exit_price, trade.open_qty) == (50_100, 50_200, 0)
+    assert trade.pnl == Decimal("0.1") * 100 - 1
+    assert trade.r_multiple == trade.pnl / 50
+
+
+def test_a_short_earns_when_the_price_falls() -> None:
+    short = Trade(plan=make_plan(side=Side.SELL, stop_loss=Decimal(50_500)))
+
+    trade = after(
+        *ENTERED, fill(2, Side.SELL), fill(1, Side.BUY, cause=ExitReason.TARGET), trade=short
+    )
+
+    assert trade.pnl == Decimal("0.1") * 100 - 1
+
+
+def test_an_execution_counts_once() -> None:
+    trade = after(*OPENED, fill(1), fill(1, price=Decimal(1)))
+
+    assert (trade.entry_qty, trade.entry_price, trade.fees) == (
+        *(Decimal("0.1"), 50_100, Decimal("0.5")),
+    )
+
+
+def test_fills_in_the_wrong_order_open_at_the_earliest_and_close_at_the_latest() -> None:
+    trade = after(
+        *ENTERED,
+        fill(3, qty="0.05"),
+        fill(2, qty="0.05"),
+        fill(6, Side.SELL, qty="0.05"),
+        fill(5, Side.SELL, qty="0.05"),
+        read(),
+    )
+
+    assert (trade.opened_at, trade.closed_at) == (at(2), at(6))
+
+
+def test_the_stop_that_overtakes_its_entry_ends_the_trade() -> None:
+    trade = after(*ENTERED, fill(2, Side.SELL, cause=ExitReason.STOP), fill(1))
+
+    assert (trade.state, trade.exit_reason) == (S.SETTLING, ExitReason.STOP)
+
+
+def test_an_entry_that_ended_without_a_fill_is_cancelled() -> None:
+    trade = after(*ENTERED, EntryEnded(reason="CancelByUser"), read())
+
+    assert (trade.state, trade.exit_note, trade.closed_at) == (
+        *(S.CANCELLED, "CancelByUser", at(59)),
+    )
+    assert trade.pnl == 0
+
+
+def test_an_entry_whose_end_overtakes_its_fill_stays_open() -> None:
+    steps = [after(*ENTERED, EntryEnded(reason="PartiallyFilledCanceled"))]
+    steps.append(steps[-1].after(fill(1, qty="0.04")))
+    steps.append(steps[-1].after(read("0.04")))
+
+    assert [step.state for step in steps] == [S.SETTLING, S.SETTLING, S.OPEN]
+    assert due(steps[1], steps[2]) is Command.VERIFY_STOP
+
+
+def test_a_position_that_only_seemed_flat_stays_open() -> None:
+    trade = after(*OPENED, read(), read("0.1"))
+
+    assert (trade.state, trade.exit_reason, trade.closed_at) == (S.OPEN, None, None)
+
+
+def test_what_is_still_held_after_an_exit_is_flattened_again() -> None:
+    trade = after(*OPENED, ExitRequested(), ExitSent(order_link_id="x1"))
+
+    again = trade.after(read("0.05"))
+
+    assert (trade.state, again.state) == (S.SETTLING, S.EXITING)
+    assert due(trade, again) is Command.FLATTEN
+
+
+def test_a_flat_read_before_the_fill_says_nothing_about_the_close() -> None:
+    trade = after(*ENTERED, read(second=0), fill(1))
+
+    assert (trade.state, trade.closed_at) == (S.OPEN, None)
+
+
+def test_a_rejected_entry_that_is_left_meanwhile_ends_rejected() -> None:
+    trade = after(
+        Started(),
+        ExitRequested(reason=ExitReason.CANCELLED),
+        EntryRejected(code="expired", reason="late"),
+        ExitSent(),
+        read(),
+    )
+
+    assert (trade.state, trade.rejection) == (S.REJECTED, "expired: late")
+
+
+def test_the_first_reason_to_leave_stands() -> None:
+    trade = after(
+        *OPENED,
+        ExitRequested(reason=ExitReason.TIME_STOP, note="96 candles", by="manage"),
+        ExitRequested(reason=ExitReason.OPERATOR, note="me too", by="ann"),
+        StopMissing(),
+    )
+
+    assert (trade.exit_reason, trade.exit_note, trade.exit_by) == (
+        *(ExitReason.TIME_STOP, "96 candles", "manage"),
+    )
+
+
+def test_a_part_closed_by_hand_does_not_name_the_reason_of_the_rest() -> None:
+    part = after(*OPENED, fill(2, Side.SELL, qty="0.04"))
+
+    left = after(ExitRequested(reason=ExitReason.TIME_STOP), trade=part)
+    stopped = after(fill(3, Side.SELL, qty="0.06", cause=ExitReason.STOP), trade=part)
+
+    assert (part.state, part.exit_reason) == (S.OPEN, ExitReason.BY_HAND)
+    assert left.exit_reason is ExitReason.TIME_STOP
+    assert stopped.exit_reason is ExitReason.STOP
+
+
+def test_our_own_exit_keeps_the_reason_of_its_wish() -> None:
+    trade = after(
+        *OPENED,
+        ExitRequested(reason=ExitReason.OPERATOR),
+        ExitSent(order_link_id="x1"),
+        fill(2, Side.SELL, order_link_id="x1"),
+    )
+
+    assert trade.exit_reason is ExitReason.OPERATOR
+
+
+def test_executions_from_before_an_adoption_are_not_counted() -> None:
+    plan = make_plan(origin=Origin.ADOPTED)
+    adopted = Adopted(qty=Decimal("0.1"), price=Decimal(50_000), at=at(10))
+
+    trade = after(adopted, fill(9), fill(11, qty="0.05"), trade=Trade(plan=plan))
+
+    assert (trade.entry_qty, trade.opened_at) == (Decimal("0.15"), at(10))
+
+
+def test_a_stop_tightens_and_never_loosens() -> None:
+    trade = after(
+        *OPENED,
+        StopMoved(price=Decimal(49_600), reason="trailing"),
+        StopMoved(price=Decimal(49_550), reason="trailing"),
+        StopMoved(price=Decimal(49_600), reason="trailing"),
+    )
+
+    assert (trade.wanted_stop, trade.stops_set) == (49_600, 1)
+
+
+def test_a_stop_is_not_moved_before_there_is_a_position() -> None:
+    trade = after(*ENTERED, StopMoved(price=Decimal(49_600), reason="trailing"), fill(1))
+
+    assert (trade.wanted_stop, trade.stops_set) == (49_500, 0)
+
+
+def test_a_lost_stop_is_asked_for_where_it_was() -> None:
+    before = after(*OPENED, StopMoved(price=Decimal(49_600), reason="trailing"))
+
+    trade = before.after(StopLost())
+
+    assert (trade.stop, trade.wanted_stop) == (None, 49_600)
+    assert due(before, trade) is Command.SET_STOP
+
+
+# --- what is due ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "command"),
+    [
+        ((), Started(), Command.PLACE_ENTRY),
+        (ENTERED, fill(1), Command.VERIFY_STOP),
+        (ENTERED, EntryEnded(), Command.SETTLE),
+        (ENTERED, RecheckRequested(), Command.LOOK_UP),
+        (ENTERED, EntryRejected(code="c", reason="r"), None),
+        (ENTERED, read(), None),
+        (OPENED, fill(2), None),
+        (OPENED, StopConfirmed(price=Decimal(1)), None),
+        (OPENED, StopMissing(), Command.FLATTEN),
+        (OPENED, StopRefused(reason="passed"), Command.FLATTEN),
+        (OPENED, StopMoved(price=Decimal(49_600), reason="r"), Command.SET_STOP),
+        (OPENED, StopMoved(price=Decimal(49_400), reason="r"), None),
+        (OPENED, ExitRequested(), Command.FLATTEN),
+        (OPENED, RecheckRequested(), Command.LOOK_UP),
+        (OPENED, read(), Command.SETTLE),
+        (OPENED, read("0.1"), None),
+        (OPENED, fill(2, Side.SELL), Command.SETTLE),
+        ((*OPENED, ExitRequested()), ExitRequested(), None),
+        ((*OPENED, ExitRequested()), fill(2, Side.SELL), None),
+        ((*OPENED, ExitRequested()), ExitSent(), Command.SETTLE),
+        ((*OPENED, read()), read(), None),
+    ],
+)
+def test_each_step_calls_for_its_command(
+    before: Iterable[TradeEvent], event: TradeEvent, command: Command | None
+) -> None:
+    trade = after(*before)
+
+    assert due(trade, trade.after(event)) is command
+
+
+def test_an_adopted_position_gets_its_stop_first() -> None:
+    trade = Trade(plan=make_plan(origin=Origin.ADOPTED))
+    adopted = Adopted(qty=Decimal("0.1"), price=Decimal(50_000), at=NOON)
+
+    assert due(trade, trade.after(adopted)) is Command.SET_STOP
+
+
+# --- whatever comes -------------------------------------------------------------------------------
+
+prices = st.decimals(min_value=1, max_value=100_000, places=1)
+quantities = st.sampled_from(["0.001", "0.05", "0.1", "0.3"])
+moments = st.integers(0, 100)
+events: st.SearchStrategy[Any] = st.one_of(
+    st.builds(
+        fill,
+        st.integers(1, 6),
+        st.sampled_from(Side),
+        quantities,
+        cause=st.sampled_from([None, ExitReason.STOP, ExitReason.LIQUIDATION]),
+    ),
+    st.builds(read, st.sampled_from(["0", "0.05", "0.1"]), moments),
+    st.builds(StopMoved, price=prices, reason=st.just("trailing")),
+    st.builds(StopConfirmed, price=prices),
+    st.builds(ExitSent, order_link_id=st.sampled_from(["", "x1", "x2"])),
+    st.sampled_from(
+        [
+            Started(),
+            Adopted(qty=Decimal("0.1"), price=Decimal(50_000), at=NOON),
+            EntryPlaced(order_id="o"),
+            EntryRejected(code="c", reason="r"),
+            EntryEnded(reason="ended"),
+            StopMissing(),
+            StopLost(),
+            StopRefused(reason="passed"),
+            ExitRequested(),
+            RecheckRequested(),
+        ]
+    ),
+)
+lives = st.lists(events, max_size=25).map(lambda rest: [Started(), *rest])
+sides = st.sampled_from(Side)
+
+
+def steps(side: Side, life: list[Any]) -> list[tuple[Trade, Any, Trade]]:
+    """Return every step of *life* that the table allows."""
+    stop = Decimal(49_500) if side is Side.BUY else Decimal(50_500)
+    trade, taken, refused = Trade(plan=make_plan(side=side, stop_loss=stop)), [], []
+    for event in life:
+        try:
+            then = trade.after(event)
+        except IllegalTransition as e:
+            refused.append((S(e.state), T(e.event)))
+            continue
+        taken.append((trade, event, then))
+        trade = then
+    assert IMPOSSIBLE.issuperset(refused)
+    return taken
+
+
+def every_step(check: Callable[[Trade, Any, Trade], None]) -> None:
+    @given(sides, lives)
+    def run(side: Side, life: list[Any]) -> None:
+        for before, event, then in steps(side, life):
+            check(before, event, then)
+
+    run()
+
+
+def test_no_order_of_events_breaks_a_trade() -> None:
+    def check(before: Trade, event: Any, then: Trade) -> None:
+        assert Trade.model_validate_json(then.model_dump_json()) == then
+
+    every_step(check)
+
+
+def test_no_execution_is_counted_twice() -> None:
+    @given(sides, lives)
+    def run(side: Side, life: list[Any]) -> None:
+        *_, (_, _, last) = steps(side, life)
+        counted = [e.exec_id for e in last.executions]
+        assert len(counted) == len(set(counted))
+        assert last.entry_qty - last.exit_qty == last.open_qty
+
+    run()
+
+
+def test_no_trade_closes_while_the_exchange_says_held() -> None:
+    def check(before: Trade, event: Any, then: Trade) -> None:
+        if then.is_final and not before.is_final:
+            is_flat = isinstance(event, PositionRead) and not event.qty
+            assert is_flat or then.state is S.REJECTED
+            assert then.was_open == (then.state is S.CLOSED)
+
+    every_step(check)
+
+
+def test_no_wanted_stop_ever_loosens() -> None:
+    def check(before: Trade, event: Any, then: Trade) -> None:
+        if before.wanted_stop is not None:
+            assert then.wanted_stop is not None
+            assert (then.wanted_stop - before.wanted_stop) * then.plan.side.sign >= 0
+
+    every_step(check)
+
+
+def test_no_trade_is_leaving_without_a_reason() -> None:
+    def check(before: Trade, event: Any, then: Trade) -> None:
+        assert then.state is not S.EXITING or then.exit_reason is not None
+
+    every_step(check)
+
+
+def test_what_is_due_fits_the_state() -> None:
+    commands = {
+        S.ENTERING: {Command.PLACE_ENTRY, Command.LOOK_UP},
+        S.OPEN: {Command.VERIFY_STOP, Command.SET_STOP, Command.LOOK_UP},
+        S.EXITING: {Command.FLATTEN, Command.LOOK_UP},
+        S.SETTLING: {Command.SETTLE, Command.LOOK_UP},
+    }
+
+    def check(before: Trade, event: Any, then: Trade) -> None:
+        command = due(before, then)
+        assert command is None or command in commands[then.state]
+        # A state that works on something is never entered without its work
+        if then.state is not before.state and not then.is_final:
+            assert command is not None
+
+    every_step(check)
+
+
+def test_a_repeated_event_is_due_no_second_exit() -> None:
+    def check(before: Trade, event: Any, then: Trade) -> None:
+        if then.state is S.EXITING and before.state is S.EXITING:
+            assert due(before, then) in {None, Command.LOOK_UP}
+
+    every_step(check)
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def test_a_trade_that_closed_nothing_has_paid_its_fees() -> None:
+    assert after(*OPENED).pnl == Decimal("-0.5")
+    assert after(*ENTERED).exit_price is None
+
+
+def test_the_age_is_market_time_since_the_first_fill() -> None:
+    assert after(*OPENED).age(at(61)) == 60
+    assert after(*ENTERED).age(at(61)) == 0
+
+
+def test_a_plan_without_risk_has_no_multiple() -> None:
+    plan = make_plan(stop_loss=Decimal(50_000))
+
+    assert after(*OPENED, trade=Trade(plan=plan)).r_multiple is None
