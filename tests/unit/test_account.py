@@ -1,0 +1,429 @@
+"""The desk: every refusal, and what it carries from one decision to the next."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewright.domain.account import (
+    REMEMBERED_TRADES,
+    Account,
+    Approved,
+    Block,
+    Cooldown,
+    Decision,
+    Limits,
+    Position,
+    RefusalCode,
+    Refused,
+    Released,
+    Snapshot,
+    breach,
+    decide,
+)
+from tradewright.domain.gate import GateState
+from tradewright.domain.market import Instrument, Side, Timeframe
+from tradewright.domain.plan import ExitRules, FixedNotional, Proposal, RiskFraction, TradePlan
+from tradewright.domain.signal import Signal
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+"""Market clock."""
+Code = RefusalCode
+
+
+def trade_id(number: int) -> str:
+    return "tw" + f"{number:04d}".translate(str.maketrans("0123456789", "abcdefghij")) * 4
+
+
+def proposal(number: int = 1, **changes: Any) -> Proposal:
+    side = changes.pop("side", Side.BUY)
+    fields = {
+        "trade_id": trade_id(number),
+        "account": "main",
+        "preset": "ema",
+        "preset_hash": "c0ffee",
+        "symbol": "BTCUSDT",
+        "signal": Signal(side=side, reason="test"),
+        "trigger": NOON,
+        "price": Decimal(50_000),
+        "stop_loss": Decimal(50_000) - 500 * side.sign,
+        "exits": ExitRules(timeframe=Timeframe.M1),
+        "sizing": RiskFraction(risk_fraction=Decimal("0.005")),
+        "leverage": Decimal(3),
+        "max_open_trades": 2,
+        "expires_after": timedelta(seconds=30),
+        "instrument": Instrument(
+            symbol="BTCUSDT",
+            base_coin="BTC",
+            tick_size=Decimal("0.1"),
+            qty_step=Decimal("0.001"),
+            min_qty=Decimal("0.001"),
+            max_qty=Decimal(1000),
+            max_market_qty=Decimal(100),
+            max_leverage=Decimal(50),
+        ),
+        "window": "w",
+    }
+    return Proposal.model_validate(fields | changes)
+
+
+def snapshot(equity: str = "10000", **changes: Any) -> Snapshot:
+    fields = {"at": NOW, "market_at": NOON, "equity": equity, "wallet": equity}
+    return Snapshot.model_validate(fields | changes)
+
+
+def position(symbol: str = "BTCUSDT", qty: str = "0.1") -> Position:
+    return Position(
+        symbol=symbol,
+        side=Side.BUY,
+        qty=Decimal(qty),
+        entry_price=Decimal(50_000),
+        mark_price=Decimal(50_000),
+    )
+
+
+def desk(**changes: Any) -> Account:
+    started = NOW - timedelta(hours=1)
+    open_desk = Account(name="main", started_at=started, reconciled_at=NOW).observed(snapshot())
+    return open_desk.model_copy(update=changes)
+
+
+def plan_of(wish: Proposal) -> TradePlan:
+    decision = decide(wish, desk(), Limits(), NOW)
+    assert isinstance(decision, Approved)
+    return decision.plan
+
+
+def holding(*wishes: Proposal, **changes: Any) -> Account:
+    account = desk(**changes)
+    for wish in wishes:
+        account = account.reserved(plan_of(wish), NOW)
+    return account
+
+
+def refusal(decision: Decision) -> RefusalCode | None:
+    return decision.code if isinstance(decision, Refused) else None
+
+
+OTHER = {"preset": "donchian", "trigger": NOON - timedelta(minutes=5)}
+
+
+def released(*numbers: int) -> Account:
+    account = desk()
+    for number in numbers:
+        account = account.reserved(plan_of(proposal(number)), NOW)
+        account = account.released(Released(trade_id=trade_id(number), at=NOON))
+    return account
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+def test_an_open_desk_approves_and_fixes_the_plan() -> None:
+    decision = decide(proposal(leverage=Decimal(80)), desk(), Limits(), NOW)
+
+    assert isinstance(decision, Approved)
+    plan = decision.plan
+    assert (plan.side, plan.qty, plan.leverage) == (Side.BUY, Decimal("0.100"), 50)
+    assert (plan.decided_at, plan.expires_at) == (NOW, NOW + timedelta(seconds=30))
+
+
+REFUSALS: list[tuple[RefusalCode, Account, Proposal, Limits]] = [
+    (Code.GATE_CLOSED, desk(gate=GateState.EXITS_ONLY), proposal(), Limits()),
+    (Code.GATE_CLOSED, desk(gate=GateState.HALTED), proposal(), Limits()),
+    (Code.ALREADY_TRADED, released(1), proposal(), Limits()),
+    (Code.NOT_RECONCILED, desk(reconciled_at=None), proposal(), Limits()),
+    (
+        Code.NOT_RECONCILED,
+        desk(reconciled_at=NOW - timedelta(hours=2)),
+        proposal(),
+        Limits(),
+    ),
+    (Code.SNAPSHOT_STALE, desk(snapshot=None), proposal(), Limits()),
+    (
+        Code.SNAPSHOT_STALE,
+        desk(snapshot=snapshot(at=NOW - timedelta(seconds=91))),
+        proposal(),
+        Limits(),
+    ),
+    (
+        Code.SYMBOL_BLOCKED,
+        desk(blocks=(Block(symbol="BTCUSDT", reason="orphan"),)),
+        proposal(),
+        Limits(),
+    ),
+    (Code.SYMBOL_TAKEN, holding(proposal(2)), proposal(), Limits()),
+    (
+        Code.SYMBOL_TAKEN,
+        desk(snapshot=snapshot(positions=(position(),))),
+        proposal(),
+        Limits(),
+    ),
+    (
+        Code.COOLDOWN,
+        desk(
+            cooldowns=(Cooldown(preset="ema", symbol="BTCUSDT", until=NOON + timedelta(seconds=1)),)
+        ),
+        proposal(),
+        Limits(),
+    ),
+    (
+        Code.MAX_OPEN_TRADES,
+        holding(proposal(2, symbol="ETHUSDT", **OTHER)),
+        proposal(),
+        Limits(max_open_trades=1),
+    ),
+    (
+        Code.PRESET_MAX_OPEN_TRADES,
+        holding(proposal(2, symbol="ETHUSDT")),
+        proposal(max_open_trades=1),
+        Limits(),
+    ),
+    (
+        Code.MAX_ORDERS_PER_MINUTE,
+        desk(entries=(NOON, NOON - timedelta(seconds=59))),
+        proposal(),
+        Limits(max_orders_per_minute=2),
+    ),
+    (
+        Code.MAX_DAILY_LOSS,
+        desk().observed(snapshot("9500")),
+        proposal(),
+        Limits(),
+    ),
+    (Code.STOP_WRONG_SIDE, desk(), proposal(stop_loss=Decimal(50_000)), Limits()),
+    (Code.STOP_WRONG_SIDE, desk(), proposal(stop_loss=Decimal(50_001)), Limits()),
+    (
+        Code.STOP_WRONG_SIDE,
+        desk(),
+        proposal(side=Side.SELL, stop_loss=Decimal(49_999)),
+        Limits(),
+    ),
+    (
+        Code.BELOW_MINIMUM,
+        desk(),
+        proposal(sizing=FixedNotional(notional=Decimal(49))),
+        Limits(),
+    ),
+    (
+        Code.MAX_LEVERAGE,
+        holding(proposal(2, symbol="ETHUSDT")),
+        proposal(),
+        Limits(max_leverage=Decimal("0.9")),
+    ),
+    (
+        Code.MAX_LEVERAGE,
+        desk(snapshot=snapshot(positions=(position("ETHUSDT"),))),
+        proposal(),
+        Limits(max_leverage=Decimal("0.9")),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "account", "wish", "limits"), REFUSALS, ids=[str(code) for code, *_ in REFUSALS]
+)
+def test_each_refusal_has_its_reason(
+    code: RefusalCode, account: Account, wish: Proposal, limits: Limits
+) -> None:
+    decision = decide(wish, account, limits, NOW)
+
+    assert isinstance(decision, Refused)
+    assert decision.code is code
+    assert decision.reason
+
+
+def test_every_code_is_tried() -> None:
+    assert {code for code, *_ in REFUSALS} == set(RefusalCode)
+
+
+def test_the_gravest_refusal_is_told_first() -> None:
+    order = [
+        *(Code.GATE_CLOSED, Code.ALREADY_TRADED, Code.NOT_RECONCILED, Code.SNAPSHOT_STALE),
+        *(Code.SYMBOL_BLOCKED, Code.SYMBOL_TAKEN, Code.COOLDOWN, Code.MAX_OPEN_TRADES),
+        *(Code.PRESET_MAX_OPEN_TRADES, Code.MAX_ORDERS_PER_MINUTE, Code.MAX_DAILY_LOSS),
+        *(Code.STOP_WRONG_SIDE, Code.BELOW_MINIMUM),
+    ]
+    base = released(1)
+    wish = proposal(
+        stop_loss=Decimal(50_000), max_open_trades=1, sizing=FixedNotional(notional=Decimal(1))
+    )
+    limits = Limits(max_open_trades=1, max_orders_per_minute=1)
+    held = holding(proposal(2, symbol="ETHUSDT")).reservations
+    account = base.model_copy(
+        update={
+            "gate": GateState.HALTED,
+            "reconciled_at": None,
+            "snapshot": snapshot("9000", at=NOW - timedelta(hours=1), positions=(position(),)),
+            "blocks": (Block(symbol="BTCUSDT", reason="orphan"),),
+            "cooldowns": (Cooldown(preset="ema", symbol="BTCUSDT", until=NOON + timedelta(1)),),
+            "reservations": held,
+            "entries": (NOON,),
+        }
+    )
+    cures: list[dict[str, Any]] = [
+        {"gate": GateState.OPEN},
+        {"done": ()},
+        {"reconciled_at": NOW},
+        {"snapshot": snapshot("9000", positions=(position(),))},
+        {"blocks": ()},
+        {"snapshot": snapshot("9000")},
+        {"cooldowns": ()},
+    ]
+
+    found = [refusal(decide(wish, account, limits, NOW))]
+    for cure in cures:
+        account = account.model_copy(update=cure)
+        found.append(refusal(decide(wish, account, limits, NOW)))
+    limits = limits.model_copy(update={"max_open_trades": 5})
+    found.append(refusal(decide(wish, account, limits, NOW)))
+    wish = wish.model_copy(update={"max_open_trades": 5})
+    found.append(refusal(decide(wish, account, limits, NOW)))
+    limits = limits.model_copy(update={"max_orders_per_minute": 5})
+    found.append(refusal(decide(wish, account, limits, NOW)))
+    limits = limits.model_copy(update={"max_daily_loss_fraction": Decimal(1)})
+    found.append(refusal(decide(wish, account, limits, NOW)))
+    wish = wish.model_copy(update={"stop_loss": Decimal(49_500)})
+    found.append(refusal(decide(wish, account, limits, NOW)))
+
+    assert found == order
+
+
+def test_what_was_approved_is_approved_again_the_same_even_behind_a_closed_gate() -> None:
+    account = holding(proposal()).model_copy(update={"gate": GateState.HALTED})
+
+    again = decide(proposal(price=Decimal(51_000)), account, Limits(), NOW + timedelta(hours=1))
+
+    assert again == Approved(plan=plan_of(proposal()))
+
+
+def test_a_larger_wish_is_cut_to_the_largest_position() -> None:
+    limits = Limits(max_position_notional=Decimal(2_000))
+
+    decision = decide(proposal(), desk(), limits, NOW)
+
+    assert isinstance(decision, Approved)
+    assert decision.plan.qty == Decimal("0.040")
+
+
+def test_a_reserved_position_is_not_counted_twice() -> None:
+    account = holding(proposal(2, symbol="ETHUSDT")).observed(
+        snapshot(positions=(position("ETHUSDT"),))
+    )
+
+    decision = decide(proposal(), account, Limits(max_leverage=Decimal(1)), NOW)
+
+    assert isinstance(decision, Approved)
+
+
+def test_another_presets_rest_is_none_of_ours() -> None:
+    rest = Cooldown(preset="donchian", symbol="BTCUSDT", until=NOON + timedelta(days=1))
+    over = Cooldown(preset="ema", symbol="BTCUSDT", until=NOON)
+
+    assert refusal(decide(proposal(), desk(cooldowns=(rest, over)), Limits(), NOW)) is None
+
+
+@given(
+    equity=st.decimals(min_value=-100, max_value=1_000_000, places=2),
+    risk=st.decimals(min_value="0.0001", max_value=1, places=4),
+    leverage=st.decimals(min_value="0.1", max_value=10, places=1),
+    largest=st.decimals(min_value=1, max_value=1_000_000, places=0),
+    side=st.sampled_from(Side),
+)
+def test_no_approval_breaks_a_limit(
+    equity: Decimal, risk: Decimal, leverage: Decimal, largest: Decimal, side: Side
+) -> None:
+    account = desk(snapshot=snapshot(str(equity)), day_equity=equity)
+    limits = Limits(max_leverage=leverage, max_position_notional=largest)
+    wish = proposal(side=side, sizing=RiskFraction(risk_fraction=risk))
+
+    decision = decide(wish, account, limits, NOW)
+
+    if isinstance(decision, Approved):
+        assert decision.plan.notional <= min(largest, leverage * equity)
+        assert decision.plan.risk <= equity * risk
+        assert decide(wish, account, limits, NOW) == decision
+
+
+# --- what is carried ------------------------------------------------------------------------------
+
+
+def test_a_new_day_of_the_market_begins_with_its_first_equity() -> None:
+    account = desk().observed(snapshot("9600"))
+    next_day = account.observed(snapshot("9600", market_at=NOON + timedelta(days=1)))
+
+    assert (account.day_equity, account.day_loss_fraction) == (10_000, Decimal("0.04"))
+    assert (next_day.day, next_day.day_equity) == ("2026-03-03", 9_600)
+    assert next_day.day_loss_fraction == 0
+
+
+def test_the_peak_is_kept_through_losses_and_days() -> None:
+    account = desk().observed(snapshot("12000"))
+
+    account = account.observed(snapshot("9000", market_at=NOON + timedelta(days=3)))
+
+    assert account.peak_equity == 12_000
+
+
+def test_a_day_that_gained_has_lost_nothing() -> None:
+    assert desk().observed(snapshot("11000")).day_loss_fraction == 0
+    assert desk(snapshot=None).day_loss_fraction == 0
+
+
+def test_the_daily_loss_trips_at_its_limit_and_not_before() -> None:
+    assert breach(desk().observed(snapshot("9500.01")), Limits()) is None
+    told = breach(desk().observed(snapshot("9500")), Limits())
+    assert told == (
+        "max_daily_loss: equity fell 5.00% since the start of 2026-03-02, the limit is 5.00%"
+    )
+
+
+def test_a_release_frees_the_symbol_even_before_the_next_snapshot() -> None:
+    account = holding(proposal()).observed(snapshot(positions=(position(),)))
+
+    free = account.released(Released(trade_id=trade_id(1), at=NOON))
+
+    assert free.reservations == ()
+    assert refusal(decide(proposal(2), free, Limits(), NOW)) is None
+
+
+def test_a_release_starts_the_rest_of_its_preset_on_its_symbol() -> None:
+    rest = timedelta(minutes=3)
+    account = holding(proposal()).released(Released(trade_id=trade_id(1), at=NOON, cooldown=rest))
+
+    during = proposal(2, trigger=NOON + rest - timedelta(seconds=1))
+    over = proposal(2, trigger=NOON + rest)
+
+    assert refusal(decide(during, account, Limits(), NOW)) is Code.COOLDOWN
+    assert refusal(decide(over, account, Limits(), NOW)) is None
+
+
+def test_a_repeated_release_changes_nothing() -> None:
+    release = Released(trade_id=trade_id(1), at=NOON, cooldown=timedelta(minutes=3))
+    account = holding(proposal()).released(release)
+
+    assert account.released(release) == account
+    assert account.done == (trade_id(1),)
+
+
+def test_only_so_many_ended_trades_are_remembered() -> None:
+    account = released(*range(1, 4)).model_copy(
+        update={"done": tuple(str(n) for n in range(REMEMBERED_TRADES))}
+    )
+    account = account.reserved(plan_of(proposal(9)), NOW)
+
+    account = account.released(Released(trade_id=trade_id(9), at=NOON))
+
+    assert (len(account.done), account.done[-1]) == (REMEMBERED_TRADES, trade_id(9))
+
+
+def test_only_the_entries_of_the_last_minute_count() -> None:
+    account = desk(entries=(NOON - timedelta(seconds=60), NOON - timedelta(seconds=59)))
+
+    account = account.reserved(plan_of(proposal()), NOW)
+
+    assert account.entries == (NOON - timedelta(seconds=59), NOON)
