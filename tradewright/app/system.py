@@ -5,7 +5,7 @@ import json
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -106,21 +106,30 @@ async def system(settings: Settings, market: Market) -> AsyncIterator[Supervisor
         Interrupted: SIGINT or SIGTERM came; all are stopped.
     """
     async with Supervisor() as supervisor:
-        for specs in (_servers(settings, market), _workers(settings)):
-            await _start(supervisor, specs)
+        await _start(supervisor, settings, market)
         with _described(settings):
             yield supervisor
 
 
-async def _start(supervisor: Supervisor, specs: Iterable[ProcessSpec]) -> None:
-    """Start *specs* at the same time: none of them needs another."""
+async def _start(supervisor: Supervisor, settings: Settings, market: Market) -> None:
+    """Start everything as early as may be: waiting for one process is time for another."""
     try:
         async with asyncio.TaskGroup() as starting:
-            for spec in specs:
+            # Workers ask the exchange again where it is late, but need the servers from the first
+            starting.create_task(supervisor.start(_paper(settings, market)))
+            async with asyncio.TaskGroup() as first:
+                for spec in _servers(settings, market):
+                    first.create_task(supervisor.start(spec))
+            for spec in _workers(settings):
                 starting.create_task(supervisor.start(spec))
     except ExceptionGroup as group:
-        # The first is the cause; the others were only cut short by it
-        raise group.exceptions[0] from None
+        raise _cause(group) from None
+
+
+def _cause(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the first fault: the others were only cut short by it."""
+    first = group.exceptions[0]
+    return _cause(first) if isinstance(first, ExceptionGroup) else first
 
 
 @contextmanager
@@ -169,7 +178,6 @@ def _servers(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:
             database=state / "temporal.db" if market.durable else None,
         ),
         vault,
-        _paper(settings, market),
     )
 
 

@@ -6,6 +6,7 @@ from abc import ABC
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -29,7 +30,6 @@ from activities.exchange import BybitExchange
 from activities.interceptor import DomainErrors
 from activities.journal import JournalActivities
 from activities.kill import BybitKillSwitch
-from activities.market import BybitMarket
 from activities.reconciliation import BybitReconciliation
 from activities.secrets import VaultSecrets, VaultUnreachable
 from activities.stream import BybitStream
@@ -56,6 +56,7 @@ STICKY = timedelta(seconds=1)
 MONEY_QUEUES = frozenset({ids.QUEUE_TRADING, ids.QUEUE_KILL})
 GRACE, SHORT_GRACE = timedelta(seconds=5), timedelta(seconds=1)
 """For activities to end by themselves; those that follow a stream never do."""
+BUILD_ID = f"tradewright-{version('tradewright')}"
 PASSED_THROUGH = (
     "tradewright",
     "pydantic",
@@ -97,6 +98,9 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
                 )
             )
         if "market" in queues:
+            # pandas comes with it, which the kill switch's process must not wait for
+            from activities.market import BybitMarket
+
             market = BybitMarket(client, bybit, journal, pace, settings.urls.public_ws_url)
             built.append(serve(ids.QUEUE_MARKET, (MarketWorkflow,), market))
         if "stream" in queues:
@@ -141,6 +145,8 @@ class _Serve:
             workflows=workflows,
             activities=activities_of(*adapters),
             workflow_runner=workflow_runner(),
+            # The default is a hash of every module's code: two seconds where none is compiled
+            build_id=BUILD_ID,
             interceptors=[DomainErrors(), *telemetry.interceptors()],
             sticky_queue_schedule_to_start_timeout=STICKY,
             max_cached_workflows=2_000,
