@@ -18,6 +18,7 @@ from tradewright.cli.table import (
     print_facts,
     print_links,
     print_table,
+    print_title,
     when,
 )
 
@@ -46,20 +47,22 @@ SPARED = ("PRESET", "QTY", "EXIT", "WHY", "ENTRY", "SIDE", "SYMBOL")
 
 def print_addresses(settings: "Settings") -> None:
     """Print where everything is, ready to be copied."""
+    from rich.text import Text
+
     from tradewright.settings import RUNNING_FILE
 
     temporal = settings.temporal
     # The environment outranks a settings file
     home = f"TRADEWRIGHT_HOME={settings.home} " if "TRADEWRIGHT_HOME" in os.environ else ""
-    print_facts(
-        (
-            ("Web UI", f"{temporal.ui_url}/namespaces/{settings.namespace}/workflows"),
-            ("temporal", f"temporal workflow list --address {temporal.address}"),
-            ("tradewright", f"{home}tradewright --settings {settings.home / RUNNING_FILE} status"),
-            ("exchange", settings.paper_url),
-            ("logs", settings.logs),
-        )
-    )
+    for name, value in (
+        ("Web UI", f"{temporal.ui_url}/namespaces/{settings.namespace}/workflows"),
+        ("temporal", f"temporal workflow list --address {temporal.address}"),
+        ("tradewright", f"{home}tradewright --settings {settings.home / RUNNING_FILE} status"),
+        ("exchange", settings.paper_url),
+        ("logs", settings.logs),
+    ):
+        # Left to the terminal to wrap: what is copied is one line then
+        console().print(Text.assemble((name.ljust(13), "bold"), str(value)), soft_wrap=True)
 
 
 class LiveTable:
@@ -254,7 +257,12 @@ def print_summary(done: "Outcome", settings: "Settings", *, links: bool = True) 
     reasons = Counter(_why(t) for t in closed)
     pnl = sum((t.pnl for t in closed), Decimal(0))
     wins = sum(t.pnl > 0 for t in closed)
-    print_table(COLUMNS, [_row(t) for t in done.trades], title="Trades", empty="none")
+    if sys.stdout.isatty():
+        print_title("Trades")
+        screen = console()
+        screen.print(_trades(done.trades, settings, screen.width))
+    else:
+        print_table(COLUMNS, [_row(t) for t in done.trades], title="Trades", empty="none")
     typer.echo()
     print_facts(
         (
@@ -268,6 +276,7 @@ def print_summary(done: "Outcome", settings: "Settings", *, links: bool = True) 
     )
     print_audit(done.audit)
     if links:
+        print_title("Web UI")
         print_links(settings, [t.workflow_id for t in done.trades])
 
 
