@@ -128,7 +128,7 @@ def test_an_open_desk_approves_and_fixes_the_plan() -> None:
 
     assert isinstance(decision, Approved)
     plan = decision.plan
-    assert (plan.side, plan.qty, plan.leverage) == (Side.BUY, Decimal("0.100"), 50)
+    assert (plan.side, plan.qty, plan.leverage) == (Side.BUY, Decimal("0.100"), Decimal(50))
     assert (plan.decided_at, plan.expires_at) == (NOW, NOW + timedelta(seconds=30))
 
 
@@ -356,8 +356,8 @@ def test_a_new_day_of_the_market_begins_with_its_first_equity() -> None:
     account = desk().observed(snapshot("9600"))
     next_day = account.observed(snapshot("9600", market_at=NOON + timedelta(days=1)))
 
-    assert (account.day_equity, account.day_loss_fraction) == (10_000, Decimal("0.04"))
-    assert (next_day.day, next_day.day_equity) == ("2026-03-03", 9_600)
+    assert (account.day_equity, account.day_loss_fraction) == (*(Decimal(10_000), Decimal("0.04")),)
+    assert (next_day.day, next_day.day_equity) == ("2026-03-03", Decimal(9_600))
     assert next_day.day_loss_fraction == 0
 
 

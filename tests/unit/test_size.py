@@ -26,7 +26,7 @@ def btc(**changes: Any) -> Instrument:
 
 
 def size(sizing: Sizing, **changes: Any) -> Decimal | TooSmall:
-    fields = {
+    fields: dict[str, Any] = {
         "equity": Decimal(10_000),
         "price": Decimal(50_000),
         "stop_loss": Decimal(49_500),

@@ -161,7 +161,7 @@ def test_a_trade_runs_from_its_plan_to_flat() -> None:
 
     assert (trade.state, trade.exit_reason) == (S.CLOSED, ExitReason.STOP)
     assert (trade.opened_at, trade.closed_at) == (at(1), at(2))
-    assert (trade.entry_price, trade.exit_price, trade.open_qty) == (50_100, 50_200, 0)
+    assert [trade.entry_price, trade.exit_price, trade.open_qty] == [50_100, 50_200, 0]
     assert trade.pnl == Decimal("0.1") * 100 - 1
     assert trade.r_multiple == trade.pnl / 50
 
@@ -179,9 +179,9 @@ def test_a_short_earns_when_the_price_falls() -> None:
 def test_an_execution_counts_once() -> None:
     trade = after(*OPENED, fill(1), fill(1, price=Decimal(1)))
 
-    assert (trade.entry_qty, trade.entry_price, trade.fees) == (
-        *(Decimal("0.1"), 50_100, Decimal("0.5")),
-    )
+    assert [trade.entry_qty, trade.entry_price, trade.fees] == [
+        *(Decimal("0.1"), Decimal(50_100), Decimal("0.5")),
+    ]
 
 
 def test_fills_in_the_wrong_order_open_at_the_earliest_and_close_at_the_latest() -> None:
@@ -306,13 +306,13 @@ def test_a_stop_tightens_and_never_loosens() -> None:
         StopMoved(price=Decimal(49_600), reason="trailing"),
     )
 
-    assert (trade.wanted_stop, trade.stops_set) == (49_600, 1)
+    assert [trade.wanted_stop, trade.stops_set] == [49_600, 1]
 
 
 def test_a_stop_is_not_moved_before_there_is_a_position() -> None:
     trade = after(*ENTERED, StopMoved(price=Decimal(49_600), reason="trailing"), fill(1))
 
-    assert (trade.wanted_stop, trade.stops_set) == (49_500, 0)
+    assert [trade.wanted_stop, trade.stops_set] == [49_500, 0]
 
 
 def test_a_lost_stop_is_asked_for_where_it_was() -> None:
@@ -320,7 +320,7 @@ def test_a_lost_stop_is_asked_for_where_it_was() -> None:
 
     trade = before.after(StopLost())
 
-    assert (trade.stop, trade.wanted_stop) == (None, 49_600)
+    assert [trade.stop, trade.wanted_stop] == [None, 49_600]
     assert due(before, trade) is Command.SET_STOP
 
 

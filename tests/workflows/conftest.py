@@ -20,7 +20,9 @@ import pytest
 from temporalio import activity, workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RawValue
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -37,7 +39,6 @@ from tradewright.domain.plan import ExitRules, Proposal, RiskFraction, TradePlan
 from tradewright.domain.reconciliation import Discrepancy
 from tradewright.domain.signal import Signal
 from tradewright.domain.trade import (
-    EntryEnded,
     EntryPlaced,
     EntryRejected,
     Executed,
@@ -468,7 +469,8 @@ class Stage:
 
     async def _clear(self) -> None:
         for handle in self._handles:
-            with contextlib.suppress(Exception):
+            # It may have ended by itself
+            with contextlib.suppress(RPCError):
                 await handle.terminate("the test is over")
 
     # --- starting -------------------------------------------------------------------------------
@@ -477,7 +479,7 @@ class Stage:
         self, run: Any, argument: Any, workflow_id: str, queue: str = ids.QUEUE_TRADING
     ) -> WorkflowHandle[Any, Any]:
         args = [] if argument is None else [argument]
-        handle = await self.client.start_workflow(
+        handle: WorkflowHandle[Any, Any] = await self.client.start_workflow(
             run, args=args, id=workflow_id, task_queue=self.queue(queue)
         )
         self.keep(handle)
@@ -636,7 +638,7 @@ async def strict_stage(
 async def impatient_env() -> AsyncIterator[WorkflowEnvironment]:
     """A server that suggests to continue as new after a few events."""
     environment = await WorkflowEnvironment.start_time_skipping_v2(
-        data_converter=_converter(),
+        data_converter=pydantic_data_converter,
         dev_server_existing_path=services.program("temporal"),
         dev_server_log_level="error",
         dev_server_extra_args=[
@@ -650,20 +652,9 @@ async def impatient_env() -> AsyncIterator[WorkflowEnvironment]:
     await environment.shutdown()
 
 
-def _converter() -> Any:
-    from temporalio.contrib.pydantic import pydantic_data_converter
-
-    return pydantic_data_converter
-
-
 @pytest.fixture
 async def impatient_stage(
     impatient_env: WorkflowEnvironment, make_instrument: Callable[..., Instrument]
 ) -> AsyncIterator[Stage]:
     async with Stage(impatient_env, make_instrument()).running() as running:
         yield running
-
-
-@pytest.fixture
-def entry_ended() -> EntryEnded:
-    return EntryEnded(order_id="o", reason="ended")

@@ -37,6 +37,7 @@ from tradewright.domain.trade import (
     TradeState,
 )
 from tradewright.ports import TradeEvents
+from workflows.attributes import SYMBOL
 from workflows.trade import ExitWish, StopWish, TradeWorkflow
 
 Until = Callable[..., Any]
@@ -60,7 +61,7 @@ async def status_of(handle: Any) -> WorkflowExecutionStatus:
         await handle.result()
     assert isinstance(failure.value.cause, CancelledError)
     found = await handle.describe()
-    assert found.status is not None
+    assert isinstance(found.status, WorkflowExecutionStatus)
     return found.status
 
 
@@ -234,7 +235,8 @@ async def test_an_adopted_position_gets_its_stop_and_counts_only_what_follows(
     trade = await result_of(handle)
 
     assert stage.exchange.script.calls[0][0] == "set_stop"
-    assert (trade.state, trade.entry_qty, trade.open_qty) == (TradeState.CLOSED, plan.qty, 0)
+    assert trade.state is TradeState.CLOSED
+    assert [trade.entry_qty, trade.open_qty] == [plan.qty, 0]
 
 
 # --- leaving --------------------------------------------------------------------------------------
@@ -694,7 +696,7 @@ async def test_continue_as_new_carries_everything(impatient_stage: Any, until: U
     assert sorted(set(numbers(stage))) == list(range(1, max(numbers(stage)) + 1))
     assert len({event.event_id for event in stage.journal.events}) == max(numbers(stage))
     described = await latest.describe()
-    assert described.typed_search_attributes.get(_keyword("Symbol")) == plan.symbol
+    assert described.typed_search_attributes.get(SYMBOL) == plan.symbol
 
 
 async def test_a_cancelled_trade_goes_on_flattening_in_the_next_run(
@@ -748,12 +750,6 @@ async def test_an_entry_that_stays_silent_for_days_is_still_asked_for(
 
     assert (trade.state, trade.rechecks) == (TradeState.CANCELLED, 31)
     assert len(await run_ids_of(stage, handle)) > 3
-
-
-def _keyword(name: str) -> Any:
-    from temporalio.common import SearchAttributeKey
-
-    return SearchAttributeKey.for_keyword(name)
 
 
 async def test_a_recheck_finds_a_position_that_was_closed_unheard(stage: Any, until: Until) -> None:
