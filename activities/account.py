@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol, cast
 
+import structlog
 from temporalio import activity
 from temporalio.client import (
     Client,
@@ -21,10 +22,12 @@ from activities.pace import Pace
 from activities.pulse import beating
 from tradewright import ids
 from tradewright.domain.account import Approved, Decision, Snapshot
-from tradewright.domain.errors import AnswerMalformed, DeskUnreachable
+from tradewright.domain.errors import AnswerMalformed, DeskUnreachable, TradewrightError
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.plan import Proposal
 from tradewright.ports import AccountPort
+
+log = structlog.get_logger(__name__)
 
 ANSWER_WITHIN = timedelta(seconds=10)
 
@@ -52,9 +55,15 @@ class BybitAccount(AccountPort):
         answer = await self._client.call("get_wallet_balance", accountType="UNIFIED")
         wallet, equity = _balance(answer)
         positions = await lookup.fetch_positions(self._client)
-        return Snapshot(
+        snapshot = Snapshot(
             at=now, market_at=market_now, equity=equity, wallet=wallet, positions=positions
         )
+        try:
+            await self._journal.append([_snapshot_event(account, snapshot)])
+        except TradewrightError as e:
+            # The desk needs the snapshot; the record of it may have a gap
+            log.warning("snapshot_not_recorded", detail=str(e))
+        return snapshot
 
     @activity.defn
     @beating
@@ -92,6 +101,19 @@ def _balance(answer: dict[str, Any]) -> tuple[Decimal, Decimal]:
         return Decimal(wallets.get(SETTLE_COIN) or 0), equity
     except (IndexError, KeyError, TypeError, InvalidOperation) as e:
         raise AnswerMalformed("get_wallet_balance", f"{type(e).__name__}: {e}") from e
+
+
+def _snapshot_event(account: str, snapshot: Snapshot) -> JournalEvent:
+    chain = activity.info().workflow_id or ids.account_workflow(account)
+    return JournalEvent(
+        event_id=f"{chain}/snapshot/{snapshot.at.isoformat()}",
+        chain=chain,
+        kind=EventKind.SNAPSHOT,
+        account=account,
+        at=snapshot.at,
+        market_at=snapshot.market_at,
+        data={"snapshot": snapshot.model_dump(mode="json")},
+    )
 
 
 def _event(proposal: Proposal, decision: Decision) -> JournalEvent:

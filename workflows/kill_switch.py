@@ -26,7 +26,9 @@ QUIET_TIME = timedelta(seconds=16)
 READ_WITHIN = timedelta(seconds=3)
 WRITE_WITHIN = timedelta(seconds=10)
 REWRITE_EVERY = timedelta(seconds=10)
-CANCEL_WITHIN = timedelta(seconds=30)
+ROW_FIRST = timedelta(seconds=1)
+"""How long a trip waits for the gate's row before it goes on beside it."""
+CANCEL_WITHIN = timedelta(seconds=10)
 """Orders that cannot be cancelled one by one do not keep positions from being closed."""
 PATIENT_ROUNDS = 5
 AGAIN_AFTER = timedelta(seconds=5)
@@ -188,10 +190,14 @@ class KillSwitchWorkflow:
             )
 
     def _next_wish(self) -> GateStep:
-        trips = [wish for wish in self._wishes if wish.state is GateState.HALTED]
-        wish = trips[0] if trips else self._wishes[0]
-        self._wishes.remove(wish)
-        return wish
+        trip = next((w for w in self._wishes if w.state is GateState.HALTED), None)
+        if trip is None:
+            return self._wishes.pop(0)
+        at = self._wishes.index(trip)
+        # A wish to open the gate that is older than the trip knew nothing of it
+        kept = [wish for wish in self._wishes[:at] if wish.state is not GateState.OPEN]
+        self._wishes[: at + 1] = kept
+        return trip
 
     async def _follow(self, wish: GateStep) -> None:
         self._step = "closing the gate" if wish.state is not GateState.OPEN else "opening the gate"
@@ -211,9 +217,16 @@ class KillSwitchWorkflow:
         self._is_flattening = self._is_flattening or halt
         await self._tell_desk()
         self._is_unwritten = True
-        await self._write_gate()
-        if halt:
-            await self._flatten()
+        writing = asyncio.ensure_future(self._write_gate())
+        if not halt:
+            await writing
+            return
+        # The row comes first, but no trip waits for a journal that is away
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                writing.done, timeout=ROW_FIRST, timeout_summary="until the trip goes on without it"
+            )
+        await self._flatten(writing)
 
     async def _write_gate(self) -> None:
         """Write the row; one that cannot be written is tried again, and holds no trip up."""
@@ -246,10 +259,11 @@ class KillSwitchWorkflow:
             self._call_operator("")
         await self._tell_desk()
 
-    async def _flatten(self) -> None:
+    async def _flatten(self, writing: asyncio.Future[None] | None = None) -> None:
         """Close and cancel until flat was read twice, or until the next run has to go on.
 
         Reads count from when the gate's row is closed: until then somebody may still enter.
+        *writing* is the row's, if it is still under way.
         """
         order = TripOrder(account=self._account, trip=self._gate.trip)
         self._step = "cancelling entries"
@@ -263,7 +277,8 @@ class KillSwitchWorkflow:
             self._show()
             exposure: Exposure
             exposure, _ = await asyncio.gather(
-                self._ask(KillPort.flatten_all, order), self._write_gate()
+                self._ask(KillPort.flatten_all, order),
+                self._write_gate() if writing is None or writing.done() else writing,
             )
             is_flat = exposure.is_flat and not self._is_unwritten
             flat_reads = flat_reads + 1 if is_flat else 0

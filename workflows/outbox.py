@@ -18,7 +18,8 @@ RETRY = RetryPolicy(
 AGAIN_AFTER = timedelta(minutes=1)
 """After a journal that takes nothing: only a person can mend it."""
 BATCH = 50
-"""Events of one write; many at once would be more than a payload may hold."""
+BATCH_BYTES = 500_000
+"""Of one write, in events and in JSON: more at once would not fit into a payload."""
 
 
 def _nobody(fault: str) -> None:
@@ -43,6 +44,22 @@ class Outbox:
         self._closed = False
         self.noted = noted
         """How many events were noted, over all runs: to be carried through continue-as-new."""
+
+    @property
+    def fits(self) -> bool:
+        """Return whether all that is unwritten may be carried through continue-as-new."""
+        return len(self._batch()) == len(self._events)
+
+    def _batch(self) -> tuple[JournalEvent, ...]:
+        """Return the next events to be written together: at least one."""
+        batch: list[JournalEvent] = []
+        size = 0
+        for event in self._events[:BATCH]:
+            size += len(event.model_dump_json())
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(event)
+        return tuple(batch)
 
     @property
     def unwritten(self) -> tuple[JournalEvent, ...]:
@@ -98,9 +115,9 @@ class Outbox:
     async def flush_within(self, patience: timedelta) -> None:
         """Write all that is noted, but do not wait longer than *patience* for each write."""
         try:
-            while self._events:
-                await self._write(tuple(self._events[:BATCH]), patience)
-                del self._events[:BATCH]
+            while batch := self._batch():
+                await self._write(batch, patience)
+                del self._events[: len(batch)]
         except ActivityError as e:
             if is_cancelled_exception(e):
                 raise
@@ -117,7 +134,7 @@ class Outbox:
         )
 
     async def _write_batch(self) -> None:
-        batch = tuple(self._events[:BATCH])
+        batch = self._batch()
         is_faulty = False
         while True:
             try:

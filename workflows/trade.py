@@ -52,8 +52,6 @@ PATIENCE = timedelta(seconds=30)
 """How long a command may be under way before a person is told."""
 AGAIN_AFTER = timedelta(minutes=1)
 """After a failure that a repeat alone does not mend."""
-CARRIED_EVENTS = 100
-"""Of the journal, through continue-as-new: more would not fit; they are written first."""
 HEARTBEAT = timedelta(seconds=10)
 RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)
@@ -240,10 +238,7 @@ class TradeWorkflow:
         await writing
 
     def _may_continue_as_new(self) -> bool:
-        return (
-            workflow.info().is_continue_as_new_suggested()
-            and len(self._journal.unwritten) <= CARRIED_EVENTS
-        )
+        return workflow.info().is_continue_as_new_suggested() and self._journal.fits
 
     async def _next_event(self) -> TradeEvent:
         """Return the next event; where the exchange has the word, silence becomes one."""

@@ -506,6 +506,9 @@ def due(before: Trade, after: Trade) -> Command | None:
         return ON_ENTERING.get(after.state)
     if after.state is S.OPEN and after.stops_set > before.stops_set:
         return Command.SET_STOP
+    if after.state is S.OPEN and len(after.exits) > len(before.exits):
+        # A reduction may have taken the stop along
+        return Command.VERIFY_STOP
     if after.rechecks > before.rechecks and not after.is_final:
         return Command.LOOK_UP
     return None

@@ -169,7 +169,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
         # The driver begins transactions late and its own way; ours begin when they say so
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
