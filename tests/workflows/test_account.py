@@ -297,3 +297,17 @@ async def test_continue_as_new_keeps_the_desk(impatient_stage: Any, until: Until
     assert described.run_id != started.first_execution_run_id
     assert again == decision
     assert len(await switch.query("heard")) == 1
+
+
+async def test_one_odd_sample_of_equity_trips_nothing(stage: Any, until: Until) -> None:
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    desk = await open_desk(stage, until)
+    taken = stage.desk.script.count("read_snapshot")
+    odd = stage.desk.snapshot(equity=Decimal(5_000))
+    stage.desk.script.answer("read_snapshot", odd)
+
+    await desk.execute_update(AccountWorkflow.refresh)
+    await stage.desk.script.called("read_snapshot", taken + 2)
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    assert await switch.query("heard") == []
