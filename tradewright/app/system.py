@@ -218,7 +218,7 @@ def _worker(settings: Settings, name: str, queues: tuple[str, ...]) -> ProcessSp
         ),
         env=keyless.environment(),
         log=settings.logs / f"{name}.log",
-        ready=_exists(ready),
+        ready=_appears(ready),
         ready_within=READY_WITHIN,
     )
 
@@ -227,9 +227,18 @@ def _command(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "tradewright", *arguments)
 
 
-def _exists(path: Path) -> Ready:
+def _appears(path: Path) -> Ready:
+    """Return the question whether the child has made the file; asked anew after a restart."""
+
+    def take() -> bool:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     async def ready() -> bool:
-        return await asyncio.to_thread(path.exists)
+        return await asyncio.to_thread(take)
 
     return ready
 
