@@ -104,8 +104,8 @@ async def test_a_lost_request_is_sent_again_once_it_cannot_land_any_more(
 async def test_absence_is_not_believed_while_the_request_may_still_land(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.LOOK_UP_POLL", 0.01)
-    monkeypatch.setattr("activities.exchange.LANDING_MARGIN", timedelta(milliseconds=100))
+    monkeypatch.setattr("activities.entry.LOOK_UP_POLL", 0.01)
+    monkeypatch.setattr("activities.entry.LANDING_MARGIN", timedelta(milliseconds=100))
     exchange = BybitExchange(bench.make_client(200), bench.journal, bench.pace)
     plan, started = make_plan(), datetime.now(UTC)
     bench.line.spoil("place_order", bench.faults.lost_answer)
@@ -287,7 +287,7 @@ async def test_the_real_journal_takes_the_same_intent_twice(
 async def test_a_duplicate_that_no_read_shows_is_unresolved(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.READS_LAG", 0.1)
+    monkeypatch.setattr("activities.entry.READS_LAG", 0.1)
     bench.line.always["place_order"] = bench.faults.answers(110072, "OrderLinkedID is duplicate")
 
     with pytest.raises(OutcomeUnknown, match="it exists and no read shows it yet"):
