@@ -16,6 +16,7 @@ from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
@@ -26,6 +27,10 @@ from tradewright.app import services
 from tradewright.app.process import running
 from tradewright.domain.market import Instrument
 from tradewright.settings import VaultSettings
+
+# A busy machine is no reason to fail
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 MakeInstrument = Callable[..., Instrument]
 

@@ -100,11 +100,17 @@ class System:
     """A running system of one account of its own, and the command that is pointed at it."""
 
     def __init__(
-        self, env: WorkflowEnvironment, call: Call, account: str, desk: ScriptedDesk
+        self,
+        env: WorkflowEnvironment,
+        call: Call,
+        account: str,
+        desk: ScriptedDesk,
+        journal: Journal,
     ) -> None:
         self.env = env
         self.account = account
         self.desk = desk
+        self.journal = journal
         self._call = call
 
     @property
@@ -178,6 +184,12 @@ class System:
         fill = execution("entry", plan.side, Decimal(100), link=link)
         await handle.signal("report", Executed(execution=fill))
         return workflow_id
+
+    async def written(self, trade_id: str, state: str) -> None:
+        """Return once the journal has what the trade writes beside its work."""
+        async with asyncio.timeout(10):
+            while (row := await self.journal.trade(trade_id)) is None or row.state != state:  # noqa: ASYNC110 the file tells nobody
+                await asyncio.sleep(0.05)
 
     async def listed(self, query: str, count: int = 1) -> None:
         """Return once Temporal's list shows what it lags behind with."""
@@ -288,7 +300,7 @@ async def system(
     monkeypatch.setenv("TRADEWRIGHT_ACCOUNT", account)
     path = tmp_path / "state" / "paper" / "journal.db"
     journal = await Journal.open(f"sqlite:///{path}", venue="paper")
-    found = System(temporal_env, call, account, ScriptedDesk(journal))
+    found = System(temporal_env, call, account, ScriptedDesk(journal), journal)
     yield found
     async for left in temporal_env.client.list_workflows("ExecutionStatus = 'Running'"):
         await temporal_env.client.get_workflow_handle(left.id).terminate()

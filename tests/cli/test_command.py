@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import tradewright.app.apply
 import tradewright.app.connect
+import tradewright.app.process
 import tradewright.app.trade_page
 import tradewright.app.wish
 import tradewright.cli.invocation
@@ -103,7 +104,7 @@ def test_every_error_with_an_exit_code_exists() -> None:
     modules = (
         *(tradewright.app.apply, tradewright.app.connect, tradewright.app.trade_page),
         *(tradewright.app.wish, tradewright.cli.invocation, tradewright.domain.errors),
-        *(tradewright.journal, secrets, preset, settings),
+        *(tradewright.journal, tradewright.app.process, secrets, preset, settings),
     )
     known = {name for module in modules for name, _ in inspect.getmembers(module, inspect.isclass)}
 

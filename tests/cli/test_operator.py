@@ -119,6 +119,8 @@ async def test_a_trade_is_listed_shown_and_exited(working: System) -> None:
     trade_id = workflow_id.rpartition("/")[2]
     await working.listed(f"Account = '{working.account}' AND TradeState = 'open'")
 
+    await working.written(trade_id, "open")
+
     listed = await working.call("trade", "list", "--links")
     shown = await working.call("trade", "show", trade_id[:8])
     left = await working.call(

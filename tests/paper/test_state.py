@@ -53,7 +53,7 @@ async def ready(url: str) -> None:
     def answers() -> bool:
         try:
             return requests.get(f"{url}/v5/market/time", timeout=1).status_code == 200
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     await eventually(answers, timeout_s=30)

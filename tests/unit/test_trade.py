@@ -276,6 +276,8 @@ def test_a_lost_stop_is_asked_for_where_it_was() -> None:
         (OPENED, read(), Command.SETTLE),
         (OPENED, read("0.1"), None),
         (OPENED, fill(2, Side.SELL), Command.SETTLE),
+        # A reduction may have taken the stop along
+        ((*OPENED, fill(2)), fill(3, Side.SELL), Command.VERIFY_STOP),
         ((*OPENED, ExitRequested()), ExitRequested(), None),
         ((*OPENED, ExitRequested()), fill(2, Side.SELL), None),
         ((*OPENED, ExitRequested()), ExitSent(), Command.SETTLE),

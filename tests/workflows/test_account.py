@@ -303,7 +303,7 @@ async def test_one_odd_sample_of_equity_trips_nothing(stage: Any, until: Until) 
     switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
     desk = await open_desk(stage, until)
     taken = stage.desk.script.count("read_snapshot")
-    odd = stage.desk.snapshot(equity=Decimal(5_000))
+    odd = stage.desk.snapshot().model_copy(update={"equity": Decimal(5_000)})
     stage.desk.script.answer("read_snapshot", odd)
 
     await desk.execute_update(AccountWorkflow.refresh)

@@ -394,9 +394,7 @@ async def test_an_unwritten_gate_is_carried_through_continue_as_new(
     assert stage.kill.row.state is GateState.EXITS_ONLY
 
 
-async def test_a_rearm_that_is_older_than_a_trip_does_not_undo_it(
-    stage: Any, until: Until
-) -> None:
+async def test_a_rearm_that_is_older_than_a_trip_does_not_undo_it(stage: Any, until: Until) -> None:
     switch = await stage.start_kill_switch()
     held = stage.kill.script.hold("flatten_all")
     await switch.signal("trip", TripWish(reason="first", by="risk monitor"))
