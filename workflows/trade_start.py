@@ -8,7 +8,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from tradewright import ids
 from tradewright.domain.plan import TradePlan
-from tradewright.domain.trade import Adopted
+from tradewright.domain.trade import Adopted, Trade
 from workflows.attributes import attributes
 from workflows.trade import TradeStart, TradeWorkflow
 from workflows.trade_page import plan_attributes, plan_details, plan_summary
@@ -19,7 +19,7 @@ async def start_trade(plan: TradePlan, adopted: Adopted | None = None) -> None:
     # A signal's trade is never run again; a position may need an owner a second time
     again = WorkflowIDReusePolicy.ALLOW_DUPLICATE if adopted else None
     with contextlib.suppress(WorkflowAlreadyStartedError):
-        await workflow.start_child_workflow(
+        child = await workflow.start_child_workflow(
             TradeWorkflow.run,
             TradeStart(plan=plan, adopted=adopted),
             id=ids.trade_workflow(plan.symbol, plan.trade_id),
@@ -30,3 +30,10 @@ async def start_trade(plan: TradePlan, adopted: Adopted | None = None) -> None:
             static_details=plan_details(plan),
             search_attributes=attributes(*plan_attributes(plan)),
         )
+        # Nobody here waits for its end, and one that was cancelled would be logged as a fault
+        child.add_done_callback(_heard)
+
+
+def _heard(child: workflow.ChildWorkflowHandle[TradeWorkflow, Trade]) -> None:
+    if not child.cancelled():
+        child.exception()
