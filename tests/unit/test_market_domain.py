@@ -103,7 +103,7 @@ def test_a_candle_that_cannot_be_is_refused(changes: dict[str, str]) -> None:
         Candle.model_validate({"open_time": NOON} | fields | changes)
 
 
-@pytest.mark.parametrize("symbol", ["btcusdt", "BTC-USDT", "BTC", "", "BTCUSDT\n"])
+@pytest.mark.parametrize("symbol", ["btcusdt", "BTC/USDT", "BTC", "", "BTCUSDT\n"])
 def test_what_is_no_symbol_is_refused(
     make_instrument: Callable[..., Instrument], symbol: str
 ) -> None:
