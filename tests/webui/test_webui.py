@@ -16,10 +16,8 @@ from tradewright import ids
 from tradewright.app import services
 from tradewright.app.process import running
 from tradewright.domain.market import Instrument
-from tradewright.domain.trade import Trade
 from tradewright.ports import CandleClosed, Proposals
 from tradewright.settings import Settings, TemporalSettings
-from workflows.trade import TradeWorkflow
 
 PATIENCE_MS = 20_000
 CHROMIUM = next(
@@ -79,16 +77,15 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 
 
 @pytest.fixture
-async def trade(stage: Stage) -> WorkflowHandle[TradeWorkflow, Trade]:
+async def trade(stage: Stage) -> WorkflowHandle[Any, Any]:
     """An open trade that a strategy has started."""
     proposal = stage.proposal()
     stage.market.script.answer("evaluate", Proposals(proposals=(proposal,)))
     strategy = await stage.start_strategy()
     await strategy.signal("candle", CandleClosed(symbols=("BTCUSDT",), close_time=NOON))
     await stage.exchange.script.called("verify_stop")
-    trade = stage.client.get_workflow_handle_for(
-        TradeWorkflow.run, ids.trade_workflow(proposal.symbol, proposal.trade_id)
-    )
+    workflow_id = ids.trade_workflow(proposal.symbol, proposal.trade_id)
+    trade = stage.client.get_workflow_handle(workflow_id)
     stage.keep(trade)
     return trade
 
@@ -106,7 +103,7 @@ def rendered(page: Page, place: int) -> FrameLocator:
 
 
 async def test_the_page_of_a_trade_says_what_it_is_and_how_it_stands(
-    page: Page, server: Settings, stage: Stage, trade: WorkflowHandle[TradeWorkflow, Trade]
+    page: Page, server: Settings, stage: Stage, trade: WorkflowHandle[Any, Any]
 ) -> None:
     await open_metadata(page, server, trade)
 
@@ -120,7 +117,7 @@ async def test_the_page_of_a_trade_says_what_it_is_and_how_it_stands(
 
 
 async def test_request_cancellation_on_the_page_flattens_the_trade(
-    page: Page, server: Settings, stage: Stage, trade: WorkflowHandle[TradeWorkflow, Trade]
+    page: Page, server: Settings, stage: Stage, trade: WorkflowHandle[Any, Any]
 ) -> None:
     await open_metadata(page, server, trade)
 
