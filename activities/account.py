@@ -50,6 +50,11 @@ class BybitAccount(AccountPort):
     @activity.defn
     @beating
     async def read_snapshot(self, account: str) -> Snapshot:
+        """Read equity and all that is held.
+
+        A position that cannot be read fails the snapshot: what is at risk is then not known, and
+        the desk refuses every entry until it is.
+        """
         # Before the reads: a snapshot is never younger than what it shows
         now, market_now = datetime.now(UTC), await self._pace.market_now()
         answer = await self._client.call("get_wallet_balance", accountType="UNIFIED")

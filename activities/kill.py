@@ -13,6 +13,7 @@ from temporalio import activity
 
 from activities import lookup, parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
+from activities.parse import Row
 from activities.pulse import Pulse, beating
 from tradewright import ids
 from tradewright.domain.account import Position
@@ -58,7 +59,7 @@ class BybitKillSwitch(KillPort):
         cancelled: set[str] = set()
         # One that cannot be cancelled does not hold the flattening up: cancel-all comes for it
         for _ in range(PASSES):
-            shown = await lookup.fetch_open_orders(self._client)
+            shown = await lookup.fetch_open_orders(self._client, unreadable=[])
             entries = [o for o in shown if _may_open(o)]
             if not entries:
                 break
@@ -95,12 +96,15 @@ class BybitKillSwitch(KillPort):
         return await self._exposure()
 
     async def _flatten_once(self, trip: int, numbers: Iterator[int], pulse: Pulse) -> Exposure:
-        """Send what closes the positions that are shown; once none is, remove every order."""
+        """Send what closes the positions that are shown; once none is, remove every order.
+
+        A position that cannot be read keeps the orders, for its stop is among them.
+        """
         exposure = await self._exposure()
         if exposure.positions:
             closing = [self._close(p, trip, numbers, pulse) for p in exposure.positions]
             await asyncio.gather(*closing)
-        elif exposure.orders:
+        elif exposure.orders and not exposure.unreadable:
             await self._client.call("cancel_all_orders", category=LINEAR, settleCoin=SETTLE_COIN)
         return exposure
 
@@ -162,9 +166,16 @@ class BybitKillSwitch(KillPort):
 
     async def _exposure(self) -> Exposure:
         now = datetime.now(UTC)
-        positions = await lookup.fetch_positions(self._client)
-        orders = await lookup.fetch_open_orders(self._client)
-        return Exposure(at=now, positions=positions, orders=len(orders))
+        unread_positions: list[Row] = []
+        unread_orders: list[Row] = []
+        positions = await lookup.fetch_positions(self._client, unread_positions)
+        orders = await lookup.fetch_open_orders(self._client, unreadable=unread_orders)
+        return Exposure(
+            at=now,
+            positions=positions,
+            orders=len(orders) + len(unread_orders),
+            unreadable=len(unread_positions),
+        )
 
 
 def _may_open(order: OpenOrder) -> bool:

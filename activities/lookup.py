@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import structlog
+
 from activities import parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
 from activities.pace import milliseconds
@@ -15,6 +17,8 @@ from tradewright.domain.errors import AnswerMalformed, OrderRejected
 from tradewright.domain.execution import Execution
 from tradewright.domain.plan import Origin, TradePlan
 from tradewright.domain.reconciliation import OpenOrder
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -34,16 +38,31 @@ async def fetch_position(client: BybitClient, symbol: str) -> Position | None:
     return next((p for p in map(parse.position, rows) if p is not None), None)
 
 
-async def fetch_positions(client: BybitClient) -> tuple[Position, ...]:
+async def fetch_positions(
+    client: BybitClient, unreadable: list[Row] | None = None
+) -> tuple[Position, ...]:
+    """Return all that is held.
+
+    Args:
+        client: Of the account.
+        unreadable: Takes the rows that cannot be understood, so that they hold up nothing else;
+            without it one such row fails the read. Whoever passes it must not take the symbols
+            of these rows for flat.
+    """
     rows = _pages(client, "get_positions", settleCoin=SETTLE_COIN, limit=200)
-    return tuple([p async for p in _parsed(rows, parse.position)])
+    return tuple([p async for p in _parsed(rows, parse.position, unreadable)])
 
 
-async def fetch_open_orders(client: BybitClient, symbol: str = "") -> tuple[OpenOrder, ...]:
-    """Return every order that works or waits for its trigger, on *symbol* or on all."""
+async def fetch_open_orders(
+    client: BybitClient, symbol: str = "", unreadable: list[Row] | None = None
+) -> tuple[OpenOrder, ...]:
+    """Return every order that works or waits for its trigger, on *symbol* or on all.
+
+    *unreadable* takes the rows that cannot be understood, as in `fetch_positions`.
+    """
     where = {"symbol": symbol} if symbol else {"settleCoin": SETTLE_COIN}
     rows = _pages(client, "get_open_orders", **where, openOnly=0, limit=50)
-    return tuple([order async for order in _parsed(rows, parse.open_order)])
+    return tuple([order async for order in _parsed(rows, parse.open_order, unreadable)])
 
 
 async def fetch_order(client: BybitClient, symbol: str, link: str) -> PlacedOrder | None:
@@ -152,8 +171,19 @@ async def _pages(client: BybitClient, method: str, **arguments: Any) -> AsyncIte
             return
 
 
-async def _parsed(rows: AsyncIterator[Row], of: Callable[[Row], T | None]) -> AsyncIterator[T]:
+async def _parsed(
+    rows: AsyncIterator[Row],
+    of: Callable[[Row], T | None],
+    unreadable: list[Row] | None = None,
+) -> AsyncIterator[T]:
     async for row in rows:
-        value = of(row)
+        try:
+            value = of(row)
+        except AnswerMalformed as e:
+            if unreadable is None:
+                raise
+            log.error("row_not_understood", detail=str(e))
+            unreadable.append(row)
+            continue
         if value is not None:
             yield value

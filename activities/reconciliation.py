@@ -13,10 +13,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities import lookup
 from activities.bybit import BybitClient
 from activities.pace import Pace, milliseconds
+from activities.parse import Row
 from activities.pulse import beating
 from tradewright import ids
 from tradewright.domain.account import Account, Position, Reservation
-from tradewright.domain.errors import DeskUnreachable
+from tradewright.domain.errors import AnswerMalformed, DeskUnreachable
 from tradewright.domain.execution import Execution
 from tradewright.domain.market import Side, Timeframe
 from tradewright.domain.plan import ExitRules, Origin, TradePlan
@@ -54,13 +55,20 @@ class BybitReconciliation(ReconciliationPort):
     @activity.defn
     @beating
     async def compare(self, account: str) -> Comparison:
+        """Compare every symbol whose position can be read.
+
+        Of one that cannot, nothing is believed: its trade is left alone and its risk held. What
+        the desk may still enter is not decided here; its snapshot of the exposure fails.
+        """
         now, market_now = datetime.now(UTC), await self._pace.market_now()
+        unreadable: list[Row] = []
         shown = Shown(
             at=now,
             market_at=market_now,
-            positions=await lookup.fetch_positions(self._client),
-            orders=await lookup.fetch_open_orders(self._client),
+            positions=await lookup.fetch_positions(self._client, unreadable),
+            orders=await lookup.fetch_open_orders(self._client, unreadable=[]),
         )
+        unread = _symbols(unreadable)
         reserved = {
             _Owner(r.plan.symbol, r.plan.trade_id): r for r in await self._reservations(account)
         }
@@ -69,11 +77,13 @@ class BybitReconciliation(ReconciliationPort):
         for position in shown.positions:
             if position.symbol not in owned:
                 views |= await self._running(await self._possible_owners(position))
-        held = {p.symbol for p in shown.positions}
+        held = {p.symbol for p in shown.positions} | unread
+        believed = [_believed(o, view, reserved.get(o)) for o, view in views.items()]
         return Comparison(
             at=now,
             discrepancies=discrepancies(
-                shown, [_believed(o, view, reserved.get(o)) for o, view in views.items()]
+                shown,
+                [b.model_copy(update={"busy": b.busy or b.symbol in unread}) for b in believed],
             ),
             trades=len(views),
             positions=len(shown.positions),
@@ -203,6 +213,14 @@ class BybitReconciliation(ReconciliationPort):
         now = await self._pace.market_now()
         since = now - lookup.EXECUTION_WINDOW + timedelta(minutes=1)
         return await lookup.fetch_executions(self._client, position.symbol, since, now)
+
+
+def _symbols(unreadable: Iterable[Row]) -> set[str]:
+    """Return whose positions could not be read; who cannot be named could be anybody."""
+    symbols = {row.get("symbol") for row in unreadable}
+    if not all(isinstance(symbol, str) and symbol for symbol in symbols):
+        raise AnswerMalformed("get_positions", "a row that cannot be read has no symbol")
+    return {str(symbol) for symbol in symbols}
 
 
 def _linked(shown: Shown) -> set[_Owner]:

@@ -111,11 +111,12 @@ class Exposure(Value):
 
     at: AwareDatetime = Field(description="Wall clock of the read.")
     positions: tuple[Position, ...] = ()
-    orders: int = 0
+    orders: int = Field(default=0, description="Readable or not.")
+    unreadable: int = Field(default=0, description="Positions shown that could not be understood.")
 
     @property
     def is_flat(self) -> bool:
-        return not self.positions and not self.orders
+        return not (self.positions or self.orders or self.unreadable)
 
 
 class KillPort(ABC):

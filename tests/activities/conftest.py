@@ -73,6 +73,22 @@ class Faults:
         answer["result"]["list"] = []
         return answer, elapsed, headers
 
+    @staticmethod
+    def rows(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Fault:
+        """What a read lists is changed on the way."""
+
+        def fault(send: Callable[[], Any]) -> Any:
+            answer, elapsed, headers = send()
+            answer["result"]["list"] = change(answer["result"]["list"])
+            return answer, elapsed, headers
+
+        return fault
+
+    @staticmethod
+    def with_an_unreadable_row(send: Callable[[], Any]) -> Any:
+        """A read that also shows something of ETHUSDT that nobody can understand."""
+        return Faults.rows(lambda rows: [*rows, {"symbol": "ETHUSDT", "size": "lots"}])(send)
+
 
 class Line:
     """Between pybit and the exchange: writes down every call, and spoils those it is told to."""

@@ -16,7 +16,7 @@ from activities.interceptor import DomainErrors
 from tradewright import ids
 from tradewright.domain.account import Approved, Refused
 from tradewright.domain.errors import AnswerMalformed, DeskUnreachable
-from tradewright.domain.event import EventKind
+from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.plan import Proposal
 from tradewright.ports import Reconciled, activities_of
 from workflows.account import AccountStart, AccountWorkflow
@@ -72,6 +72,10 @@ async def desk(
         await handle.terminate()
 
 
+def decisions(bench: Any) -> list[JournalEvent]:
+    return [e for e in bench.journal.events.values() if e.kind is not EventKind.SNAPSHOT]
+
+
 async def test_a_snapshot_shows_equity_and_positions(bench: Any, account: BybitAccount) -> None:
     await bench.order("BTCUSDT", "Buy", "0.1", stopLoss=f"{bench.price() - 1000:f}")
     bench.move("BTCUSDT", bench.price() + 500)
@@ -96,6 +100,15 @@ async def test_a_snapshot_that_shows_no_account_is_no_snapshot(
         await bench.run(account.read_snapshot, "main")
 
 
+async def test_a_position_that_cannot_be_read_is_no_snapshot_without_it(
+    bench: Any, account: BybitAccount
+) -> None:
+    bench.line.always["get_positions"] = bench.faults.with_an_unreadable_row
+
+    with pytest.raises(AnswerMalformed, match="ETHUSDT"):
+        await bench.run(account.read_snapshot, "main")
+
+
 async def test_an_approval_is_the_same_when_asked_again_and_is_journaled_once(
     bench: Any, account: BybitAccount, desk: WorkflowHandle[Any, Any], proposal: Proposal
 ) -> None:
@@ -106,7 +119,7 @@ async def test_an_approval_is_the_same_when_asked_again_and_is_journaled_once(
 
     assert isinstance(first, Approved)
     assert first == again
-    (event,) = bench.journal.events.values()
+    (event,) = decisions(bench)
     assert (event.kind, event.trade_id) == (EventKind.SIGNAL_APPROVED, proposal.trade_id)
     assert event.data["plan"] == first.plan.model_dump(mode="json")
 
@@ -117,7 +130,7 @@ async def test_a_refusal_is_journaled_with_its_reason(
     refused = await bench.run(account.reserve, proposal)
 
     assert isinstance(refused, Refused)
-    (event,) = bench.journal.events.values()
+    (event,) = decisions(bench)
     assert (event.kind, event.chain) == (EventKind.SIGNAL_REFUSED, "strategy/test")
     assert (event.data["code"], event.data["reason"]) == (refused.code, refused.reason)
 

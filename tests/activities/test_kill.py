@@ -102,6 +102,27 @@ async def test_an_exposure_that_cannot_be_read_is_not_flat(
         await bench.run(kill.read_exposure, TRIP)
 
 
+async def test_what_can_be_read_is_closed_although_another_row_cannot(
+    bench: Any, make_plan: Any, kill: BybitKillSwitch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.kill.ROUND", 1.0)
+    await bench.run(bench.exchange.place_entry, TradeOrder(plan=make_plan()))
+    low = f"{bench.price() // 2:f}"
+    await bench.order("BTCUSDT", "Buy", "0.2", orderType="Limit", price=low)
+    await bench.order("BTCUSDT", "Buy", "0.1", orderType="Limit", price=low)
+    for method in ("get_positions", "get_open_orders"):
+        bench.line.always[method] = bench.faults.with_an_unreadable_row
+
+    cancelled = await bench.run(kill.cancel_entries, TRIP)
+    exposure = await bench.run(kill.flatten_all, TRIP)
+
+    assert (cancelled, bench.held()) == (2, 0)
+    assert (exposure.positions, exposure.unreadable, exposure.orders) == ((), 1, 1)
+    assert not exposure.is_flat
+    # The stop of what cannot be read is among the orders
+    assert bench.line.count("cancel_all_orders") == 0
+
+
 @pytest.mark.usefixtures("crowd")
 async def test_the_exposure_counts_positions_and_every_order(
     bench: Any, kill: BybitKillSwitch

@@ -43,6 +43,16 @@ def test_the_documented_rows_are_understood() -> None:
     assert position.stop_loss is None
 
 
+def test_a_dated_contract_is_understood() -> None:
+    dated = {"symbol": "BTCUSDT-21FEB25"}
+
+    position = parse.position(POSITION | dated)
+    order = parse.open_order(dated | {"orderId": "1", "side": "Buy", "qty": "0.1"})
+
+    assert position is not None
+    assert position.symbol == order.symbol == "BTCUSDT-21FEB25"
+
+
 @pytest.mark.parametrize(
     ("row", "cause"),
     [

@@ -17,7 +17,7 @@ from activities.journal import JournalActivities
 from activities.reconciliation import BybitReconciliation
 from tradewright import ids
 from tradewright.domain.account import Account
-from tradewright.domain.errors import ExchangeUnreachable
+from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.reconciliation import Kind
 from tradewright.domain.trade import Adopted, TradeState
@@ -193,6 +193,55 @@ async def test_a_trade_whose_position_is_gone_is_a_ghost(
 
     assert kinds(found) == [Kind.GHOST_TRADE]
     assert found.discrepancies[0].workflow_id == trade.id
+
+
+async def test_a_position_that_cannot_be_read_hides_no_other(
+    bench: Any,
+    books: BybitReconciliation,
+    plan: TradePlan,
+    make_plan: Any,
+    start_trade: StartTrade,
+    reserve: Reserve,
+) -> None:
+    await start_trade(plan)
+    unread = make_plan(symbol="ETHUSDT", account=plan.account)
+    # Its trade does not run any more, and whether it is flat nobody can say
+    await reserve(unread, age=61)
+    await bench.order("SOLUSDT", "Buy", "0.1")
+    bench.line.always["get_positions"] = bench.faults.with_an_unreadable_row
+
+    found = await bench.run(books.compare, plan.account)
+
+    assert [(d.kind, d.symbol) for d in found.discrepancies] == [(Kind.ORPHAN_POSITION, "SOLUSDT")]
+    assert found.released == ()
+
+
+async def test_the_trade_of_a_position_that_cannot_be_read_is_no_ghost(
+    bench: Any,
+    books: BybitReconciliation,
+    name: str,
+    make_plan: Any,
+    start_trade: StartTrade,
+    reserve: Reserve,
+) -> None:
+    plan = make_plan(symbol="ETHUSDT", account=name)
+    await start_trade(plan)
+    await reserve(plan)
+    change = bench.faults.rows(lambda rows: [row | {"size": "lots"} for row in rows])
+    bench.line.always["get_positions"] = change
+
+    found = await bench.run(books.compare, name)
+
+    assert (found.discrepancies, found.trades) == ((), 1)
+
+
+async def test_a_row_that_names_no_symbol_fails_the_comparison(
+    bench: Any, books: BybitReconciliation, name: str
+) -> None:
+    bench.line.always["get_positions"] = bench.faults.rows(lambda rows: [*rows, {"size": "lots"}])
+
+    with pytest.raises(AnswerMalformed, match="no symbol"):
+        await bench.run(books.compare, name)
 
 
 async def test_a_position_without_its_stop_is_reported(

@@ -9,7 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 Price = Annotated[Decimal, Field(gt=0, description="Price in quote currency per base unit.")]
 Qty = Annotated[Decimal, Field(gt=0, description="Quantity in base currency.")]
-Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{4,24}$", description="Bybit's symbol.")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9-]{4,32}$", description="Bybit's symbol.")]
+"""Dated contracts, such as BTCUSDT-21FEB25, are listed and held beside the perpetual ones."""
 
 
 class Value(BaseModel):
