@@ -29,6 +29,8 @@ from tradewright.domain.trade import EntryPlaced, EntryRejected
 DUPLICATE_LINK = 110072
 LEVERAGE_UNCHANGED = 110043
 
+MOST_MOVED = Decimal("0.5")
+"""Share of the distance to the stop by which the price may be worse than planned."""
 LOOK_UP_POLL = 0.5
 READS_LAG = 3.0
 """How long a read may lag behind a write before it is taken as it is."""
@@ -110,7 +112,18 @@ class EntryOrders:
         return EntryPlaced(order_id=str(answer["result"]["orderId"]))
 
     async def _refusal(self, plan: TradePlan) -> EntryRejected | None:
-        """Return why the entry must not be sent now; the last thing that is asked before it."""
+        """Return why the entry must not be sent now; the last thing that is asked before it.
+
+        Not when the market has moved against the plan, higher for a buy, by more than
+        `MOST_MOVED` of the distance to the stop: the size was reckoned from the planned price,
+        and so was the risk. Nor when it trades at the stop or beyond it. In a lockstep the
+        market stands at the candle's close, which is the planned price.
+        """
+        last, sign = await lookup.fetch_last_price(self._client, plan.symbol), plan.side.sign
+        worse, distance = (last - plan.price) * sign, abs(plan.price - plan.stop_loss)
+        if worse > MOST_MOVED * distance or (last - plan.stop_loss) * sign <= 0:
+            reason = f"it trades at {last}, planned was {plan.price} with the stop {plan.stop_loss}"
+            return EntryRejected(code="price_moved", reason=reason)
         gate = await self._journal.gate(plan.account)
         if gate is not None and gate.state is not GateState.OPEN:
             reason = f"the gate is {gate.state} by {gate.by or 'nobody'}: {gate.reason}"

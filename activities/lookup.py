@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import structlog
@@ -109,6 +109,16 @@ async def fetch_executions(
             found[execution.exec_id] = execution
         start += EXECUTION_WINDOW
     return tuple(sorted(found.values(), key=lambda e: (e.at, e.seq)))
+
+
+async def fetch_last_price(client: BybitClient, symbol: str) -> Decimal:
+    """Return at what price *symbol* traded last."""
+    answer = await client.call("get_tickers", category=LINEAR, symbol=symbol)
+    try:
+        (row,) = parse.rows("get_tickers", answer)
+        return Decimal(row["lastPrice"])
+    except (KeyError, TypeError, ValueError, InvalidOperation) as e:
+        raise AnswerMalformed(f"get_tickers {symbol}", f"{type(e).__name__}: {e}") from e
 
 
 async def cancel(client: BybitClient, symbol: str, **order: str) -> bool:

@@ -1,7 +1,7 @@
 """The market: candles become wishes, and closes are told of."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -32,6 +32,8 @@ from tradewright.preset import LoadedPreset, PresetInvalid, loads
 
 log = structlog.get_logger(__name__)
 
+CANDLE_GRACE = timedelta(seconds=5)
+"""Wall time that any candle is given: it may be listed, and told of, seconds after its close."""
 CANDLE_TRIES = 5
 CANDLE_WAIT = 0.3
 """Seconds between tries for a candle that has closed and is not listed yet."""
@@ -99,7 +101,7 @@ class BybitMarket(MarketPort):
             return Proposals(note=str(e))
         close_time = evaluation.close_time
         age = await self._pace.market_now() - close_time
-        if age > loaded.preset.trigger.timeframe.length:
+        if age > await self._patience(loaded):
             return Proposals(note=f"stale candle: it closed {age} ago")
         found = await asyncio.gather(
             *(self._evaluate(loaded, symbol, close_time) for symbol in evaluation.symbols)
@@ -174,6 +176,17 @@ class BybitMarket(MarketPort):
             instrument=await self._bybit.instrument(symbol),
             close_time=close_time,
         )
+
+    async def _patience(self, loaded: LoadedPreset) -> timedelta:
+        """Return how old a candle may be, in market time, and still be entered at market.
+
+        What the preset lets an entry take from its decision on is also what may pass between
+        the candle and the decision: the price that was decided on is the candle's close. Beyond
+        it the market has moved on, however long the timeframe. A market that runs faster than
+        the wall clock is given as much of wall time.
+        """
+        allowed = max(loaded.preset.entry.expires_after, CANDLE_GRACE)
+        return allowed * max(1.0, await self._pace.speed())
 
     async def _window(self, loaded: LoadedPreset, symbol: str, close_time: datetime) -> Window:
         timeframe, lookback = loaded.preset.trigger.timeframe, loaded.strategy.lookback

@@ -9,6 +9,7 @@ import pytest
 from activities.exchange import BybitExchange
 from tradewright import ids
 from tradewright.domain.errors import (
+    AnswerMalformed,
     ExchangeUnreachable,
     ExitRejected,
     OrderRejected,
@@ -250,12 +251,60 @@ async def test_what_the_exchange_rejects_is_a_rejected_entry(bench: Any, make_pl
 async def test_a_stop_that_the_price_has_passed_rejects_the_entry(
     bench: Any, make_plan: Any
 ) -> None:
-    plan = make_plan()
-    bench.move("BTCUSDT", plan.stop_loss - 100)
+    passed, meanwhile = make_plan(), make_plan(symbol="ETHUSDT")
+    bench.move("BTCUSDT", passed.stop_loss - 100)
+
+    def pass_it_first(send: Any) -> Any:
+        bench.move_meanwhile("ETHUSDT", meanwhile.stop_loss - 10)
+        return send()
+
+    bench.line.spoil("place_order", pass_it_first)
+
+    refused = await bench.run(bench.exchange.place_entry, TradeOrder(plan=passed))
+    rejected = await bench.run(bench.exchange.place_entry, TradeOrder(plan=meanwhile))
+
+    assert (refused.code, rejected.code) == ("price_moved", "bybit_10001")
+    assert (bench.held(), bench.held("ETHUSDT")) == (0, 0)
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
+async def test_an_entry_is_not_sent_at_a_price_far_worse_than_planned(
+    bench: Any, make_plan: Any, side: str
+) -> None:
+    plan = make_plan(side=side)
+    half = abs(plan.price - plan.stop_loss) / 2 * plan.side.sign
+    bench.move("BTCUSDT", plan.price + half + plan.side.sign)
 
     refused = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
 
-    assert (refused.code, bench.held()) == ("bybit_10001", 0)
+    assert refused.code == "price_moved"
+    assert f"planned was {plan.price}" in refused.reason
+    assert bench.line.count("place_order") == 0
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
+@pytest.mark.parametrize("share", ["0.4", "-0.9"])
+async def test_a_price_a_little_worse_or_better_than_planned_is_taken(
+    bench: Any, make_plan: Any, side: str, share: str
+) -> None:
+    plan = make_plan(side=side)
+    away = abs(plan.price - plan.stop_loss) * Decimal(share) * plan.side.sign
+    bench.move("BTCUSDT", plan.instrument.floor_price(plan.price + away))
+
+    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
+
+    assert isinstance(placed, EntryPlaced)
+
+
+async def test_nothing_is_sent_when_the_price_cannot_be_read(bench: Any, make_plan: Any) -> None:
+    bench.line.spoil("get_tickers", bench.faults.http_status(502), bench.faults.empty_list)
+
+    with pytest.raises(ExchangeUnreachable):
+        await enter(bench, make_plan())
+    with pytest.raises(AnswerMalformed):
+        await enter(bench, make_plan(symbol="ETHUSDT"))
+
+    assert bench.line.count("place_order") == 0
 
 
 async def test_a_refused_key_rejects_the_entry_and_says_what_to_do(

@@ -75,12 +75,16 @@ class MemoryPresets:
 
 
 class StandingMarket(WallPace):
-    def __init__(self, now: datetime = START) -> None:
+    def __init__(self, now: datetime = START, speed: float = 1.0) -> None:
         self.now = now
+        self.pace = speed
         self.finished: list[tuple[str, datetime]] = []
 
     async def market_now(self) -> datetime:
         return self.now
+
+    async def speed(self) -> float:
+        return self.pace
 
     async def done(self, name: str, at: datetime) -> None:
         self.finished.append((name, at))
@@ -169,6 +173,44 @@ async def test_a_stale_candle_is_not_traded(make_market: MakeMarket) -> None:
 
     assert wishes.proposals == ()
     assert wishes.note == "stale candle: it closed 0:01:01 ago"
+
+
+async def test_a_candle_of_a_long_timeframe_is_no_longer_fresh_than_an_entry_may_take(
+    make_market: MakeMarket,
+) -> None:
+    hours = PRESET.replace("timeframe: 1m", "timeframe: 4h")
+    presets = MemoryPresets(**{loads(hours).hash: hours})
+    late = make_market(presets=presets, pace=StandingMarket(START + timedelta(seconds=31)))
+
+    wishes = await late.evaluate(candle_of(loads(hours).hash))
+
+    assert wishes.note == "stale candle: it closed 0:00:31 ago"
+
+
+@pytest.mark.parametrize(
+    ("expires_after", "speed", "age", "is_stale"),
+    [
+        ("30s", 1.0, 29, False),
+        # A candle is listed and told of some seconds late
+        ("1s", 1.0, 4, False),
+        ("1s", 1.0, 6, True),
+        ("30s", 60.0, 29 * 60, False),
+        ("30s", 60.0, 31 * 60, True),
+        # A lockstep, in which nothing is late
+        ("30s", 0.0, 0, False),
+        ("30s", 0.0, 60, True),
+    ],
+)
+async def test_a_candle_is_fresh_for_as_long_as_an_entry_may_take(
+    make_market: MakeMarket, expires_after: str, speed: float, age: int, is_stale: bool
+) -> None:
+    text = PRESET.replace("expires_after: 30s", f"expires_after: {expires_after}")
+    pace = StandingMarket(START + timedelta(seconds=age), speed)
+    market = make_market(presets=MemoryPresets(**{loads(text).hash: text}), pace=pace)
+
+    wishes = await market.evaluate(candle_of(loads(text).hash))
+
+    assert ("stale" in wishes.note, len(wishes.proposals)) == (is_stale, 0 if is_stale else 1)
 
 
 async def test_a_market_that_is_too_young_is_not_traded(make_market: MakeMarket) -> None:
