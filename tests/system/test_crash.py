@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from tests.system.conftest import TIGHT, LiveSystem, TradeHandle, until
+from tests.system.live_system import TIGHT, LiveSystem, TradeHandle, until
 from tradewright import ids
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Side
 from tradewright.domain.trade import TradeState
+
+pytestmark = pytest.mark.timeout(300)
 
 WISH = {"note": "enough", "by": "ann"}
 

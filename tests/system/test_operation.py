@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from temporalio.client import WorkflowExecutionStatus
 
 from activities.secrets import ExchangeKey, VaultSecrets
-from tests.system.conftest import LIMITS, LiveSystem, TradeHandle, until
+from tests.system.live_system import LIMITS, LiveSystem, TradeHandle, until
 from tradewright import ids
 from tradewright.app import operate
 from tradewright.app.connect import opened_journal
@@ -24,7 +24,8 @@ from tradewright.domain.market import Side
 from tradewright.domain.plan import Origin
 from tradewright.domain.trade import Trade, TradeState
 from workflows.account import LimitsWish
-from workflows.trade import TradeWorkflow
+
+pytestmark = pytest.mark.timeout(300)
 
 PRESET = """\
 version: 1
@@ -179,13 +180,7 @@ async def strangers(live: LiveSystem) -> Strangers:
 
     async def taken_over() -> dict[str, TradeHandle] | None:
         plans = [r.plan for r in (await live.desk()).reservations]
-        found = {
-            p.symbol: live.client.get_workflow_handle_for(
-                TradeWorkflow.run, ids.trade_workflow(p.symbol, p.trade_id)
-            )
-            for p in plans
-            if p.origin is Origin.ADOPTED
-        }
+        found = {p.symbol: live.trade(p) for p in plans if p.origin is Origin.ADOPTED}
         return found if found.keys() == {"LINKUSDT", "LTCUSDT"} else None
 
     adopted = await until(taken_over)

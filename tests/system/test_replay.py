@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import Answer, command
+from tests.system.live_system import Answer, command
+
+pytestmark = pytest.mark.timeout(300)
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "btc_perp_1m_2022-01-01_2022-01-21.csv.gz"
 STRATEGIES = Path(__file__).parents[2] / "strategies"
