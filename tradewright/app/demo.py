@@ -55,7 +55,7 @@ async def demo(settings: Settings) -> AsyncIterator[Stage]:
     forget(home)
     presets = [load(preset_folder() / name) for name in PRESETS]
     market = Market(speed=str(SPEED), arguments=("--seed", str(SEED)))
-    async with stage(on_free_ports(settings, home), market, presets) as ready:
+    async with stage(on_free_ports(settings, home), market, presets, by="demo") as ready:
         yield ready
 
 

@@ -34,7 +34,6 @@ ENDED_WITHIN = 60.0
 NO_TIMER = timedelta(hours=6)
 """Between snapshots of the desk in a lockstep, whose conductor asks for them."""
 HOME = "replay"
-BEGUN = "started by the replay"
 
 
 class NotInTime(TradewrightError):
@@ -88,7 +87,7 @@ class Outcome(Value):
 
 @asynccontextmanager
 async def stage(
-    settings: Settings, market: Market, presets: Sequence[LoadedPreset]
+    settings: Settings, market: Market, presets: Sequence[LoadedPreset], *, by: str = "replay"
 ) -> AsyncIterator["Stage"]:
     """Run the system with *presets* applied and the books reconciled, the market about to go."""
     async with system(settings, market), contextlib.AsyncExitStack() as stack:
@@ -101,7 +100,7 @@ async def stage(
         ready = Stage(settings, client, journal, pace, bybit)
         await ready.reconciled()
         for preset in presets:
-            await apply(client, journal, bybit, preset, by=BEGUN)
+            await apply(client, journal, bybit, preset, by=by)
         await ready.subscribed(len(presets))
         yield ready
 
