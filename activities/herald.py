@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 import structlog
 from pydantic import AwareDatetime, Field
@@ -27,6 +28,8 @@ from tradewright.ports import CandleClosed, TradeView, Watch, Watchlist
 
 log = structlog.get_logger(__name__)
 
+M = TypeVar("M")
+
 BASE = Timeframe.M1
 """Open trades are managed at each close of this length."""
 LOOK_EVERY = 5.0
@@ -39,6 +42,8 @@ SILENT_AFTER = 2.0
 DEAD_AFTER = 70.0
 """Seconds without any message, when the connection is thought dead; candles come every minute."""
 STUCK_AFTER = 10.0
+ANSWER_WITHIN = 5.0
+"""Seconds that one workflow may keep the market from all others; a lockstep waits, as for all."""
 SCALED_TO = 4.0
 """A faster market shortens these waits no further: machines do not go faster with it."""
 LONGEST_GAP = timedelta(hours=6)
@@ -111,9 +116,18 @@ class Herald:
         if now - self._looked < (LOOK_EVERY_LOCKSTEP if self._lockstep else LOOK_EVERY):
             return
         self._looked = now
-        watchlist = await self._messenger.ask(self._name, "watchlist", Watchlist)
+        watchlist = await self._ask(self._name, "watchlist", Watchlist)
         if watchlist is not None:
             await self._watch(watchlist)
+
+    async def _ask(self, workflow_id: str, query: str, answer: type[M]) -> M | None:
+        """Return the workflow's answer; None if there is none, or not in time."""
+        within = None if self._lockstep else ANSWER_WITHIN
+        try:
+            return await self._messenger.ask(workflow_id, query, answer, within)
+        except TimeoutError:
+            log.error("workflow_does_not_answer", workflow_id=workflow_id, query=query)
+            return None
 
     async def _watch(self, watchlist: Watchlist) -> None:
         wanted = {watch.preset: watch for watch in watchlist.watches}
@@ -142,8 +156,10 @@ class Herald:
         self._watches = wanted
 
     async def _ask_desk(self) -> None:
-        desk = await self._messenger.ask(ids.account_workflow(self._account), "account", Account)
-        self._held = tuple(r.plan for r in desk.reservations) if desk is not None else ()
+        """Ask what is held; what was held last stands for a desk that does not say."""
+        desk = await self._ask(ids.account_workflow(self._account), "account", Account)
+        if desk is not None:
+            self._held = tuple(reservation.plan for reservation in desk.reservations)
 
     # --- which close is next ------------------------------------------------------------------
 
@@ -278,7 +294,8 @@ class Herald:
         self, plan: TradePlan, close: datetime, gap: timedelta, arrived: dict[Series, Candle]
     ) -> bool:
         workflow_id = ids.trade_workflow(plan.symbol, plan.trade_id)
-        view = await self._messenger.ask(workflow_id, "trade", TradeView)
+        # One that does not answer is managed at a later close; its stop is at the exchange
+        view = await self._ask(workflow_id, "trade", TradeView)
         if view is None or view.trade.opened_at is None or view.trade.is_final:
             return False
         own = [series for series in arrived if series.symbol == plan.symbol]

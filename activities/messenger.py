@@ -50,8 +50,25 @@ class Messenger:
             else:
                 return True
 
-    async def ask(self, workflow_id: str, query: str, answer: type[M]) -> M | None:
-        """Return the workflow's answer; None if there is no such workflow."""
+    async def ask(
+        self, workflow_id: str, query: str, answer: type[M], within: float | None = None
+    ) -> M | None:
+        """Return the workflow's answer; None if there is no such workflow.
+
+        Args:
+            workflow_id: Who is asked.
+            query: What is asked.
+            answer: Of this type.
+            within: Seconds to ask for; a workflow that fails at every task never answers. None
+                asks for ever.
+
+        Raises:
+            TimeoutError: There was no answer in time.
+        """
+        async with asyncio.timeout(within):
+            return await self._ask(workflow_id, query, answer)
+
+    async def _ask(self, workflow_id: str, query: str, answer: type[M]) -> M | None:
         back_off = BackOff()
         while True:
             try:

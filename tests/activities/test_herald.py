@@ -15,7 +15,7 @@ from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities import messenger
+from activities import herald, messenger
 from activities.herald import MarketCursor, _merged
 from activities.market import BybitMarket
 from activities.pace import PaperPace
@@ -230,6 +230,20 @@ class Town:
         await eventually(enough)
         return [candle.close_time for candle in await self.heard(preset)]
 
+    async def events(self, workflow_id: str) -> Sequence[TradeEvent]:
+        """Return what the trade was told, once it was told anything."""
+        handle = self.client.get_workflow_handle(workflow_id)
+
+        async def told() -> list[TradeEvent]:
+            found: list[TradeEvent] = await handle.query("events", result_type=list[TradeEvent])
+            return found
+
+        async def any_told() -> bool:
+            return bool(await told())
+
+        await eventually(any_told)
+        return await told()
+
 
 async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(30):
@@ -411,6 +425,21 @@ async def test_closes_that_were_missed_are_told_of_at_the_start(temporal: Client
             assert await place.closes(preset, 1) == [START]
 
 
+def open_trade(plan: TradePlan) -> Trade:
+    entry = Execution(
+        exec_id="exec-1",
+        seq=1,
+        order_id="order-1",
+        symbol=plan.symbol,
+        side=Side.BUY,
+        price=Decimal(50000),
+        qty=plan.qty,
+        fee=Decimal(0),
+        at=START,
+    )
+    return Trade(plan=plan).after(Started()).after(Executed(execution=entry))
+
+
 async def test_an_open_trade_is_told_when_its_time_is_over(
     temporal: Client, make_plan: Callable[..., TradePlan]
 ) -> None:
@@ -419,31 +448,47 @@ async def test_an_open_trade_is_told_when_its_time_is_over(
             account=place.account,
             trade_id=ids.trade_id(place.account, "breakout", "BTCUSDT", START),
         )
-        entry = Execution(
-            exec_id="exec-1",
-            seq=1,
-            order_id="order-1",
-            symbol="BTCUSDT",
-            side=Side.BUY,
-            price=Decimal(50000),
-            qty=plan.qty,
-            fee=Decimal(0),
-            at=START,
-        )
-        trade = Trade(plan=plan).after(Started()).after(Executed(execution=entry))
-        workflow_id = ids.trade_workflow("BTCUSDT", plan.trade_id)
         await place.open_desk(plan)
         watchlist = await place.watch()
-        await place.start(OpenTrade.run, trade, workflow_id)
-        handle = temporal.get_workflow_handle(workflow_id)
-
-        async def told() -> bool:
-            return bool(await handle.query("events", result_type=list[TradeEvent]))
+        workflow_id = ids.trade_workflow("BTCUSDT", plan.trade_id)
+        await place.start(OpenTrade.run, open_trade(plan), workflow_id)
 
         # Nobody watches the symbol; the trade alone is reason enough
         async with consuming(place, watchlist):
-            await eventually(told)
+            events = await place.events(workflow_id)
 
-        events: list[TradeEvent] = await handle.query("events", result_type=list[TradeEvent])
         assert isinstance(events[0], ExitRequested)
         assert events[0].reason is ExitReason.TIME_STOP
+
+
+async def test_a_trade_that_does_not_answer_keeps_the_market_from_nobody(
+    temporal: Client, make_plan: Callable[..., TradePlan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(herald, "ANSWER_WITHIN", 0.3)
+    async with town(temporal, speed=300) as place:
+        wedged, sound = (
+            make_plan(
+                account=place.account,
+                symbol=symbol,
+                trade_id=ids.trade_id(place.account, "breakout", symbol, START),
+            )
+            for symbol in ("BTCUSDT", "ETHUSDT")
+        )
+        preset = place.named("steady")
+        await place.open_desk(wedged, sound)
+        watchlist = await place.watch(watching(preset, Timeframe.M1))
+        sound_id = ids.trade_workflow("ETHUSDT", sound.trade_id)
+        await place.start(OpenTrade.run, open_trade(sound), sound_id)
+        await temporal.start_workflow(
+            OpenTrade.run,
+            open_trade(wedged),
+            id=ids.trade_workflow("BTCUSDT", wedged.trade_id),
+            task_queue="nobody-works-here",
+        )
+
+        async with consuming(place, watchlist):
+            events = await place.events(sound_id)
+            closes = await place.closes(preset, 3)
+
+    assert isinstance(events[0], ExitRequested)
+    assert closes == sorted(set(closes))
