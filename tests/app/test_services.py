@@ -37,6 +37,15 @@ class Waiting:
         await workflow.wait_condition(lambda: False)
 
 
+def test_a_port_that_is_in_use_is_never_called_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = services.free_port()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(services, "UNASSIGNED", [holder.getsockname()[1], free])
+
+        assert {services.free_port() for _ in range(50)} == {free}
+
+
 async def test_temporal_keeps_what_runs_when_it_is_killed(tmp_path: Path, free_port: int) -> None:
     spec = temporal_server(
         port=free_port,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import secrets
 import shutil
 import socket
 import sys
@@ -22,6 +23,8 @@ from tradewright.domain.errors import TradewrightError
 
 LOOPBACK = "127.0.0.1"
 ANSWER_WITHIN = 2.0
+UNASSIGNED: Final = range(15_000, 32_000)
+"""Ports below those of outgoing connections, on Linux (32768 and up) and elsewhere."""
 
 SEARCH_ATTRIBUTES: Final = MappingProxyType(
     {
@@ -82,10 +85,16 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody listens on at this moment.
+
+    Not one of those that the kernel gives to outgoing connections: it might give it away
+    before a server listens there.
+    """
+    while True:
+        port = secrets.choice(UNASSIGNED)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 def claim_port(port: int, service: str) -> int:
