@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import structlog
@@ -49,6 +50,9 @@ PASSED_TEXT = re.compile(r"expect (falling|rising)|should (be )?(lower|higher|le
 
 POLL = 0.1
 STOP_DEADLINE = 5.0
+"""Seconds since it was first asked for, however often the question failed meanwhile."""
+FLAT_BELIEVED_AFTER = 60.0
+"""Seconds for which a position must have read flat against its executions to be believed."""
 
 
 class BybitExchange(ExchangePort):
@@ -65,7 +69,14 @@ class BybitExchange(ExchangePort):
     @activity.defn
     @beating
     async def verify_stop(self, order: TradeOrder) -> StopConfirmed | StopMissing | PositionRead:
-        deadline = time.monotonic() + STOP_DEADLINE
+        """Read the position back until it shows its stop, or the deadline is over.
+
+        Raises:
+            ReadsDisagree: It reads flat, and its executions say that it is held.
+        """
+        deadline = time.monotonic() + max(0.0, STOP_DEADLINE - _waited())
+        # Whoever comes late looks twice: a stop may follow its position by a moment
+        was_shown = activity.info().attempt > 1
         while True:
             position = await self._held(order.plan)
             if position is not None and position.stop_loss is not None:
@@ -74,10 +85,13 @@ class BybitExchange(ExchangePort):
             if position is None:
                 # A read that lags behind the fill looks the same: the executions tell
                 fills = await self._executions(order)
-                if is_late or (fills and _open_qty(order.plan, fills) <= 0):
+                if fills and _open_qty(order.plan, fills) <= 0:
                     return await self._position_read(None)
-            elif is_late:
+                if is_late:
+                    return await self._flat_after_all(order.plan, fills)
+            elif is_late and was_shown:
                 return StopMissing()
+            was_shown = position is not None
             await asyncio.sleep(POLL)
 
     @activity.defn
@@ -120,17 +134,18 @@ class BybitExchange(ExchangePort):
     @beating
     async def look_up(self, order: TradeOrder) -> TradeEvents:
         plan = order.plan
-        deadline = time.monotonic() + READS_LAG
+        deadline, flat_reads = time.monotonic() + READS_LAG, 0
         while True:
             entry = None
             if plan.origin is Origin.SIGNAL:
                 link = ids.order_link(plan.trade_id, "e", 1)
                 entry = await lookup.fetch_order(self._client, plan.symbol, link)
             position = await self._held(plan)
+            flat_reads = flat_reads + 1 if position is None else 0
             executions = await self._executions(order)
             fills_shown = entry is None or _entry_qty(plan, executions) >= entry.filled
             agree = fills_shown and _qty(position) == _open_qty(plan, executions)
-            if agree or time.monotonic() > deadline:
+            if agree or (time.monotonic() > deadline and flat_reads != 1):
                 break
             await asyncio.sleep(POLL)
         events: list[TradeEvent] = []
@@ -139,7 +154,9 @@ class BybitExchange(ExchangePort):
         events += [Executed(execution=e) for e in executions]
         if entry is not None and entry.status.is_terminal and fills_shown:
             events.append(EntryEnded(order_id=entry.order_id, reason=entry.reason))
-        if agree:
+        # Flat against its executions is told too, else a trade whose end nobody saw never ends:
+        # it does not close by that, it settles
+        if agree or flat_reads:
             events.append(await self._position_read(position))
         return TradeEvents(events=tuple(events))
 
@@ -190,6 +207,15 @@ class BybitExchange(ExchangePort):
     @activity.defn
     @beating
     async def settle(self, order: TradeOrder) -> TradeEvents:
+        """Wait for flat, remove what is left of our orders, return every execution found.
+
+        What is held is told after `READS_LAG`, whatever the executions say: it only leads to
+        another flatten. Flat ends the trade, so it is told when the executions say so too, or
+        when it has been read for `FLAT_BELIEVED_AFTER`.
+
+        Raises:
+            ReadsDisagree: It reads flat, and its executions do not say so.
+        """
         plan = order.plan
         deadline = time.monotonic() + READS_LAG
         while True:
@@ -204,11 +230,29 @@ class BybitExchange(ExchangePort):
             if agree or time.monotonic() > deadline:
                 break
             await asyncio.sleep(POLL)
+        if position is not None or agree:
+            read = await self._position_read(position)
+        else:
+            read = await self._flat_after_all(plan, executions)
         if position is None:
             await self._cancel_leftovers(plan)
-        events: list[TradeEvent] = [Executed(execution=e) for e in executions]
-        events.append(await self._position_read(position))
-        return TradeEvents(events=tuple(events))
+        return TradeEvents(events=(*(Executed(execution=e) for e in executions), read))
+
+    async def _flat_after_all(
+        self, plan: TradePlan, executions: Sequence[Execution]
+    ) -> PositionRead:
+        """Return that the position is flat although *executions* do not say so.
+
+        Raises:
+            ReadsDisagree: It is too early to believe it.
+        """
+        shown = (
+            f"nothing is held, and by {len(executions)} executions {_open_qty(plan, executions)}"
+        )
+        if _waited() < FLAT_BELIEVED_AFTER:
+            raise lookup.ReadsDisagree(plan.symbol, shown)
+        log.error("executions_missing", trade_id=plan.trade_id, symbol=plan.symbol, detail=shown)
+        return await self._position_read(None)
 
     async def _cancel_leftovers(self, plan: TradePlan) -> None:
         for order in await lookup.fetch_open_orders(self._client, plan.symbol):
@@ -228,6 +272,11 @@ class BybitExchange(ExchangePort):
 
     async def _position_read(self, position: Position | None) -> PositionRead:
         return PositionRead(qty=_qty(position), at=await self._pace.market_now())
+
+
+def _waited() -> float:
+    """Return for how many seconds the answer has been waited for, over all attempts."""
+    return max(0.0, (datetime.now(UTC) - activity.info().scheduled_time).total_seconds())
 
 
 def _exit(link: str, found: PlacedOrder | None) -> ExitSent:

@@ -13,7 +13,7 @@ from activities.pace import milliseconds
 from activities.parse import PlacedOrder, Row
 from tradewright import ids
 from tradewright.domain.account import Position
-from tradewright.domain.errors import AnswerMalformed, OrderRejected
+from tradewright.domain.errors import AnswerMalformed, OrderRejected, Retry, TradewrightError
 from tradewright.domain.execution import Execution
 from tradewright.domain.plan import Origin, TradePlan
 from tradewright.domain.reconciliation import OpenOrder
@@ -26,6 +26,16 @@ EXECUTION_WINDOW = timedelta(days=7)
 """The longest time that one read of executions spans."""
 GONE = frozenset({110001, 110008, 110010, 110019, 170213})
 """retCodes of a cancel that finds nothing to cancel."""
+
+
+class ReadsDisagree(TradewrightError):
+    """Two reads of the same thing tell different stories; one of them lags."""
+
+    retry = Retry.SAFE
+
+    def __init__(self, symbol: str, detail: str) -> None:
+        super().__init__(f"reads of {symbol} disagree: {detail}; they are read again")
+        self.symbol = symbol
 
 
 async def fetch_position(client: BybitClient, symbol: str) -> Position | None:

@@ -85,6 +85,17 @@ class Faults:
         return fault
 
     @staticmethod
+    def flat(send: Callable[[], Any]) -> Any:
+        """A read of positions that shows none of those that are held."""
+        nothing = {"size": "0", "side": "", "avgPrice": "0", "stopLoss": "", "unrealisedPnl": ""}
+        return Faults.rows(lambda rows: [row | nothing for row in rows])(send)
+
+    @staticmethod
+    def naked(send: Callable[[], Any]) -> Any:
+        """A read of positions that shows no stop."""
+        return Faults.rows(lambda rows: [row | {"stopLoss": ""} for row in rows])(send)
+
+    @staticmethod
     def with_an_unreadable_row(send: Callable[[], Any]) -> Any:
         """A read that also shows something of ETHUSDT that nobody can understand."""
         return Faults.rows(lambda rows: [*rows, {"symbol": "ETHUSDT", "size": "lots"}])(send)
@@ -215,13 +226,18 @@ class Bench:
         attempt: int = 1,
         details: Sequence[Any] = (),
         scheduled_at: datetime | None = None,
+        waited: float = 0,
     ) -> Any:
-        """Run *activity* as its *attempt*, which the server scheduled at *scheduled_at*."""
+        """Run *activity* as its *attempt*, which the server scheduled at *scheduled_at*.
+
+        The first attempt was scheduled *waited* seconds ago.
+        """
         environment = ActivityEnvironment()
         environment.info = dataclasses.replace(
             environment.info,
             attempt=attempt,
             heartbeat_details=details,
+            scheduled_time=datetime.now(UTC) - timedelta(seconds=waited),
             current_attempt_scheduled_time=scheduled_at or datetime.now(UTC) - timedelta(hours=1),
             workflow_id="strategy/test",
         )

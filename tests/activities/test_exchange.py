@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from activities.exchange import BybitExchange
+from activities.lookup import ReadsDisagree
 from tradewright import ids
 from tradewright.domain.errors import (
     AnswerMalformed,
@@ -20,6 +21,7 @@ from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import GateState
 from tradewright.domain.plan import Origin, TradePlan
 from tradewright.domain.trade import (
+    Adopted,
     EntryEnded,
     EntryPlaced,
     EntryRejected,
@@ -29,6 +31,8 @@ from tradewright.domain.trade import (
     StopConfirmed,
     StopMissing,
     StopRefused,
+    Trade,
+    TradeState,
 )
 from tradewright.journal import Journal
 from tradewright.ports import TradeEvents, TradeOrder
@@ -398,6 +402,50 @@ async def test_a_stop_that_does_not_show_in_time_is_missing(
     assert bench.line.count("get_positions") > 1
 
 
+async def test_the_deadline_of_a_stop_does_not_begin_anew_with_every_attempt(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await enter(bench, plan)
+    order, faults = TradeOrder(plan=plan), bench.faults
+    # Every attempt sees no stop, and is then stopped by a limit
+    bench.line.spoil("get_positions", faults.naked, faults.answers(10006), faults.naked)
+    with pytest.raises(RateLimited):
+        await bench.run(bench.exchange.verify_stop, order)
+
+    shown = await bench.run(bench.exchange.verify_stop, order, attempt=2, waited=5.1)
+
+    assert shown == StopMissing()
+
+
+async def test_a_stop_that_is_looked_for_late_is_given_a_second_look(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await enter(bench, plan)
+    bench.line.spoil("get_positions", bench.faults.naked)
+
+    shown = await bench.run(bench.exchange.verify_stop, TradeOrder(plan=plan), waited=60)
+
+    assert shown == StopConfirmed(price=plan.stop_loss)
+
+
+async def test_a_position_read_that_lags_long_does_not_end_the_look_for_its_stop(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.STOP_DEADLINE", 0.2)
+    plan = make_plan()
+    await enter(bench, plan)
+    bench.line.always["get_positions"] = bench.faults.flat
+    order = TradeOrder(plan=plan)
+
+    with pytest.raises(ReadsDisagree):
+        await bench.run(bench.exchange.verify_stop, order)
+    read = await bench.run(bench.exchange.verify_stop, order, attempt=9, waited=61)
+
+    assert (type(read), read.qty) == (PositionRead, 0)
+
+
 async def test_a_stop_that_was_hit_at_once_reads_flat(bench: Any, make_plan: Any) -> None:
     plan = make_plan()
     await enter(bench, plan)
@@ -498,6 +546,38 @@ async def test_a_look_up_does_not_end_an_entry_whose_fills_do_not_show(
     found = await bench.run(bench.exchange.look_up, TradeOrder(plan=plan))
 
     assert [type(e) for e in found.events] == [EntryPlaced]
+
+
+async def test_a_look_up_tells_of_a_flat_position_whose_end_nobody_shows(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    plan = make_plan()
+    await enter(bench, plan)
+    bench.move("BTCUSDT", plan.stop_loss - 1)
+    # Adopted at a moment after its stop was hit, by a clock that is ahead
+    late = await bench.pace.market_now() + timedelta(seconds=1)
+    adopted = plan.model_copy(update={"origin": Origin.ADOPTED, "trigger": late})
+    trade = Trade(plan=adopted).after(Adopted(qty=plan.qty, price=plan.price, at=late))
+
+    found = await bench.run(bench.exchange.look_up, TradeOrder(plan=adopted, since=late))
+
+    (read,) = found.events
+    assert trade.after(read).state is TradeState.SETTLING
+    assert bench.line.count("get_positions") > 1
+
+
+async def test_one_flat_read_against_the_executions_is_not_told(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.0)
+    plan = make_plan()
+    await enter(bench, plan)
+    bench.line.spoil("get_positions", bench.faults.flat)
+
+    found = await bench.run(bench.exchange.look_up, TradeOrder(plan=plan))
+
+    assert [e.qty for e in found.events if isinstance(e, PositionRead)] == [plan.qty]
 
 
 async def test_the_last_trade_of_the_symbol_is_not_counted_to_this_one(
@@ -671,6 +751,51 @@ async def test_settling_finds_the_execution_of_the_stop(bench: Any, make_plan: A
     settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
 
     assert reasons(settled) == [None, ExitReason.STOP]
+    assert settled.events[-1].qty == 0
+
+
+@pytest.mark.parametrize("shown", ["position", "executions"])
+async def test_settling_does_not_believe_in_flat_against_the_executions(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    plan = make_plan()
+    await enter(bench, plan)
+    if shown == "position":
+        # The read of the position lags: it is held
+        bench.line.always["get_positions"] = bench.faults.flat
+    else:
+        # The list of executions lags: what closed it is not there yet
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+        link = entry_link(plan)
+        bench.line.always["get_executions"] = bench.faults.rows(
+            lambda rows: [row for row in rows if row["orderLinkId"] == link]
+        )
+
+    for waited in (0, 59):
+        with pytest.raises(ReadsDisagree, match=f"by 1 executions {plan.qty}"):
+            await bench.run(bench.exchange.settle, TradeOrder(plan=plan), waited=waited)
+    assert bench.line.count("cancel_order") == int(shown == "executions")
+
+    bench.line.always.clear()
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan), attempt=3, waited=59)
+
+    fills = sum(isinstance(e, Executed) for e in settled.events)
+    expected = (1, plan.qty) if shown == "position" else (2, Decimal(0))
+    assert (fills, settled.events[-1].qty) == expected
+
+
+async def test_what_reads_flat_for_long_is_believed(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    plan = make_plan()
+    await enter(bench, plan)
+    bench.line.always["get_positions"] = bench.faults.flat
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan), attempt=9, waited=61)
+
+    assert [type(e) for e in settled.events] == [Executed, PositionRead]
     assert settled.events[-1].qty == 0
 
 
