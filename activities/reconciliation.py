@@ -104,10 +104,21 @@ class BybitReconciliation(ReconciliationPort):
     @activity.defn
     @beating
     async def plan_adoption(self, orphan: Discrepancy) -> Adoption | None:
+        """Return the trade that adopts the position; None if it is gone.
+
+        Its executions count from before the position is read, so that none is missed that
+        closes it meanwhile.
+
+        Raises:
+            ReadsDisagree: It traded while it was read: what was read may be in it or not.
+        """
+        now, market_now = datetime.now(UTC), await self._pace.market_now()
         position = await lookup.fetch_position(self._client, orphan.symbol)
         if position is None or orphan.position is None or position.side is not orphan.position.side:
             return None
-        now, market_now = datetime.now(UTC), await self._pace.market_now()
+        recent = await self._recent(position)
+        if any(execution.at > market_now for execution in recent):
+            raise lookup.ReadsDisagree(position.symbol, f"it traded after {market_now}")
         instrument = await self._client.instrument(position.symbol)
         stop_loss = position.stop_loss
         if stop_loss is None:
@@ -118,7 +129,7 @@ class BybitReconciliation(ReconciliationPort):
             distance = worse * self._adopt_stop_fraction
             stop_loss = instrument.protective_price(worse - sign * distance, position.side)
         plan = TradePlan(
-            trade_id=self._adopted_id(position, await self._recent(position)),
+            trade_id=self._adopted_id(position, recent),
             account=self._account,
             preset="adopted",
             preset_hash="",

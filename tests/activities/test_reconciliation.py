@@ -14,6 +14,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.account import BybitAccount
 from activities.interceptor import DomainErrors
 from activities.journal import JournalActivities
+from activities.lookup import ReadsDisagree
+from activities.pace import milliseconds
 from activities.reconciliation import BybitReconciliation
 from tradewright import ids
 from tradewright.domain.account import Account
@@ -176,6 +178,56 @@ async def test_an_orphan_that_is_gone_is_not_adopted(
     await bench.order("BTCUSDT", "Sell", "0.01", reduceOnly=True)
 
     assert await bench.run(books.plan_adoption, orphan) is None
+
+
+class PassingTime:
+    """The market's time, and what a test lets pass of it."""
+
+    def __init__(self, pace: Any) -> None:
+        self._pace = pace
+        self.passed = timedelta(0)
+
+    async def market_now(self) -> datetime:
+        now: datetime = await self._pace.market_now()
+        return now + self.passed
+
+
+async def test_what_closes_an_orphan_while_it_is_adopted_is_counted(
+    bench: Any, temporal: Client, name: str, make_plan: Any
+) -> None:
+    pace: Any = PassingTime(bench.pace)
+    books = BybitReconciliation(bench.client, pace, temporal, name)
+    plan = make_plan()
+    await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
+    (orphan,) = (await bench.run(books.compare, name)).discrepancies
+
+    def close_after(send: Any) -> Any:
+        shown = send()
+        bench.move_meanwhile("BTCUSDT", plan.stop_loss - 10)
+        pace.passed = timedelta(seconds=1)
+        return shown
+
+    bench.line.spoil("get_positions", close_after)
+
+    adoption = await bench.run(books.plan_adoption, orphan)
+    order = TradeOrder(plan=adoption.plan, since=adoption.adopted.at)
+    found = await bench.run(bench.exchange.look_up, order)
+
+    executed, read = found.events
+    assert (executed.execution.qty, read.qty) == (plan.qty, 0)
+
+
+async def test_an_orphan_that_trades_while_it_is_read_is_read_again(
+    bench: Any, books: BybitReconciliation, name: str
+) -> None:
+    await bench.order("BTCUSDT", "Buy", "0.01")
+    (orphan,) = (await bench.run(books.compare, name)).discrepancies
+    later = str(milliseconds(await bench.pace.market_now()) + 1)
+    change = bench.faults.rows(lambda rows: [row | {"execTime": later} for row in rows])
+    bench.line.spoil("get_executions", change)
+
+    with pytest.raises(ReadsDisagree, match="it traded after"):
+        await bench.run(books.plan_adoption, orphan)
 
 
 async def test_a_trade_whose_position_is_gone_is_a_ghost(
