@@ -25,14 +25,17 @@ from tradewright.domain.account import Account
 from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.execution import Execution
 from tradewright.domain.market import Value
+from tradewright.domain.plan import Origin
 from tradewright.domain.trade import EntryEnded, Executed, RecheckRequested, TradeEvent
-from tradewright.ports import StreamPort
+from tradewright.ports import StreamPort, TradeView
 
 log = structlog.get_logger(__name__)
 
 SWEEP_EVERY = 5.0
 SILENT_AFTER = 3.0
 """Seconds that the stream may lag behind the list of executions."""
+ANSWER_WITHIN = 5.0
+"""Seconds that a trade may hold up the executions of all others."""
 OVERLAP = timedelta(seconds=5)
 """Of market time: executions of the same moment may be listed late."""
 WINDOW = timedelta(days=7)
@@ -222,12 +225,30 @@ class _Post:
         self._account = account
 
     async def deliver(self, execution: Execution) -> None:
-        await self.report(
-            await self._owner(execution.symbol, execution.order_link_id, execution.at),
-            Executed(execution=execution),
-            exec_id=execution.exec_id,
-            symbol=execution.symbol,
-        )
+        owner = await self._owner(execution.symbol, execution.order_link_id, execution.at)
+        event: TradeEvent = Executed(execution=execution)
+        is_named = ids.parse_link(execution.order_link_id) is not None
+        if owner is not None and not is_named and not await self._came_after(owner, execution):
+            # The exchange's list, read in order, tells whose it is
+            event = RecheckRequested(reason=f"execution {execution.exec_id} names no trade")
+        await self.report(owner, event, exec_id=execution.exec_id, symbol=execution.symbol)
+
+    async def _came_after(self, owner: str, execution: Execution) -> bool:
+        """Return whether *execution* is known to have come after the owner's first fill.
+
+        What closes a position without a link (its stop, a person) does. What does not may be
+        the end of the trade that held the symbol before, told late.
+        """
+        try:
+            view = await self._messenger.ask(owner, "trade", TradeView, ANSWER_WITHIN)
+        except TimeoutError:
+            view = None
+        if view is None or view.trade.opened_at is None:
+            return False
+        if view.trade.plan.origin is Origin.ADOPTED:
+            return execution.at >= view.trade.opened_at
+        first = min((e.at, e.seq) for e in view.trade.entries)
+        return (execution.at, execution.seq) > first
 
     async def recheck(self, row: Mapping[str, Any], reason: str) -> None:
         """Let the trade ask for an execution that could not be read."""

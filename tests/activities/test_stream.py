@@ -28,9 +28,18 @@ from tradewright import ids
 from tradewright.domain.account import Account, Reservation
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Instrument, Side, Timeframe
-from tradewright.domain.plan import ExitRules, TradePlan
-from tradewright.domain.trade import EntryEnded, Executed, RecheckRequested, TradeEvent
+from tradewright.domain.plan import ExitRules, Origin, TradePlan
+from tradewright.domain.trade import (
+    Adopted,
+    EntryEnded,
+    Executed,
+    RecheckRequested,
+    Started,
+    Trade,
+    TradeEvent,
+)
 from tradewright.paper import PaperExchange, PaperSettings, running
+from tradewright.ports import TradeView
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 KEY = ExchangeKey(api_key=SecretStr("paper-key"), api_secret=SecretStr("paper-secret"))
@@ -64,11 +73,13 @@ class NotingDesk:
 class NotingTrade:
     """Stands in for a trade: keeps what it is told."""
 
-    def __init__(self) -> None:
+    @workflow.init
+    def __init__(self, plan: TradePlan) -> None:
+        self._plan = plan
         self._events: list[TradeEvent] = []
 
     @workflow.run
-    async def run(self) -> None:
+    async def run(self, plan: TradePlan) -> None:
         await workflow.wait_condition(lambda: False)
 
     @workflow.signal
@@ -78,6 +89,15 @@ class NotingTrade:
     @workflow.query
     def events(self) -> list[TradeEvent]:
         return self._events
+
+    @workflow.query
+    def trade(self) -> TradeView:
+        trade = Trade(plan=self._plan)
+        if self._plan.origin is Origin.SIGNAL:
+            trade = trade.after(Started())
+        for event in self._events:
+            trade = trade.after(event)
+        return TradeView(trade=trade, busy=False)
 
 
 async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
@@ -95,12 +115,13 @@ class Desk:
         self._queue = worker.task_queue
         self._make_plan = make_plan
 
-    async def open(self, *symbols: str, trigger: datetime = START) -> list[TradePlan]:
+    async def open(self, *symbols: str, trigger: datetime = START, **more: Any) -> list[TradePlan]:
         plans = [
             self._make_plan(
                 symbol=symbol,
                 trigger=trigger,
                 trade_id=ids.trade_id(self.account, "noting", symbol, trigger),
+                **more,
             )
             for symbol in symbols
         ]
@@ -118,6 +139,7 @@ class Desk:
         for plan in plans:
             await self.client.start_workflow(
                 NotingTrade.run,
+                plan,
                 id=ids.trade_workflow(plan.symbol, plan.trade_id),
                 task_queue=self._queue,
             )
@@ -295,6 +317,68 @@ async def test_an_execution_without_our_link_goes_to_the_trade_that_holds_the_sy
 
     assert [e.qty for e in found] == [Decimal(q) for q in ("0.01", "0.004", "0.006")]
     assert found[2].cause is ExitReason.KILL_SWITCH
+
+
+async def test_the_late_end_of_the_trade_before_is_not_counted_by_the_next(
+    desk: Desk, paper: PaperExchange
+) -> None:
+    before = ids.trade_id(desk.account, "noting", "BTCUSDT", START - timedelta(minutes=1))
+    await order(paper, "BTCUSDT", "Buy", ids.order_link(before, "e", 1))
+    await order(paper, "BTCUSDT", "Sell")
+    # Their market time is its trigger: nothing but their order says whose they are
+    (plan,) = await desk.open("BTCUSDT")
+    await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
+    await order(paper, "BTCUSDT", "Sell", qty="0.004")
+
+    async with following(desk, paper):
+        found = await desk.executions(plan, 2)
+
+    assert [e.qty for e in found] == [Decimal("0.01"), Decimal("0.004")]
+    assert found[0].order_link_id == ids.order_link(plan.trade_id, "e", 1)
+    assert [e.kind for e in await desk.told(plan)] == ["recheck_requested", "executed", "executed"]
+
+
+def fill(at: datetime) -> Execution:
+    return Execution(
+        **{"exec_id": "e", "seq": 1, "order_id": "o", "symbol": "BTCUSDT", "side": Side.SELL},
+        **{"price": Decimal(1), "qty": Decimal("0.01"), "fee": Decimal(0)},
+        at=at,
+    )
+
+
+@pytest.mark.parametrize(("seconds", "kind"), [(-1, "recheck_requested"), (1, "executed")])
+async def test_an_adopted_trade_owns_what_came_after_its_adoption(
+    desk: Desk, seconds: int, kind: str
+) -> None:
+    (plan,) = await desk.open("BTCUSDT", origin=Origin.ADOPTED, trigger=START - timedelta(hours=1))
+    workflow_id = ids.trade_workflow("BTCUSDT", plan.trade_id)
+    adopted = Adopted(qty=plan.qty, price=plan.price, at=START)
+    await desk.client.get_workflow_handle(workflow_id).signal("report", adopted)
+    post = stream._Post(Messenger(desk.client), desk.account)
+
+    await post.deliver(fill(START + timedelta(seconds=seconds)))
+
+    assert [e.kind for e in await desk.told(plan)] == ["adopted", kind]
+
+
+async def test_a_trade_that_does_not_answer_holds_no_execution_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "ANSWER_WITHIN", 0.1)
+    (plan,) = await desk.open("BTCUSDT")
+    workflow_id = ids.trade_workflow("BTCUSDT", plan.trade_id)
+    await desk.client.get_workflow_handle(workflow_id).terminate()
+    wedged = await desk.client.start_workflow(
+        NotingTrade.run, plan, id=workflow_id, task_queue="nobody-works-here"
+    )
+    post = stream._Post(Messenger(desk.client), desk.account)
+
+    await post.deliver(fill(START + timedelta(seconds=1)))
+
+    history = await wedged.fetch_history()
+    assert any(
+        event.HasField("workflow_execution_signaled_event_attributes") for event in history.events
+    )
 
 
 async def test_what_happened_before_a_trade_began_is_not_its_own(
