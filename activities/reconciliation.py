@@ -1,11 +1,12 @@
 """What the exchange shows, beside what the trades believe."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
+import structlog
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -24,6 +25,8 @@ from tradewright.domain.plan import ExitRules, Origin, TradePlan
 from tradewright.domain.reconciliation import Believed, Discrepancy, Shown, discrepancies
 from tradewright.domain.trade import Adopted, TradeState
 from tradewright.ports import Adoption, Comparison, ReconciliationPort, TradeView
+
+log = structlog.get_logger(__name__)
 
 ADOPT_STOP_FRACTION = Decimal("0.02")
 RELEASE_AFTER = timedelta(seconds=60)
@@ -45,12 +48,15 @@ class BybitReconciliation(ReconciliationPort):
         temporal: Client,
         account: str,
         adopt_stop_fraction: Decimal = ADOPT_STOP_FRACTION,
+        ensure: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """Let every pass begin with *ensure*, which starts again what must always run."""
         self._client = client
         self._pace = pace
         self._temporal = temporal
         self._account = account
         self._adopt_stop_fraction = adopt_stop_fraction
+        self._ensure = ensure
 
     @activity.defn
     @beating
@@ -60,6 +66,7 @@ class BybitReconciliation(ReconciliationPort):
         Of one that cannot, nothing is believed: its trade is left alone and its risk held. What
         the desk may still enter is not decided here; its snapshot of the exposure fails.
         """
+        await self._start_again()
         now, market_now = datetime.now(UTC), await self._pace.market_now()
         unreadable: list[Row] = []
         shown = Shown(
@@ -72,7 +79,7 @@ class BybitReconciliation(ReconciliationPort):
         reserved = {
             _Owner(r.plan.symbol, r.plan.trade_id): r for r in await self._reservations(account)
         }
-        views = await self._running({*reserved, *_linked(shown)})
+        views = await self._running({*reserved, *_linked(shown), *await self._listed(account)})
         owned = {owner.symbol for owner in views}
         for position in shown.positions:
             if position.symbol not in owned:
@@ -172,10 +179,32 @@ class BybitReconciliation(ReconciliationPort):
             raise DeskUnreachable(desk, str(e)) from e
         return told.reservations
 
+    async def _start_again(self) -> None:
+        if self._ensure is None:
+            return
+        try:
+            await self._ensure()
+        except RPCError as e:
+            log.warning("not_started_again", detail=str(e))
+
+    async def _listed(self, account: str) -> set[_Owner]:
+        """Return the trades that Temporal lists as running, for a desk that has forgotten them.
+
+        The list lags: each is asked itself before anything is believed of it.
+        """
+        query = (
+            f"WorkflowType='TradeWorkflow' AND ExecutionStatus='Running' AND Account='{account}'"
+        )
+        found = [
+            ids.parse_trade_workflow(listed.id)
+            async for listed in self._temporal.list_workflows(query)
+        ]
+        return {_Owner(*owner) for owner in found if owner is not None}
+
     async def _running(self, owners: Iterable[_Owner]) -> dict[_Owner, TradeView | None]:
         """Return what those trades say that run; None of one that runs and does not answer.
 
-        Asked by id: lists of workflows lag behind.
+        Asked by id: lists of workflows lag behind, and say only whom to ask.
         """
         wanted = sorted(set(owners))
         told = await asyncio.gather(*(self._ask(owner) for owner in wanted))

@@ -98,6 +98,18 @@ def trade_workflow(symbol: str, trade: str) -> str:
     return f"trade/{symbol}/{trade}"
 
 
+def parse_trade_workflow(workflow_id: str) -> tuple[str, str] | None:
+    """Return symbol and trade of a trade's workflow id, None if it is not one.
+
+    Example:
+        >>> parse_trade_workflow("trade/BTCUSDT/twx"), parse_trade_workflow("account/main")
+        (('BTCUSDT', 'twx'), None)
+    """
+    kind, _, rest = workflow_id.partition("/")
+    symbol, _, trade = rest.partition("/")
+    return (symbol, trade) if kind == "trade" and trade else None
+
+
 def account_workflow(account: str) -> str:
     return f"account/{account}"
 

@@ -37,6 +37,7 @@ class AccountStart(Value):
 
     account: str
     limits: Limits = Limits()
+    declared: Limits | None = None
     snapshot_every: timedelta = timedelta(seconds=30)
     carried: Account | None = None
     tripped_day: str = ""
@@ -47,6 +48,9 @@ class LimitsWish(Value):
     """Signal and update `limits`: replace the limits of the desk."""
 
     limits: Limits
+    declared: bool = Field(
+        default=False, description="By the settings: taken only when these have changed."
+    )
     by: str = Field(min_length=1)
 
 
@@ -58,6 +62,7 @@ class AccountWorkflow:
     def __init__(self, start: AccountStart) -> None:
         self._start = start
         self._limits = start.limits
+        self._declared = start.declared or start.limits
         self._account = start.carried or Account(name=start.account, started_at=workflow.now())
         self._wanted = 1
         """Snapshots asked for, and taken: whoever asks waits for the next full one."""
@@ -84,6 +89,7 @@ class AccountWorkflow:
                 update={
                     "carried": self._account,
                     "limits": self._limits,
+                    "declared": self._declared,
                     "tripped_day": self._tripped_day,
                     "needs_operator": self._needs_operator,
                 }
@@ -174,6 +180,11 @@ class AccountWorkflow:
         return self._limits
 
     def _set_limits(self, wish: LimitsWish) -> None:
+        if wish.declared:
+            # A worker that merely starts again must not undo what an operator has set since
+            if wish.limits == self._declared:
+                return
+            self._declared = wish.limits
         self._limits = wish.limits
         workflow.logger.info("limits_changed", extra={"by": wish.by})
         self._show()

@@ -328,7 +328,7 @@ class KillSwitchWorkflow:
                     activity,
                     argument,
                     start_to_close_timeout=timedelta(minutes=5),
-                    heartbeat_timeout=timedelta(seconds=20),
+                    heartbeat_timeout=timedelta(seconds=10),
                     retry_policy=RETRY,
                 )
             except ActivityError as e:

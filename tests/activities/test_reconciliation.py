@@ -25,7 +25,9 @@ from tradewright.domain.reconciliation import Kind
 from tradewright.domain.trade import Adopted, TradeState
 from tradewright.ports import Comparison, TradeOrder, activities_of
 from workflows.account import AccountStart, AccountWorkflow
+from workflows.attributes import attributes
 from workflows.trade import TradeStart, TradeWorkflow
+from workflows.trade_page import plan_attributes
 
 StartTrade = Callable[..., Awaitable[WorkflowHandle[Any, Any]]]
 Reserve = Callable[..., Awaitable[None]]
@@ -76,6 +78,7 @@ async def start_trade(temporal: Client, queue: str) -> AsyncIterator[StartTrade]
             TradeStart(plan=plan, adopted=adopted),
             id=ids.trade_workflow(plan.symbol, plan.trade_id),
             task_queue=queue,
+            search_attributes=attributes(*plan_attributes(plan)),
         )
         started.append(handle)
         async with asyncio.timeout(20):
@@ -418,3 +421,39 @@ async def test_a_trade_that_does_not_answer_keeps_what_it_owns(
 
     assert (found.discrepancies, found.trades, found.unreserved) == ((), 1, ())
     await trade.terminate()
+
+
+async def test_a_trade_that_the_desk_has_forgotten_is_found_by_temporals_list(
+    bench: Any,
+    books: BybitReconciliation,
+    temporal: Client,
+    start_trade: StartTrade,
+    plan: TradePlan,
+) -> None:
+    trade = await start_trade(plan)
+    # Neither a reservation nor a position leads to it any more
+    await bench.order("BTCUSDT", "Sell", str(plan.qty), reduceOnly=True)
+    async with asyncio.timeout(20):
+        while not (await temporal.count_workflows(f"Account='{plan.account}'")).count:  # noqa: ASYNC110 the list lags
+            await asyncio.sleep(0.05)
+
+    found = await bench.run(books.compare, plan.account)
+
+    assert kinds(found) == [Kind.GHOST_TRADE]
+    assert found.discrepancies[0].workflow_id == trade.id
+    assert [forgotten.trade_id for forgotten in found.unreserved] == [plan.trade_id]
+
+
+async def test_every_comparison_begins_by_starting_what_must_run(
+    bench: Any, temporal: Client, name: str
+) -> None:
+    begun = []
+
+    async def ensure() -> None:
+        begun.append(len(begun))
+
+    books = BybitReconciliation(bench.client, bench.pace, temporal, name, ensure=ensure)
+
+    await bench.run(books.compare, name)
+
+    assert begun == [0]

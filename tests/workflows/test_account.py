@@ -253,6 +253,22 @@ async def test_limits_are_replaced_by_signal_and_update(stage: Any, until: Until
     assert told.max_open_trades == 2
 
 
+async def test_settings_that_are_told_again_do_not_undo_an_operator(
+    stage: Any, until: Until
+) -> None:
+    desk = await open_desk(stage, until)
+    declared = LimitsWish(limits=Limits(), by="settings", declared=True)
+    tightened = LimitsWish(limits=Limits(max_open_trades=1), by="ann")
+    changed = LimitsWish(limits=Limits(max_open_trades=3), by="settings", declared=True)
+
+    heard = []
+    for wish in (tightened, declared, changed):
+        await desk.signal("limits", wish)
+        heard.append((await desk.query("limits"))["max_open_trades"])
+
+    assert heard == [1, 1, 3]
+
+
 @pytest.mark.parametrize(
     ("name", "argument"),
     [

@@ -93,7 +93,13 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
                     TRADING_WORKFLOWS,
                     BybitExchange(bybit, journal, pace),
                     BybitAccount(bybit, journal, pace, client),
-                    BybitReconciliation(bybit, pace, client, settings.account),
+                    BybitReconciliation(
+                        bybit,
+                        pace,
+                        client,
+                        settings.account,
+                        ensure=lambda: ensure_singletons(client, settings),
+                    ),
                     records,
                 )
             )
@@ -111,6 +117,9 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
             kill = BybitKillSwitch(bybit, journal)
             built.append(serve(ids.QUEUE_KILL, (KillSwitchWorkflow,), kill, records))
         await ensure_singletons(client, settings)
+        await _ensure_reconciliation(client, settings.account)
+        if ids.QUEUE_TRADING in queues:
+            await _declare_limits(client, settings)
         yield built
     finally:
         await journal.close()
@@ -181,7 +190,7 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
         id_conflict_policy=use_existing,
         static_summary="the gate, and the way out",
     )
-    desk = await client.start_workflow(
+    await client.start_workflow(
         AccountWorkflow.run,
         AccountStart(
             account=account, limits=settings.limits, snapshot_every=settings.snapshot_every
@@ -191,7 +200,6 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
         id_conflict_policy=use_existing,
         static_summary="the desk: risk and limits",
     )
-    await desk.signal("limits", LimitsWish(limits=settings.limits, by="settings"))
     await client.start_workflow(
         StreamWorkflow.run,
         StreamStart(account=account),
@@ -208,7 +216,13 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
         id_conflict_policy=use_existing,
         static_summary="candles, as they close",
     )
-    await _ensure_reconciliation(client, account)
+
+
+async def _declare_limits(client: Client, settings: Settings) -> None:
+    """Tell a desk that runs already what the settings say now."""
+    desk = client.get_workflow_handle(ids.account_workflow(settings.account))
+    wish = LimitsWish(limits=settings.limits, by="settings", declared=True)
+    await desk.signal("limits", wish)
 
 
 async def _ensure_reconciliation(client: Client, account: str) -> None:
