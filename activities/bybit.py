@@ -111,6 +111,7 @@ class BybitClient:
         )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bybit")
         self._local = threading.local()
+        self._opened: list[Any] = []
         self._key: ExchangeKey | None = None
         self._turn = asyncio.Lock()
         self._resume: dict[str, float] = {}
@@ -158,7 +159,11 @@ class BybitClient:
         return instrument
 
     def close(self) -> None:
+        """Give threads and connections back; what is under way ends unanswered."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for session in self._opened:
+            # pybit has no way to close; the session of requests is its `client`
+            session.client.close()
 
     async def _renewed_key(self, refused: ExchangeKey | None) -> ExchangeKey:
         async with self._turn:
@@ -182,6 +187,7 @@ class BybitClient:
         if session is None or (key is not None and known != key):
             session = self._sessions(key)
             self._local.session = (key, session)
+            self._opened.append(session)
         # pybit writes into what it is given
         try:
             answer, _, headers = getattr(session, method)(**arguments)

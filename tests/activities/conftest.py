@@ -25,8 +25,10 @@ from tradewright.domain.event import JournalEvent
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Side
 from tradewright.domain.plan import TradePlan
+from tradewright.domain.trade import EntryPlaced
 from tradewright.matching import OrderStatus
 from tradewright.paper import PaperExchange, PaperSettings, running
+from tradewright.ports import TradeOrder
 
 KEY, SECRET = "kX81mmQz40vb", "sR72LLpe93ha5Tq1"
 Fault = Callable[[Callable[[], Any]], Any]
@@ -133,6 +135,7 @@ class LineSession:
     def __init__(self, line: Line, session: Any) -> None:
         self._line = line
         self._session = session
+        self.client = session.client
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return lambda **arguments: self._line.pass_on(self._session, method, arguments)
@@ -243,6 +246,10 @@ class Bench:
         )
         environment.on_heartbeat = lambda *told: self.heartbeats.append(told)
         return await environment.run(activity, argument)
+
+    async def enter(self, plan: TradePlan) -> None:
+        placed = await self.run(self.exchange.place_entry, TradeOrder(plan=plan))
+        assert isinstance(placed, EntryPlaced), placed
 
     def price(self, symbol: str = "BTCUSDT") -> Decimal:
         return self.paper.exchange.engine.last[symbol]

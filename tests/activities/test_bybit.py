@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from requests import ConnectionError as ConnectionFailed
 from requests import ConnectTimeout, ReadTimeout
 
-from activities.bybit import BybitClient
+from activities.bybit import BybitClient, http_session
 from activities.secrets import ExchangeKey
 from tradewright.domain.errors import (
     ClockSkewed,
@@ -201,3 +201,21 @@ async def test_a_symbol_that_is_not_listed_is_unknown(bench: Any, symbol: str) -
         await bench.client.instrument(symbol)
 
     assert caught.value.retry is Retry.NEVER
+
+
+async def test_a_client_that_is_closed_gives_its_connections_back(bench: Any) -> None:
+    opened: list[Any] = []
+
+    def session(key: ExchangeKey | None) -> Any:
+        made = http_session(bench.paper.http_url, key, recv_window_ms=5000, timeout_s=5)
+        opened.append(made)
+        return made
+
+    client = BybitClient(bench.paper.http_url, bench.keys, session_factory=session)
+    await client.call("get_server_time")
+    adapters = list(opened[0].client.adapters.values())
+    assert any(len(adapter.poolmanager.pools) for adapter in adapters)
+
+    client.close()
+
+    assert not any(len(adapter.poolmanager.pools) for adapter in adapters)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from requests import Session
 
 from activities import lookup
 from activities.bybit import BybitClient
@@ -36,6 +37,7 @@ class PagedSession:
         ]
         self.page = page
         self.calls = 0
+        self.client = Session()
 
     def get_executions(self, *, startTime: int, cursor: str = "", **_: Any) -> Any:  # noqa: N803
         self.calls += 1

@@ -19,7 +19,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities import messenger, stream
-from activities.bybit import BybitClient, http_session
+from activities.bybit import BybitClient
 from activities.messenger import Messenger
 from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
@@ -228,20 +228,11 @@ async def paper() -> AsyncIterator[PaperExchange]:
 
 @contextmanager
 def client_of(paper: PaperExchange) -> Iterator[BybitClient]:
-    sessions = []
-
-    def session(key: ExchangeKey | None) -> Any:
-        made = http_session(paper.http_url, key, recv_window_ms=5000, timeout_s=10)
-        sessions.append(made)
-        return made
-
-    client = BybitClient(paper.http_url, Keys(), session_factory=session)
+    client = BybitClient(paper.http_url, Keys())
     try:
         yield client
     finally:
         client.close()
-        for made in sessions:
-            made.client.close()
 
 
 class Following:
