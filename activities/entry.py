@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 from temporalio import activity
 
@@ -28,6 +28,12 @@ from tradewright.domain.trade import EntryPlaced, EntryRejected
 
 DUPLICATE_LINK = 110072
 LEVERAGE_UNCHANGED = 110043
+PLAIN_REJECTIONS: Final = frozenset({400, 404, 10001, *range(110001, 110138)}) - {
+    # Not documented, or not a word on whether the order was taken
+    *(110002, 110030, 110072, 110081, 110084, 110091, 110122, 110133, 110134),
+    *range(110126, 110131),
+}
+"""retCodes of which Bybit documents that the order was not taken; after others it is looked up."""
 
 MOST_MOVED = Decimal("0.5")
 """Share of the distance to the stop by which the price may be worse than planned."""
@@ -106,6 +112,10 @@ class EntryOrders:
         except OrderRejected as e:
             if e.ret_code == DUPLICATE_LINK:
                 return await self._duplicate(plan.symbol, link)
+            if e.ret_code not in PLAIN_REJECTIONS:
+                found = await self._shown(plan.symbol, link)
+                if found is not None:
+                    return _entry(found)
             return EntryRejected(code=f"bybit_{e.ret_code}", reason=e.ret_msg)
         except KeyRefused as e:
             return EntryRejected(code="key_refused", reason=str(e))
@@ -171,13 +181,26 @@ class EntryOrders:
 
     async def _duplicate(self, symbol: str, link: str) -> EntryPlaced | EntryRejected:
         """Return what became of the order that the exchange says it has."""
+        found = await self._shown(symbol, link)
+        if found is None:
+            raise OutcomeUnknown(f"place_order {link}", "it exists and no read shows it yet")
+        return _entry(found)
+
+    async def _shown(self, symbol: str, link: str) -> PlacedOrder | None:
+        """Return the order that was just sent if a read shows it as soon as reads show writes.
+
+        Raises:
+            OutcomeUnknown: The exchange could not be asked.
+        """
         deadline = time.monotonic() + READS_LAG
         while True:
-            found = await lookup.fetch_order(self._client, symbol, link)
-            if found is not None:
-                return _entry(found)
-            if time.monotonic() > deadline:
-                raise OutcomeUnknown(f"place_order {link}", "it exists and no read shows it yet")
+            try:
+                found = await lookup.fetch_order(self._client, symbol, link)
+            except TradewrightError as e:
+                # It was sent, so that no attempt after this one may begin with sending
+                raise OutcomeUnknown(f"place_order {link}", str(e)) from e
+            if found is not None or time.monotonic() > deadline:
+                return found
             await asyncio.sleep(LOOK_UP_POLL)
 
 

@@ -1,0 +1,274 @@
+"""How a trade leaves the market: closed as far as it is held, and settled when it is not."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from activities.lookup import ReadsDisagree
+from tradewright import ids
+from tradewright.domain.errors import (
+    ExchangeUnreachable,
+    ExitRejected,
+    OutcomeUnknown,
+)
+from tradewright.domain.execution import ExitReason
+from tradewright.domain.plan import Origin, TradePlan
+from tradewright.domain.trade import (
+    Executed,
+    ExitSent,
+    PositionRead,
+)
+from tradewright.ports import TradeEvents, TradeOrder
+
+
+def entry_link(plan: TradePlan) -> str:
+    return ids.order_link(plan.trade_id, "e", 1)
+
+
+def reasons(events: TradeEvents) -> list[ExitReason | None]:
+    return [e.execution.cause for e in events.events if isinstance(e, Executed)]
+
+
+async def test_a_flatten_closes_what_is_held_and_settles(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    link = ids.order_link(plan.trade_id, "x", 1)
+    assert (sent.order_link_id, sent.qty) == (link, plan.qty)
+    entry, out, read = settled.events
+    assert [e.execution.order_link_id for e in (entry, out)] == [entry_link(plan), link]
+    assert (read.qty, bench.held(), bench.open_orders()) == (0, 0, [])
+
+
+async def test_a_flatten_of_nothing_sends_nothing(bench: Any, make_plan: Any) -> None:
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=make_plan()))
+
+    assert sent == ExitSent()
+    assert bench.line.count("place_order") == 0
+
+
+async def test_a_flatten_never_opens_the_other_side(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.order("BTCUSDT", "Sell", "0.01")
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    assert (sent, bench.held()) == (ExitSent(), Decimal("-0.01"))
+
+
+async def test_a_position_that_is_gone_meanwhile_is_not_reversed(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+
+    def hit_first(send: Any) -> Any:
+        bench.move_meanwhile("BTCUSDT", plan.stop_loss - 10)
+        return send()
+
+    bench.line.spoil("place_order", hit_first)
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    assert (sent, bench.held()) == (ExitSent(), 0)
+
+
+async def test_a_lost_answer_never_flattens_twice(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.line.spoil("place_order", bench.faults.lost_answer)
+    with pytest.raises(OutcomeUnknown):
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan), attempt=2)
+
+    assert (sent.order_link_id, sent.qty) == (ids.order_link(plan.trade_id, "x", 1), plan.qty)
+    assert (bench.line.count("place_order"), bench.held()) == (2, 0)
+
+
+async def test_a_failed_read_is_never_taken_for_flat(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.line.spoil("get_positions", bench.faults.http_status(502))
+
+    with pytest.raises(ExchangeUnreachable):
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    bench.line.spoil("get_positions", bench.faults.empty_list)
+    with pytest.raises(Exception, match="malformed"):
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+
+async def test_an_entry_that_cannot_be_cancelled_does_not_hold_the_exit_up(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.line.always["cancel_order"] = bench.faults.answers(10006)
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    assert (sent.qty, bench.held()) == (plan.qty, 0)
+
+
+async def test_an_exit_larger_than_a_market_order_goes_out_in_slices(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    half = plan.instrument.floor_qty(plan.qty / 2) + plan.instrument.qty_step
+    small = plan.instrument.model_copy(update={"max_market_qty": half})
+    order = TradeOrder(plan=plan.model_copy(update={"instrument": small}))
+
+    first = await bench.run(bench.exchange.flatten, order)
+    second = await bench.run(bench.exchange.flatten, order.model_copy(update={"number": 2}))
+
+    assert (first.qty, second.qty, bench.held()) == (half, plan.qty - half, 0)
+
+
+async def test_an_exit_that_is_in_already_is_not_sent_under_another_link(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.line.spoil("place_order", bench.faults.lost_answer)
+    with pytest.raises(OutcomeUnknown):
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+    await bench.order("BTCUSDT", "Buy", str(plan.qty))
+
+    # As a workflow that was reset asks: a first attempt under a link that is taken
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    assert (sent.order_link_id, sent.qty) == (ids.order_link(plan.trade_id, "x", 1), plan.qty)
+    assert len(bench.orders(sent.order_link_id)) == 1
+
+
+async def test_settling_removes_what_is_left_of_the_trades_own_orders(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    low, link = f"{bench.price() // 2:f}", ids.order_link(plan.trade_id, "t", 1)
+    limit = {"orderType": "Limit", "price": low}
+    await bench.order("BTCUSDT", "Buy", "0.01", **limit, orderLinkId=link)
+    await bench.order("BTCUSDT", "Buy", "0.01", **limit, orderLinkId="of-a-person")
+    await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    assert [o.link for o in bench.open_orders()] == ["of-a-person"]
+
+
+async def test_a_rejected_exit_is_tried_again(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.line.spoil("place_order", bench.faults.answers(110118, "low liquidity"))
+    with pytest.raises(ExitRejected):
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan), attempt=2)
+
+    assert (sent.qty, bench.held()) == (plan.qty, 0)
+
+
+async def test_settling_finds_the_execution_of_the_stop(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.move("BTCUSDT", plan.stop_loss - 10)
+    bench.line.spoil("get_executions", bench.faults.empty_list)
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    assert reasons(settled) == [None, ExitReason.STOP]
+    assert settled.events[-1].qty == 0
+
+
+@pytest.mark.parametrize("shown", ["position", "executions"])
+async def test_settling_does_not_believe_in_flat_against_the_executions(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    plan = make_plan()
+    await bench.enter(plan)
+    if shown == "position":
+        # The read of the position lags: it is held
+        bench.line.always["get_positions"] = bench.faults.flat
+    else:
+        # The list of executions lags: what closed it is not there yet
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan))
+        link = entry_link(plan)
+        bench.line.always["get_executions"] = bench.faults.rows(
+            lambda rows: [row for row in rows if row["orderLinkId"] == link]
+        )
+
+    for waited in (0, 59):
+        with pytest.raises(ReadsDisagree, match=f"by 1 executions {plan.qty}"):
+            await bench.run(bench.exchange.settle, TradeOrder(plan=plan), waited=waited)
+    assert bench.line.count("cancel_order") == int(shown == "executions")
+
+    bench.line.always.clear()
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan), attempt=3, waited=59)
+
+    fills = sum(isinstance(e, Executed) for e in settled.events)
+    expected = (1, plan.qty) if shown == "position" else (2, Decimal(0))
+    assert (fills, settled.events[-1].qty) == expected
+
+
+async def test_what_reads_flat_for_long_is_believed(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.line.always["get_positions"] = bench.faults.flat
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan), attempt=9, waited=61)
+
+    assert [type(e) for e in settled.events] == [Executed, PositionRead]
+    assert settled.events[-1].qty == 0
+
+
+async def test_settling_finds_the_target_and_what_a_person_closed(
+    bench: Any, make_plan: Any
+) -> None:
+    won, by_hand = make_plan(), make_plan(symbol="ETHUSDT")
+    await bench.enter(won)
+    await bench.enter(by_hand)
+    bench.move("BTCUSDT", won.take_profit + 10)
+    await bench.order("ETHUSDT", "Sell", str(by_hand.qty), reduceOnly=True)
+
+    target = await bench.run(bench.exchange.settle, TradeOrder(plan=won))
+    hand = await bench.run(bench.exchange.settle, TradeOrder(plan=by_hand))
+
+    assert reasons(target) == [None, ExitReason.TARGET]
+    assert reasons(hand) == [None, None]
+
+
+async def test_settling_says_what_is_still_held(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    plan = make_plan()
+    await bench.enter(plan)
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    assert settled.events[-1].qty == plan.qty
+
+
+async def test_settling_an_adopted_trade_counts_what_closed_it(bench: Any, make_plan: Any) -> None:
+    await bench.order("BTCUSDT", "Buy", "0.02")
+    now = await bench.pace.market_now()
+    plan = make_plan(origin=Origin.ADOPTED, qty=Decimal("0.02"), trigger=now)
+    order = TradeOrder(plan=plan, since=now)
+
+    await bench.run(bench.exchange.flatten, order)
+    settled = await bench.run(bench.exchange.settle, order)
+
+    (out, read) = settled.events
+    assert (out.execution.order_link_id, read.qty) == (ids.order_link(plan.trade_id, "x", 1), 0)
+    assert bench.line.count("cancel_order") == 0
