@@ -6,6 +6,7 @@ gone silent.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -59,6 +60,8 @@ class StreamCursor(Value):
 
     at: AwareDatetime | None = None
     seen: tuple[str, ...] = ()
+    fault: str = ""
+    """Why nothing is heard at the moment; shown to whoever asks how the stream is doing."""
 
 
 class BybitStream(StreamPort):
@@ -91,10 +94,15 @@ class BybitStream(StreamPort):
                     await wire.subscribe(["execution", "order"])
                     await follower.catch_up()
                     log.info("stream_connected", url=self._url)
+                    follower.fault = ""
                     back_off.reset()
                     await follower.live(wire)
             except TradewrightError as e:
                 log.warning("stream_lost", detail=str(e))
+                follower.fault = str(e)
+                # The list may be read although the stream cannot
+                with contextlib.suppress(TradewrightError):
+                    await follower.catch_up()
                 await back_off.pause()
 
 
@@ -109,12 +117,13 @@ class _Follower:
         self._post = post
         self._at = cursor.at
         self._seen = dict.fromkeys(cursor.seen)
+        self.fault = cursor.fault
         self._overdue: dict[str, float] = {}
         """Executions that the list showed and the stream has not; since when."""
 
     @property
     def cursor(self) -> StreamCursor:
-        return StreamCursor(at=self._at, seen=tuple(self._seen)[-CARRIED:])
+        return StreamCursor(at=self._at, seen=tuple(self._seen)[-CARRIED:], fault=self.fault)
 
     async def catch_up(self) -> None:
         """Deliver what the exchange lists and nobody has delivered."""

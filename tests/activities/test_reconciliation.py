@@ -447,7 +447,7 @@ async def test_a_trade_that_the_desk_has_forgotten_is_found_by_temporals_list(
 async def test_every_comparison_begins_by_starting_what_must_run(
     bench: Any, temporal: Client, name: str
 ) -> None:
-    begun = []
+    begun: list[int] = []
 
     async def ensure() -> None:
         begun.append(len(begun))

@@ -244,11 +244,15 @@ class Following:
 
 @asynccontextmanager
 async def following(
-    desk: Desk, paper: PaperExchange, cursor: StreamCursor | None = None
+    desk: Desk,
+    paper: PaperExchange,
+    cursor: StreamCursor | None = None,
+    stream_url: str | None = None,
 ) -> AsyncIterator[Following]:
     pace, exit_stack = PaperPace(paper.http_url), ExitStack()
     client = exit_stack.enter_context(client_of(paper))
-    consumer = BybitStream(desk.client, client, Keys(), pace, f"{paper.stream_url}/private")
+    url = f"{stream_url or paper.stream_url}/private"
+    consumer = BybitStream(desk.client, client, Keys(), pace, url)
     environment, follower = ActivityEnvironment(), Following()
 
     def note(*details: Any) -> None:
@@ -428,6 +432,20 @@ async def test_another_consumer_goes_on_where_the_last_one_ended(
         ids.order_link(plan.trade_id, "e", 1),
         ids.order_link(plan.trade_id, "x", 2),
     ]
+
+
+async def test_a_stream_that_cannot_be_opened_says_so_while_the_list_is_read(
+    desk: Desk, paper: PaperExchange, free_port: int
+) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+
+    async with following(desk, paper, stream_url=f"ws://127.0.0.1:{free_port}/v5") as deaf:
+        await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
+        found = await desk.executions(plan, 1)
+        fault = deaf.cursor.fault
+
+    assert [e.side for e in found] == [Side.BUY]
+    assert str(free_port) in fault
 
 
 async def test_an_exchange_that_restarts_is_followed_again(

@@ -15,7 +15,7 @@ from tests.system.live_system import LIMITS, LiveSystem, TradeHandle, until
 from tradewright import ids
 from tradewright.app import operate
 from tradewright.app.connect import opened_journal
-from tradewright.app.survey import overview
+from tradewright.app.survey import feeds, overview
 from tradewright.domain.account import RefusalCode
 from tradewright.domain.event import EventKind
 from tradewright.domain.execution import ExitReason
@@ -129,7 +129,12 @@ async def test_with_a_wrong_key_entries_are_rejected_and_the_status_says_what_to
             needs = {need.workflow_id: need.why for need in seen.needs}
             return needs.get(ids.account_workflow(live.settings.account), "")
 
+        async def deafness() -> str:
+            seen = await feeds(live.client, live.settings.account)
+            return next((f.state for f in seen if f.name == "private stream" and not f.works), "")
+
         told = await until(complaint)
+        assert "refused auth" in await until(deafness)
         assert told.startswith("no snapshot of the account: ")
         assert "write a valid key" in told
     finally:

@@ -1,6 +1,8 @@
 """What an operator may look at: asked of the workflows themselves, in parallel, within seconds."""
 
 import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -69,10 +71,10 @@ async def overview(
         limits = begin(ask(client, desk_id, "limits", Limits))
         running = begin(strategies(client, account))
         live = begin(live_trades(client, account))
-        feeds = begin(_feeds(client, account))
+        consumers = begin(feeds(client, account))
         reconciled = begin(last_reconciliation(client, account))
         needy = begin(needs(client, account))
-    following = feeds.result() or ()
+    following = consumers.result() or ()
     faults += [
         f"{feed.name} {feed.workflow_id} does not follow: {feed.state}"
         for feed in following
@@ -199,11 +201,21 @@ async def _complaint(client: Client, workflow_id: str) -> str:
     return (told or lines or ["its page in the Web UI says why"])[0]
 
 
-async def _feeds(client: Client, account: str) -> tuple[FeedLine, ...]:
+async def feeds(client: Client, account: str) -> tuple[FeedLine, ...]:
+    """Return how the consumers of both streams are doing."""
     return (
         await _feed(client, "private stream", ids.stream_workflow(account)),
         await _feed(client, "market stream", ids.market_workflow(account)),
     )
+
+
+def _fault(activity: Any) -> str:
+    """Return what the consumer's last heartbeat complains of."""
+    for payload in activity.heartbeat_details.payloads:
+        with contextlib.suppress(ValueError):
+            told = json.loads(payload.data)
+            return str(told.get("fault") or "") if isinstance(told, dict) else ""
+    return ""
 
 
 async def _feed(client: Client, name: str, workflow_id: str) -> FeedLine:
@@ -224,6 +236,8 @@ async def _feed(client: Client, name: str, workflow_id: str) -> FeedLine:
         if failure and not heard.seconds:
             state = f"attempt {activity.attempt}: {failure}"
             return FeedLine(name=name, workflow_id=workflow_id, state=state, works=False)
+        if fault := _fault(activity):
+            return FeedLine(name=name, workflow_id=workflow_id, state=fault, works=False)
         return FeedLine(
             name=name,
             workflow_id=workflow_id,
