@@ -229,18 +229,19 @@ class Bench:
         attempt: int = 1,
         details: Sequence[Any] = (),
         scheduled_at: datetime | None = None,
+        begun: datetime | None = None,
         waited: float = 0,
     ) -> Any:
         """Run *activity* as its *attempt*, which the server scheduled at *scheduled_at*.
 
-        The first attempt was scheduled *waited* seconds ago.
+        The first attempt was scheduled *waited* seconds before *begun*, which is now.
         """
         environment = ActivityEnvironment()
         environment.info = dataclasses.replace(
             environment.info,
             attempt=attempt,
             heartbeat_details=details,
-            scheduled_time=datetime.now(UTC) - timedelta(seconds=waited),
+            scheduled_time=(begun or datetime.now(UTC)) - timedelta(seconds=waited),
             current_attempt_scheduled_time=scheduled_at or datetime.now(UTC) - timedelta(hours=1),
             workflow_id="strategy/test",
         )

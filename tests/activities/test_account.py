@@ -113,9 +113,10 @@ async def test_an_approval_is_the_same_when_asked_again_and_is_journaled_once(
     bench: Any, account: BybitAccount, desk: WorkflowHandle[Any, Any], proposal: Proposal
 ) -> None:
     await desk.signal("reconciled", Reconciled(at=datetime.now(UTC)))
+    begun = datetime.now(UTC)
 
-    first = await bench.run(account.reserve, proposal)
-    again = await bench.run(account.reserve, proposal, attempt=2)
+    first = await bench.run(account.reserve, proposal, begun=begun)
+    again = await bench.run(account.reserve, proposal, begun=begun, attempt=2)
 
     assert isinstance(first, Approved)
     assert first == again
