@@ -1,7 +1,7 @@
-"""The life of one trade, as a table: state and trigger give the next state.
+"""The life of one trade: a pure reducer over its table.
 
-`Trade.after(event)` is a pure reducer; `due(before, after)` says what its step calls for. The
-shells around it (workflow, backtest) deliver events and perform commands.
+`Trade.after(event)` counts an event; `due(before, after)` says what its step calls for. The shells
+around it (workflow, backtest) deliver events and perform commands.
 """
 
 from collections.abc import Mapping
@@ -9,277 +9,33 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, assert_never
+from typing import Any, Final, assert_never
 
 from pydantic import AwareDatetime, Field
 
 from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.market import Price, Value
+from tradewright.domain.market import Value
 from tradewright.domain.plan import Origin, TradePlan
-
-
-class TradeState(StrEnum):
-    """Where a trade stands; CLOSED, CANCELLED and REJECTED are final."""
-
-    PENDING = "pending"
-    ENTERING = "entering"
-    OPEN = "open"
-    EXITING = "exiting"
-    SETTLING = "settling"
-    """Nothing should be held any more; the exchange is asked until it says so."""
-    CLOSED = "closed"
-    CANCELLED = "cancelled"
-    REJECTED = "rejected"
-
-
-class Started(Value):
-    """The plan was approved and the workflow runs."""
-
-    kind: Literal["started"] = "started"
-
-
-class Adopted(Value):
-    """A position without an owner is ours from now on."""
-
-    kind: Literal["adopted"] = "adopted"
-    qty: Decimal = Field(gt=0)
-    price: Price
-    at: AwareDatetime = Field(description="Market clock; executions before it are not counted.")
-
-
-class EntryPlaced(Value):
-    """The exchange has the entry order."""
-
-    kind: Literal["entry_placed"] = "entry_placed"
-    order_id: str
-
-
-class EntryRejected(Value):
-    """The entry is not at the exchange and will not be: refused by us or rejected by it."""
-
-    kind: Literal["entry_rejected"] = "entry_rejected"
-    code: str
-    reason: str
-
-
-class EntryEnded(Value):
-    """The entry order will not fill any further."""
-
-    kind: Literal["entry_ended"] = "entry_ended"
-    order_id: str = ""
-    reason: str = ""
-
-
-class Executed(Value):
-    """One execution on the trade's symbol; its side says whether it opened or closed."""
-
-    kind: Literal["executed"] = "executed"
-    execution: Execution
-
-
-class StopConfirmed(Value):
-    """The exchange shows this stop on the position."""
-
-    kind: Literal["stop_confirmed"] = "stop_confirmed"
-    price: Price
-
-
-class StopMissing(Value):
-    """The exchange shows no stop although its deadline is over."""
-
-    kind: Literal["stop_missing"] = "stop_missing"
-
-
-class StopLost(Value):
-    """A reconciliation found the open position without its stop."""
-
-    kind: Literal["stop_lost"] = "stop_lost"
-
-
-class StopRefused(Value):
-    """The exchange does not take the stop because the price has passed it."""
-
-    kind: Literal["stop_refused"] = "stop_refused"
-    reason: str
-
-
-class StopMoved(Value):
-    """The stop is to stand here; a move that loosens it is not made."""
-
-    kind: Literal["stop_moved"] = "stop_moved"
-    price: Price
-    reason: str
-    by: str = "manage"
-
-
-class ExitRequested(Value):
-    kind: Literal["exit_requested"] = "exit_requested"
-    reason: ExitReason = ExitReason.OPERATOR
-    note: str = ""
-    by: str = ""
-
-
-class ExitSent(Value):
-    """What was held is being closed by this order; without one, nothing was held."""
-
-    kind: Literal["exit_sent"] = "exit_sent"
-    order_link_id: str = ""
-    order_id: str = ""
-    qty: Decimal = Decimal(0)
-
-
-class PositionRead(Value):
-    """The exchange says how much of the symbol is held; zero is flat."""
-
-    kind: Literal["position_read"] = "position_read"
-    qty: Decimal = Field(ge=0)
-    at: AwareDatetime = Field(description="Market clock.")
-
-
-class RecheckRequested(Value):
-    """The stream is silent or the books differ: ask the exchange."""
-
-    kind: Literal["recheck_requested"] = "recheck_requested"
-    reason: str = ""
-
-
-TradeEvent = Annotated[
-    Started
-    | Adopted
-    | EntryPlaced
-    | EntryRejected
-    | EntryEnded
-    | Executed
-    | StopConfirmed
-    | StopMissing
-    | StopLost
-    | StopRefused
-    | StopMoved
-    | ExitRequested
-    | ExitSent
-    | PositionRead
-    | RecheckRequested,
-    Field(discriminator="kind"),
-]
-
-
-class Trigger(StrEnum):
-    """What an event means to a trade; the columns of the table."""
-
-    STARTED = "started"
-    ADOPTED = "adopted"
-    ENTRY_PLACED = "entry_placed"
-    ENTRY_REJECTED = "entry_rejected"
-    ENTRY_ENDED = "entry_ended"
-    ENTRY_FILLED = "entry_filled"
-    EXIT_FILLED = "exit_filled"
-    CLOSED_BY_FILL = "closed_by_fill"
-    """The fill brings what is held to zero."""
-    STOP_CONFIRMED = "stop_confirmed"
-    STOP_MISSING = "stop_missing"
-    STOP_LOST = "stop_lost"
-    STOP_REFUSED = "stop_refused"
-    STOP_MOVED = "stop_moved"
-    EXIT_REQUESTED = "exit_requested"
-    EXIT_SENT = "exit_sent"
-    POSITION_FLAT = "position_flat"
-    POSITION_HELD = "position_held"
-    POSITION_KEPT = "position_kept"
-    """Held, and nobody wants to leave: what looked like the end was none."""
-    RECHECK_REQUESTED = "recheck_requested"
-
-
-S, T = TradeState, Trigger
-FINAL: Final = frozenset({S.CLOSED, S.CANCELLED, S.REJECTED})
-
-TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingProxyType(
-    {
-        (S.PENDING, T.STARTED): S.ENTERING,
-        (S.PENDING, T.ADOPTED): S.OPEN,
-        (S.ENTERING, T.ENTRY_PLACED): S.ENTERING,
-        (S.ENTERING, T.ENTRY_REJECTED): S.REJECTED,
-        (S.ENTERING, T.ENTRY_ENDED): S.SETTLING,  # a fill may still be on its way: ask
-        (S.ENTERING, T.ENTRY_FILLED): S.OPEN,
-        (S.ENTERING, T.EXIT_FILLED): S.ENTERING,  # the stop's fill overtook the entry's
-        (S.ENTERING, T.CLOSED_BY_FILL): S.SETTLING,
-        (S.ENTERING, T.STOP_LOST): S.ENTERING,  # its fill comes first
-        (S.ENTERING, T.STOP_MOVED): S.ENTERING,
-        (S.ENTERING, T.EXIT_REQUESTED): S.EXITING,
-        (S.ENTERING, T.POSITION_FLAT): S.ENTERING,
-        (S.ENTERING, T.POSITION_HELD): S.ENTERING,
-        (S.ENTERING, T.POSITION_KEPT): S.ENTERING,
-        (S.ENTERING, T.RECHECK_REQUESTED): S.ENTERING,
-        (S.OPEN, T.ENTRY_PLACED): S.OPEN,  # the fill overtook the answer
-        (S.OPEN, T.ENTRY_REJECTED): S.OPEN,  # the rest of a partly filled entry
-        (S.OPEN, T.ENTRY_ENDED): S.OPEN,
-        (S.OPEN, T.ENTRY_FILLED): S.OPEN,
-        (S.OPEN, T.EXIT_FILLED): S.OPEN,
-        (S.OPEN, T.CLOSED_BY_FILL): S.SETTLING,
-        (S.OPEN, T.STOP_CONFIRMED): S.OPEN,
-        (S.OPEN, T.STOP_MISSING): S.EXITING,
-        (S.OPEN, T.STOP_LOST): S.OPEN,
-        (S.OPEN, T.STOP_REFUSED): S.EXITING,
-        (S.OPEN, T.STOP_MOVED): S.OPEN,
-        (S.OPEN, T.EXIT_REQUESTED): S.EXITING,
-        (S.OPEN, T.POSITION_FLAT): S.SETTLING,  # closed while nobody told us
-        (S.OPEN, T.POSITION_HELD): S.OPEN,
-        (S.OPEN, T.POSITION_KEPT): S.OPEN,
-        (S.OPEN, T.RECHECK_REQUESTED): S.OPEN,
-        (S.EXITING, T.ENTRY_PLACED): S.EXITING,
-        (S.EXITING, T.ENTRY_REJECTED): S.EXITING,
-        (S.EXITING, T.ENTRY_ENDED): S.EXITING,
-        (S.EXITING, T.ENTRY_FILLED): S.EXITING,  # the fill overtook our cancel
-        (S.EXITING, T.EXIT_FILLED): S.EXITING,
-        (S.EXITING, T.CLOSED_BY_FILL): S.EXITING,  # the flatten under way will say so
-        (S.EXITING, T.STOP_CONFIRMED): S.EXITING,
-        (S.EXITING, T.STOP_MISSING): S.EXITING,
-        (S.EXITING, T.STOP_LOST): S.EXITING,
-        (S.EXITING, T.STOP_REFUSED): S.EXITING,
-        (S.EXITING, T.STOP_MOVED): S.EXITING,
-        (S.EXITING, T.EXIT_REQUESTED): S.EXITING,  # the kill switch may ask twice
-        (S.EXITING, T.EXIT_SENT): S.SETTLING,
-        (S.EXITING, T.POSITION_FLAT): S.EXITING,
-        (S.EXITING, T.POSITION_HELD): S.EXITING,
-        (S.EXITING, T.RECHECK_REQUESTED): S.EXITING,
-        (S.SETTLING, T.ENTRY_PLACED): S.SETTLING,
-        (S.SETTLING, T.ENTRY_REJECTED): S.SETTLING,
-        (S.SETTLING, T.ENTRY_ENDED): S.SETTLING,
-        (S.SETTLING, T.ENTRY_FILLED): S.SETTLING,
-        (S.SETTLING, T.EXIT_FILLED): S.SETTLING,
-        (S.SETTLING, T.CLOSED_BY_FILL): S.SETTLING,
-        (S.SETTLING, T.STOP_CONFIRMED): S.SETTLING,
-        (S.SETTLING, T.STOP_MISSING): S.SETTLING,
-        (S.SETTLING, T.STOP_LOST): S.SETTLING,
-        (S.SETTLING, T.STOP_REFUSED): S.SETTLING,
-        (S.SETTLING, T.STOP_MOVED): S.SETTLING,
-        (S.SETTLING, T.EXIT_REQUESTED): S.SETTLING,
-        (S.SETTLING, T.POSITION_FLAT): S.CLOSED,
-        (S.SETTLING, T.POSITION_HELD): S.EXITING,
-        (S.SETTLING, T.POSITION_KEPT): S.OPEN,  # the entry's end overtook its fill; a read lagged
-        (S.SETTLING, T.RECHECK_REQUESTED): S.SETTLING,
-    }
-    | {(final, trigger): final for final in FINAL for trigger in T}  # late news changes nothing
+from tradewright.domain.trade.event import (
+    Adopted,
+    EntryEnded,
+    EntryPlaced,
+    EntryRejected,
+    Executed,
+    ExitRequested,
+    ExitSent,
+    PositionRead,
+    RecheckRequested,
+    Started,
+    StopConfirmed,
+    StopLost,
+    StopMissing,
+    StopMoved,
+    StopRefused,
+    TradeEvent,
 )
-
-IMPOSSIBLE: Final = frozenset(
-    {
-        *((S.PENDING, trigger) for trigger in T if trigger not in {T.STARTED, T.ADOPTED}),
-        *(
-            (state, trigger)
-            for state in (S.ENTERING, S.OPEN, S.EXITING, S.SETTLING)
-            for trigger in (T.STARTED, T.ADOPTED)
-        ),
-        # Only the answers to commands that these states do not give
-        (S.ENTERING, T.STOP_CONFIRMED),
-        (S.ENTERING, T.STOP_MISSING),
-        (S.ENTERING, T.STOP_REFUSED),
-        (S.ENTERING, T.EXIT_SENT),
-        (S.OPEN, T.EXIT_SENT),
-        (S.SETTLING, T.EXIT_SENT),
-        (S.EXITING, T.POSITION_KEPT),  # somebody wants to leave
-    }
-)
+from tradewright.domain.trade.table import FINAL, TRANSITIONS, S, T, TradeState, Trigger
 
 
 class Command(StrEnum):

@@ -1,0 +1,50 @@
+"""One trade: what can happen to it, the table of its states, and its life."""
+
+from tradewright.domain.trade.event import (
+    Adopted,
+    EntryEnded,
+    EntryPlaced,
+    EntryRejected,
+    Executed,
+    ExitRequested,
+    ExitSent,
+    PositionRead,
+    RecheckRequested,
+    Started,
+    StopConfirmed,
+    StopLost,
+    StopMissing,
+    StopMoved,
+    StopRefused,
+    TradeEvent,
+)
+from tradewright.domain.trade.life import ON_ENTERING, Command, Trade, due
+from tradewright.domain.trade.table import FINAL, IMPOSSIBLE, TRANSITIONS, TradeState, Trigger
+
+__all__ = [
+    "FINAL",
+    "IMPOSSIBLE",
+    "ON_ENTERING",
+    "TRANSITIONS",
+    "Adopted",
+    "Command",
+    "EntryEnded",
+    "EntryPlaced",
+    "EntryRejected",
+    "Executed",
+    "ExitRequested",
+    "ExitSent",
+    "PositionRead",
+    "RecheckRequested",
+    "Started",
+    "StopConfirmed",
+    "StopLost",
+    "StopMissing",
+    "StopMoved",
+    "StopRefused",
+    "Trade",
+    "TradeEvent",
+    "TradeState",
+    "Trigger",
+    "due",
+]

@@ -1,0 +1,140 @@
+"""What can happen to a trade, told by the exchange, the market, a reconciliation or a person."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.market import Price, Value
+
+
+class Started(Value):
+    """The plan was approved and the workflow runs."""
+
+    kind: Literal["started"] = "started"
+
+
+class Adopted(Value):
+    """A position without an owner is ours from now on."""
+
+    kind: Literal["adopted"] = "adopted"
+    qty: Decimal = Field(gt=0)
+    price: Price
+    at: AwareDatetime = Field(description="Market clock; executions before it are not counted.")
+
+
+class EntryPlaced(Value):
+    """The exchange has the entry order."""
+
+    kind: Literal["entry_placed"] = "entry_placed"
+    order_id: str
+
+
+class EntryRejected(Value):
+    """The entry is not at the exchange and will not be: refused by us or rejected by it."""
+
+    kind: Literal["entry_rejected"] = "entry_rejected"
+    code: str
+    reason: str
+
+
+class EntryEnded(Value):
+    """The entry order will not fill any further."""
+
+    kind: Literal["entry_ended"] = "entry_ended"
+    order_id: str = ""
+    reason: str = ""
+
+
+class Executed(Value):
+    """One execution on the trade's symbol; its side says whether it opened or closed."""
+
+    kind: Literal["executed"] = "executed"
+    execution: Execution
+
+
+class StopConfirmed(Value):
+    """The exchange shows this stop on the position."""
+
+    kind: Literal["stop_confirmed"] = "stop_confirmed"
+    price: Price
+
+
+class StopMissing(Value):
+    """The exchange shows no stop although its deadline is over."""
+
+    kind: Literal["stop_missing"] = "stop_missing"
+
+
+class StopLost(Value):
+    """A reconciliation found the open position without its stop."""
+
+    kind: Literal["stop_lost"] = "stop_lost"
+
+
+class StopRefused(Value):
+    """The exchange does not take the stop because the price has passed it."""
+
+    kind: Literal["stop_refused"] = "stop_refused"
+    reason: str
+
+
+class StopMoved(Value):
+    """The stop is to stand here; a move that loosens it is not made."""
+
+    kind: Literal["stop_moved"] = "stop_moved"
+    price: Price
+    reason: str
+    by: str = "manage"
+
+
+class ExitRequested(Value):
+    kind: Literal["exit_requested"] = "exit_requested"
+    reason: ExitReason = ExitReason.OPERATOR
+    note: str = ""
+    by: str = ""
+
+
+class ExitSent(Value):
+    """What was held is being closed by this order; without one, nothing was held."""
+
+    kind: Literal["exit_sent"] = "exit_sent"
+    order_link_id: str = ""
+    order_id: str = ""
+    qty: Decimal = Decimal(0)
+
+
+class PositionRead(Value):
+    """The exchange says how much of the symbol is held; zero is flat."""
+
+    kind: Literal["position_read"] = "position_read"
+    qty: Decimal = Field(ge=0)
+    at: AwareDatetime = Field(description="Market clock.")
+
+
+class RecheckRequested(Value):
+    """The stream is silent or the books differ: ask the exchange."""
+
+    kind: Literal["recheck_requested"] = "recheck_requested"
+    reason: str = ""
+
+
+TradeEvent = Annotated[
+    Started
+    | Adopted
+    | EntryPlaced
+    | EntryRejected
+    | EntryEnded
+    | Executed
+    | StopConfirmed
+    | StopMissing
+    | StopLost
+    | StopRefused
+    | StopMoved
+    | ExitRequested
+    | ExitSent
+    | PositionRead
+    | RecheckRequested,
+    Field(discriminator="kind"),
+]
