@@ -295,7 +295,7 @@ class KillSwitchWorkflow:
                     self._call_operator(
                         f"the flatten is not done after {rounds} rounds: "
                         f"{len(exposure.positions)} positions and {exposure.orders} orders are "
-                        "left; it goes on trying"
+                        f"left{_unreadable(exposure)}; it goes on trying"
                     )
                 await workflow.sleep(
                     min(timedelta(seconds=rounds), LONGEST_PAUSE), summary="until the next round"
@@ -423,3 +423,9 @@ class KillSwitchWorkflow:
     def _show(self) -> None:
         show([(ACCOUNT, self._account), (NEEDS_OPERATOR, bool(self._needs_operator))])
         workflow.set_current_details(gate_page(self._gate, self._step, self._needs_operator))
+
+
+def _unreadable(exposure: Exposure) -> str:
+    if not exposure.unreadable:
+        return ""
+    return f", and {exposure.unreadable} rows of the exchange cannot be read: look there yourself"
