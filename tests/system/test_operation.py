@@ -303,8 +303,12 @@ async def test_a_kill_worker_killed_in_the_middle_of_a_trip_reads_flat_twice_and
     filled = [o for o in await live.orders_with("kill-") if o["orderStatus"] == "Filled"]
     assert all(o["reduceOnly"] for o in filled)
     assert {t.plan.symbol for t in tripped} <= {o["symbol"] for o in filled}
-    steps = [e.event.data["step"] for e in await live.journal.events(kind=EventKind.KILL_SWITCH)]
-    assert "flat" in steps
+
+    async def is_written() -> bool:
+        written = await live.journal.events(kind=EventKind.KILL_SWITCH)
+        return "flat" in [e.event.data["step"] for e in written]
+
+    await until(is_written)
 
 
 async def test_only_a_named_person_opens_the_gate_again(

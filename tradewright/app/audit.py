@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bybit import BybitClient
@@ -12,12 +12,13 @@ from activities.pace import Pace
 from activities.secrets import VaultSecrets
 from tradewright import ids
 from tradewright.app.connect import connect, opened_journal, pace_of
+from tradewright.app.wish import ask
 from tradewright.domain.audit import AuditReport, WorkflowTrade, audit
 from tradewright.domain.market import Value
 from tradewright.domain.trade import Trade
 from tradewright.journal import ChainFault, Journal
+from tradewright.ports import TradeView
 from tradewright.settings import Settings
-from workflows.trade import TradeWorkflow
 
 MARGIN = timedelta(minutes=1)
 
@@ -64,7 +65,7 @@ async def read_workflow_trades(
 ) -> tuple[WorkflowTrade, ...]:
     """Return every trade of *account* as its workflow has it: those *known*, and those found."""
     names = {ids.trade_workflow(symbol, trade_id) for symbol, trade_id in known}
-    query = f'WorkflowType="{TradeWorkflow.__name__}" AND Account="{account}"'
+    query = f'WorkflowType="TradeWorkflow" AND Account="{account}"'
     async for found in client.list_workflows(query):
         names.add(found.id)
     trades = [await _read(client, name) for name in sorted(names)]
@@ -72,20 +73,14 @@ async def read_workflow_trades(
 
 
 async def _read(client: Client, workflow_id: str) -> WorkflowTrade | None:
-    handle = client.get_workflow_handle_for(TradeWorkflow.run, workflow_id)
+    handle = client.get_workflow_handle(workflow_id, result_type=Trade)
     try:
         status = (await handle.describe()).status
     except RPCError as e:
         if e.status is RPCStatusCode.NOT_FOUND:
             return None
         raise
-    ended = status is not WorkflowExecutionStatus.RUNNING
-    trade: Trade
     if status is WorkflowExecutionStatus.COMPLETED:
-        try:
-            trade = await handle.result()
-            return WorkflowTrade(trade=trade, ended=True)
-        except WorkflowFailureError:
-            pass
-    view = await handle.query(TradeWorkflow.trade)
-    return WorkflowTrade(trade=view.trade, ended=ended)
+        return WorkflowTrade(trade=await handle.result(), ended=True)
+    view = await ask(client, workflow_id, "trade", TradeView)
+    return WorkflowTrade(trade=view.trade, ended=status is not WorkflowExecutionStatus.RUNNING)

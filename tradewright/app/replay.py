@@ -20,13 +20,14 @@ from tradewright.app.audit import Audit, run_audit
 from tradewright.app.conductor import Conductor, Progress
 from tradewright.app.connect import connect
 from tradewright.app.system import Market, forget, on_free_ports, system
+from tradewright.app.wish import ask
+from tradewright.domain.account import Account
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.market import Value
 from tradewright.journal import Journal, RefusalRow, TradeRow
 from tradewright.preset import LoadedPreset
 from tradewright.settings import Settings
-from workflows.account import AccountWorkflow
-from workflows.trade import ExitWish, TradeWorkflow
+from workflows.trade import ExitWish
 
 POLL = 0.05
 STARTED_WITHIN = 30.0
@@ -124,12 +125,9 @@ class Stage:
 
     async def reconciled(self) -> None:
         """Wait for the first reconciliation: the desk refuses entries before it."""
-        desk = self.client.get_workflow_handle_for(
-            AccountWorkflow.run, ids.account_workflow(self.settings.account)
-        )
 
         async def done() -> bool:
-            account = await desk.query(AccountWorkflow.account)
+            account = await self._desk()
             return account.reconciled_at is not None and account.snapshot is not None
 
         await self._until(done, "the first reconciliation", STARTED_WITHIN)
@@ -159,20 +157,20 @@ class Stage:
     async def leave(self) -> None:
         """Leave every open trade; the market stands still or goes on, as it does."""
         for row in await self.journal.trades(self.settings.account, live=True, limit=None):
-            handle = self.client.get_workflow_handle_for(
-                TradeWorkflow.run, ids.trade_workflow(row.symbol, row.trade_id)
-            )
+            handle = self.client.get_workflow_handle(ids.trade_workflow(row.symbol, row.trade_id))
             with contextlib.suppress(Exception):
                 await handle.signal("exit", ExitWish(note="the market has ended", by="replay"))
         await self._until(self._is_flat, "the end of all trades", ENDED_WITHIN)
 
     async def _is_flat(self) -> bool:
-        desk = self.client.get_workflow_handle_for(
-            AccountWorkflow.run, ids.account_workflow(self.settings.account)
-        )
-        account = await desk.query(AccountWorkflow.account)
+        account = await self._desk()
         live = await self.journal.trades(self.settings.account, live=True, limit=1)
         return not account.reservations and not live
+
+    async def _desk(self) -> Account:
+        return await ask(
+            self.client, ids.account_workflow(self.settings.account), "account", Account
+        )
 
     async def audited(self) -> Audit:
         return await run_audit(
@@ -221,9 +219,9 @@ async def outcome(ready: Stage) -> Outcome:
     trades = await ready.journal.trades(account, limit=None)
     status = await ready.pace.status()
     audit = await ready.audited()
-    desk = ready.client.get_workflow_handle_for(AccountWorkflow.run, ids.account_workflow(account))
-    await desk.execute_update("refresh")
-    snapshot = (await desk.query(AccountWorkflow.account)).snapshot
+    desk = ids.account_workflow(account)
+    await ready.client.get_workflow_handle(desk).execute_update("refresh")
+    snapshot = (await ask(ready.client, desk, "account", Account)).snapshot
     moments: list[datetime] = [t.trigger for t in trades]
     return Outcome(
         settings_home=ready.settings.home,

@@ -30,7 +30,7 @@ from tradewright.domain.errors import TradewrightError
 from tradewright.domain.gate import Gate
 from tradewright.ports import KillSwitchState, StrategyStatus, TradeView
 from tradewright.settings import Settings
-from workflows.reconciliation import ReconciliationWorkflow
+from workflows.reconciliation import ReconciliationReport
 
 if TYPE_CHECKING:
     pass
@@ -166,8 +166,8 @@ async def last_reconciliation(client: Client, account: str) -> ReconciliationLin
     async for found in _list(client, f"{query} AND ExecutionStatus != 'Running'", limit=1):
         report = None
         if found.status is WorkflowExecutionStatus.COMPLETED:
-            handle = client.get_workflow_handle_for(
-                ReconciliationWorkflow.run, found.id, run_id=found.run_id
+            handle = client.get_workflow_handle(
+                found.id, run_id=found.run_id, result_type=ReconciliationReport
             )
             report = await handle.result(rpc_timeout=ANSWER_WITHIN)
         at = found.close_time or found.start_time
