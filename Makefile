@@ -15,12 +15,11 @@ up: $(STAMP) ## Run the whole system in real time, on fixed ports, until Ctrl-C
 	@$(BIN)/tradewright up $(ARGS)
 
 test: $(STAMP) ## Run the whole test suite; ARGS="tests/unit -k size" narrows it
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered)
 
 lint: $(STAMP) ## ruff, mypy, import contracts, schema freshness
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy
-	@$(BIN)/mypy bench # apart: in one run with it, mypy mistakes temporalio's protocols
 	@$(BIN)/lint-imports
 	@$(BIN)/tradewright schema --check
 
