@@ -227,7 +227,9 @@ class AccountWorkflow:
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
-        self._call_operator(refused(name, "there is no such signal"))
+        self._call_operator(
+            refused(name, "there is no such signal; of people, this workflow takes limits")
+        )
 
     @workflow.query(description="The desk: reservations, snapshot, gate, blocks")
     def account(self) -> Account:

@@ -49,7 +49,7 @@ class TripWish(Value):
 class SafeModeWish(Value):
     """Signal and update `safe_mode`: no entries; everything else is still managed."""
 
-    on: bool = True
+    on: bool
     reason: str = ""
     by: str = "operator"
 
@@ -393,18 +393,26 @@ class KillSwitchWorkflow:
         except Unreadable as e:
             self._call_operator(refused(name, e))
             return
+        take(wish)
         if remark:
             self._call_operator(f"signal {name} was taken, but {remark}")
-        take(wish)
+
+    def _understood(self) -> None:
+        # Whoever was misunderstood has found the words
+        if self._needs_operator.startswith("signal "):
+            self._call_operator("")
 
     def _wish_trip(self, wish: TripWish) -> None:
+        self._understood()
         self._wishes.append(GateStep(state=GateState.HALTED, reason=wish.reason, by=wish.by))
 
     def _wish_safe_mode(self, wish: SafeModeWish) -> None:
+        self._understood()
         state = GateState.EXITS_ONLY if wish.on else GateState.OPEN
         self._wishes.append(GateStep(state=state, reason=wish.reason, by=wish.by))
 
     def _wish_rearm(self, wish: RearmWish) -> None:
+        self._understood()
         self._wishes.append(
             GateStep(state=GateState.OPEN, reason=wish.reason, by=wish.by, rearm=True)
         )

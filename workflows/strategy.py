@@ -325,6 +325,8 @@ class StrategyWorkflow:
             update={"paused": paused, "pause_reason": wish.reason if paused else ""}
         )
         self._note("paused" if paused else "resumed", wish.by, wish.reason)
+        if self._status.needs_operator.startswith("signal "):
+            self._status = self._status.model_copy(update={"needs_operator": ""})
         self._show()
         return self._status
 

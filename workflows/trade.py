@@ -178,8 +178,8 @@ class TradeWorkflow:
         except Unreadable as e:
             self._call_operator(refused("exit", e))
             return
-        self._remark("exit", remark)
         self._wish_exit(wish)
+        self._remark("exit", remark)
 
     @workflow.update(name="exit", description="Leave the market, and say that it was understood")
     def exit_by_update(self, wish: ExitWish) -> TradeView:
@@ -220,6 +220,8 @@ class TradeWorkflow:
         return TradeView(trade=self._trade, busy=busy, needs_operator=self._needs_operator)
 
     def _wish_exit(self, wish: ExitWish) -> None:
+        if self._needs_operator.startswith("signal "):
+            self._call_operator("")
         self._inbox.append(ExitRequested(reason=ExitReason.OPERATOR, note=wish.note, by=wish.by))
 
     async def _life(self) -> None:

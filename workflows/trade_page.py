@@ -73,7 +73,7 @@ def standing_attributes(trade: Trade, needs_operator: bool) -> Sequence[Attribut
     pairs: list[Attribute] = [
         (TRADE_STATE, trade.state.value),
         (LIVE, not trade.is_final),
-        (NEEDS_OPERATOR, needs_operator),
+        (NEEDS_OPERATOR, needs_operator and not trade.is_final),
     ]
     if trade.opened_at is not None:
         pairs.append((ENTRY_AT, trade.opened_at))

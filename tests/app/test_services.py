@@ -26,6 +26,16 @@ from tradewright.app.services import (
     temporal_server,
     vault_server,
 )
+from tradewright.app.system import (
+    HomeTaken,
+    Market,
+    claimed,
+    forget,
+    on_free_ports,
+    on_own_ports,
+    system,
+)
+from tradewright.settings import Settings
 
 PRESET = SearchAttributeKey.for_keyword("Preset")
 
@@ -132,3 +142,20 @@ def test_a_taken_port_is_refused_with_its_holder() -> None:
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(ProgramMissing, match="program temporel was not found"):
         program("temporel")
+
+
+async def test_two_systems_never_share_a_folder(tmp_path: Path) -> None:
+    settings = on_free_ports(Settings(), tmp_path / "home")
+    forget(settings.home)
+
+    with claimed(settings.home):
+        with pytest.raises(HomeTaken, match="already"):
+            forget(settings.home)
+        with pytest.raises(HomeTaken):
+            on_own_ports(settings)
+        with pytest.raises(HomeTaken):
+            async with system(settings, Market()):
+                pass
+
+    forget(settings.home)
+    assert not settings.home.exists()

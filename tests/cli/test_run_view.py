@@ -13,6 +13,7 @@ from rich.console import Console
 from tradewright import ids
 from tradewright.app.demo import Frame
 from tradewright.app.line import StrategyLine
+from tradewright.cli import run_view
 from tradewright.cli.run_view import LiveTable, live_picture, print_addresses, trade_line
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Side, Timeframe
@@ -204,6 +205,7 @@ def test_addresses_can_be_copied_whole(
     print_addresses(settings)
 
     lines = capsys.readouterr().out.splitlines()
-    assert f"TRADEWRIGHT_HOME={settings.home} tradewright --settings" in lines[2]
+    home, command = f"TRADEWRIGHT_HOME={settings.home}", run_view.command("tradewright")
+    assert f"{home} {command} --settings" in lines[2]
     assert "--address 127.0.0.1:54320" in lines[1]
     assert len(lines) == 5

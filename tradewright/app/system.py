@@ -1,6 +1,7 @@
 """The whole system on one machine: servers, paper exchange and workers, as child processes."""
 
 import asyncio
+import fcntl
 import json
 import secrets
 import shutil
@@ -25,6 +26,7 @@ from tradewright.app.services import (
     vault_server,
 )
 from tradewright.app.supervisor import Supervisor
+from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
 from tradewright.settings import (
     RUNNING_FILE,
@@ -34,6 +36,7 @@ from tradewright.settings import (
     Venue,
 )
 
+LOCK_FILE = ".lock"
 READY_WITHIN = 60.0
 
 
@@ -56,8 +59,12 @@ def on_own_ports(settings: Settings) -> Settings:
     """Return *settings* with its fixed ports.
 
     Raises:
+        HomeTaken: The system of this folder runs already.
         PortTaken: Somebody else listens on one of them.
     """
+    # Its ports are taken then too, but not by somebody to be stopped
+    with claimed(settings.home):
+        pass
     for url, service in (
         (f"//{settings.temporal.address}", "Temporal"),
         (settings.temporal.ui_url, "the Temporal Web UI"),
@@ -102,9 +109,17 @@ async def system(settings: Settings, market: Market) -> AsyncIterator[Supervisor
     """Run everything for the length of the block; no process outlives it.
 
     Raises:
+        HomeTaken: Another system runs with the same files.
         ProcessNotReady: One of the processes does not come up.
         Interrupted: SIGINT or SIGTERM came; all are stopped.
     """
+    with claimed(settings.home):
+        async with _running(settings, market) as supervisor:
+            yield supervisor
+
+
+@asynccontextmanager
+async def _running(settings: Settings, market: Market) -> AsyncIterator[Supervisor]:
     async with Supervisor() as supervisor:
         await _start(supervisor, settings, market)
         with _described(settings):
@@ -144,9 +159,38 @@ def _described(settings: Settings) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
+class HomeTaken(TradewrightError):
+    """Two systems that share their files would destroy each other's."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"a system runs in {home} already: look at it with `tradewright --settings "
+            f"{home / RUNNING_FILE} status`, stop it with Ctrl-C where it was started, or give "
+            f"this one a folder of its own with TRADEWRIGHT_HOME"
+        )
+        self.home = home
+
+
+@contextmanager
+def claimed(home: Path) -> Iterator[None]:
+    """Keep every other system out of *home*, also should this process be killed."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HomeTaken(home) from None
+        yield
+
+
 def forget(home: Path) -> None:
-    """Remove the state of an earlier run that nobody goes on with."""
-    shutil.rmtree(home, ignore_errors=True)
+    """Remove the state of an earlier run that nobody goes on with.
+
+    Raises:
+        HomeTaken: The run still goes on.
+    """
+    with claimed(home):
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _servers(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:

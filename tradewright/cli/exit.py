@@ -23,7 +23,7 @@ MEANING: Final[Mapping[ExitCode, str]] = MappingProxyType(
         ExitCode.FAILED: "the operation failed, or found what it must not find",
         ExitCode.USAGE: "wrong command line or settings; nothing was done",
         ExitCode.INVALID: "a preset is not valid; nothing was applied",
-        ExitCode.NOT_FOUND: "no such strategy, trade or file",
+        ExitCode.NOT_FOUND: "no such strategy or trade, or no journal to read",
         ExitCode.UNREACHABLE: "Temporal, a worker, the exchange, Vault or the journal is away",
         ExitCode.REFUSED: "the running system understood and said no",
         ExitCode.INTERRUPTED: "interrupted by Ctrl-C",

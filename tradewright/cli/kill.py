@@ -108,8 +108,9 @@ def rearm(
     reason: Annotated[str, typer.Option("--reason", help="Why entries are safe again.")],
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Open the gate again after a trip."""
+    """Open the gate again after a trip; while it still flattens, as soon as that is done."""
     from tradewright.app import operate
+    from tradewright.domain.gate import GateState
 
     if not by.strip() or not reason.strip():
         raise typer.BadParameter("--by and --reason must say something")
@@ -118,7 +119,10 @@ def rearm(
     async def send(client: "Client") -> "KillSwitchState":
         return await operate.rearm(client, settings.account, reason=reason, by=by)
 
-    _show(settings, run(_told(settings, send)), output)
+    state = run(_told(settings, send))
+    if state.gate.state is GateState.HALTED:
+        say("accepted: the gate opens by itself as soon as the flatten is done")
+    _show(settings, state, output)
 
 
 Send = Callable[["Client"], Awaitable["KillSwitchState"]]

@@ -20,6 +20,7 @@ from tradewright.cli.invocation import (
 from tradewright.cli.run_view import (
     LiveTable,
     ReplayBar,
+    command,
     print_addresses,
     print_audit,
     print_summary,
@@ -34,8 +35,8 @@ EVERY_PRESET = "strategies"
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, demo, replay, paper, worker, audit):
-        app.command()(command)
+    for runs in (up, demo, replay, paper, worker, audit):
+        app.command()(runs)
 
 
 def _time(value: str | None) -> datetime | None:
@@ -72,7 +73,8 @@ def up(ctx: typer.Context) -> None:
     async def work() -> None:
         async with system(settings, Market(speed="1")) as supervisor:
             print_addresses(settings)
-            typer.echo("apply presets with:  tradewright apply strategies/")
+            tool = command("tradewright")
+            typer.echo(f"apply a preset with:  {tool} apply strategies/ema-pullback.yaml")
             typer.echo("stop with Ctrl-C; the next `tradewright up` goes on where this one was")
             await supervisor.until_interrupted()
 

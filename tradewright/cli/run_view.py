@@ -1,10 +1,12 @@
 """What runs show: addresses, a live table, a progress bar, the summary at the end."""
 
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -54,15 +56,24 @@ def print_addresses(settings: "Settings") -> None:
     temporal = settings.temporal
     # The environment outranks a settings file
     home = f"TRADEWRIGHT_HOME={settings.home} " if "TRADEWRIGHT_HOME" in os.environ else ""
+    tool, ours = command("temporal"), command("tradewright")
     for name, value in (
         ("Web UI", f"{temporal.ui_url}/namespaces/{settings.namespace}/workflows"),
-        ("temporal", f"temporal workflow list --address {temporal.address}"),
-        ("tradewright", f"{home}tradewright --settings {settings.home / RUNNING_FILE} status"),
+        ("temporal", f"{tool} workflow list --address {temporal.address}"),
+        ("tradewright", f"{home}{ours} --settings {settings.home / RUNNING_FILE} status"),
         ("exchange", settings.paper_url),
         ("logs", settings.logs),
     ):
         # Left to the terminal to wrap: what is copied is one line then
         console().print(Text.assemble((name.ljust(13), "bold"), str(value)), soft_wrap=True)
+
+
+def command(name: str) -> str:
+    """Return how *name* is called from here: by its path unless a shell finds it."""
+    if shutil.which(name):
+        return name
+    beside = Path(sys.executable).parent / name
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 class LiveTable:
@@ -276,7 +287,7 @@ def print_summary(done: "Outcome", settings: "Settings", *, links: bool = True) 
     )
     print_audit(done.audit)
     if links:
-        print_title("Web UI")
+        print_title("Web UI (while it runs: make demo ARGS=--keep)")
         print_links(settings, [t.workflow_id for t in done.trades])
 
 
@@ -303,5 +314,7 @@ def print_audit(found: "Audit") -> None:
         )
     for fault in found.chain_faults:
         typer.echo(f"journal chain: {fault}")
+    if report.ok and report.exchange.pnl != report.journal.pnl:
+        typer.echo("positions are open: the exchange's PNL is the cash that has moved for them")
     if found.ok:
         typer.echo("all three books agree; the journal's chains are whole")
