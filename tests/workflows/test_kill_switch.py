@@ -424,3 +424,19 @@ async def test_a_trip_goes_on_beside_a_row_that_is_slow_to_be_written(
 
     assert flattened_while_open
     assert stage.kill.row.state is GateState.HALTED
+
+
+async def test_a_complaint_about_a_message_ends_with_the_next_good_one(
+    stage: Any, until: Until
+) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+
+    await switch.signal("safe_mode", {"onn": False, "by": "ann"})
+    misread = await until(switch, "state", lambda s: bool(s["needs_operator"]))
+    await switch.signal("safe_mode", {"on": False, "by": "ann"})
+    understood = await until(switch, "state", lambda s: not s["needs_operator"])
+
+    assert misread["needs_operator"].startswith("signal safe_mode was not understood: on: ")
+    assert misread["gate"]["state"] == GateState.OPEN
+    assert understood["gate"]["state"] == GateState.OPEN
