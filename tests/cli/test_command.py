@@ -18,11 +18,13 @@ from typer.testing import CliRunner
 import tradewright.app.apply
 import tradewright.app.connect
 import tradewright.app.process
+import tradewright.app.replay
 import tradewright.app.trade_page
 import tradewright.app.wish
 import tradewright.cli.invocation
 import tradewright.domain.errors
 import tradewright.journal
+import tradewright.paper.recording
 from activities import secrets
 from tests.cli.conftest import Call, System, WritePreset
 from tradewright import cli, preset, settings
@@ -105,6 +107,7 @@ def test_every_error_with_an_exit_code_exists() -> None:
         *(tradewright.app.apply, tradewright.app.connect, tradewright.app.trade_page),
         *(tradewright.app.wish, tradewright.cli.invocation, tradewright.domain.errors),
         *(tradewright.journal, tradewright.app.process, secrets, preset, settings),
+        *(tradewright.app.replay, tradewright.paper.recording),
     )
     known = {name for module in modules for name, _ in inspect.getmembers(module, inspect.isclass)}
 

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +14,7 @@ from tradewright.paper import PaperSettings
 from tradewright.paper.candle import Bar, Series, bucket, bucket_end
 from tradewright.paper.generator import Generator
 from tradewright.paper.listing import LISTED
-from tradewright.paper.recording import Recording, RecordingUnusable
+from tradewright.paper.recording import Recording
 from tradewright.paper.runner import TICKS, ticks
 
 MakeSettings = Callable[..., PaperSettings]
@@ -78,7 +76,7 @@ def test_a_recording_splits_into_history_and_steps(
     rows = [(n, n + 2, n, n + 1) for n in range(100, 110)]
     data = write_candles(*rows)
 
-    recording = Recording(
+    recording = Recording.of(
         make_settings(
             data=data,
             data_from=START + timedelta(minutes=4),
@@ -96,28 +94,10 @@ def test_volume_in_dollars_is_turned_into_coins(
 ) -> None:
     data = write_candles((100, 100, 100, 100), (100, 100, 100, 100))
 
-    (bar, *_) = Recording(make_settings(data=data, volume_unit="quote")).steps()
+    (bar, *_) = Recording.of(make_settings(data=data, volume_unit="quote")).steps()
 
     assert bar["BTCUSDT"].volume == Decimal("0.105")
     assert bar["BTCUSDT"].turnover == Decimal("10.5")
-
-
-@pytest.mark.parametrize(
-    ("text", "detail"),
-    [
-        ("time,price\n1,2\n", "header lacks close"),
-        ("open_time,open,high,low,close,volume\n", "fewer than two candles"),
-        ("open_time,open,high,low,close,volume\n2022-01-01T00:00:00Z,1,1,x,1,1\n", "line 2"),
-    ],
-)
-def test_a_recording_that_cannot_be_read_is_refused(
-    make_settings: MakeSettings, tmp_path: Path, text: str, detail: str
-) -> None:
-    path = tmp_path / "broken.csv"
-    path.write_text(text)
-
-    with pytest.raises(RecordingUnusable, match=detail):
-        Recording(make_settings(data=path))
 
 
 MINUTES = st.lists(

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AwareDatetime
 from temporalio.client import Client
@@ -23,9 +24,11 @@ from tradewright.app.system import Market, forget, on_free_ports, system
 from tradewright.app.wish import ask
 from tradewright.domain.account import Account
 from tradewright.domain.errors import Retry, TradewrightError
-from tradewright.domain.market import Value
+from tradewright.domain.market import Symbol, Value
 from tradewright.journal import Journal, RefusalRow, TradeRow
-from tradewright.preset import LoadedPreset
+from tradewright.paper.candle import intervals_of
+from tradewright.paper.recording import Recording as Candles
+from tradewright.preset import LoadedPreset, Preset
 from tradewright.settings import Settings
 from workflows.trade import ExitWish
 
@@ -46,12 +49,19 @@ class NotInTime(TradewrightError):
         super().__init__(f"{what} did not happen within {within:g} s; read the logs in {logs}")
 
 
+class PresetUnplayable(TradewrightError):
+    """A preset wants candles that the recording does not have."""
+
+    def __init__(self, preset: str, data: Path, detail: str) -> None:
+        super().__init__(f"preset {preset} cannot be played on {data}: {detail}")
+
+
 class Recording(Value):
     """What is played."""
 
     data: Path
-    symbol: str
-    volume_unit: str = "base"
+    symbol: Symbol
+    volume_unit: Literal["base", "quote"] = "base"
     begin: AwareDatetime | None = None
     end: AwareDatetime | None = None
     speed: str = "lockstep"
@@ -59,6 +69,45 @@ class Recording(Value):
     @property
     def is_lockstep(self) -> bool:
         return self.speed == "lockstep"
+
+    def check(self, presets: Sequence[LoadedPreset]) -> None:
+        """Read the file and ask whether it has what *presets* trade on.
+
+        Raises:
+            RecordingUnusable: The file cannot be played.
+            PresetUnplayable: It has not the symbol or the timeframe of a preset.
+        """
+        candles = Candles(
+            self.data,
+            self.symbol,
+            in_quote=self.volume_unit == "quote",
+            begin=self.begin,
+            end=self.end,
+        )
+        names: set[str] = set()
+        for loaded in presets:
+            preset = loaded.preset
+            if detail := self._lacks(preset, candles.base_minutes):
+                raise PresetUnplayable(preset.name, self.data, detail)
+            if preset.name in names:
+                detail = "another one has the same name; give each its own"
+                raise PresetUnplayable(preset.name, self.data, detail)
+            names.add(preset.name)
+
+    def _lacks(self, preset: Preset, base_minutes: int) -> str | None:
+        foreign = [symbol for symbol in preset.market.symbols if symbol != self.symbol]
+        if foreign:
+            return (
+                f"it trades {', '.join(foreign)}, the recording holds {self.symbol}; "
+                "change the preset, or name the symbol of the file with --symbol"
+            )
+        timeframe = preset.trigger.timeframe
+        if timeframe.interval not in intervals_of(base_minutes):
+            return (
+                f"its timeframe is {timeframe}, the recording's candles are {base_minutes}m long; "
+                "choose a timeframe that they add up to"
+            )
+        return None
 
     @property
     def market(self) -> Market:
@@ -194,7 +243,12 @@ async def replay(
     """Play *recording* to *presets* from a fresh start, leave all trades, compare all books.
 
     Returns what came of it, and the settings that the run had.
+
+    Raises:
+        RecordingUnusable: The file cannot be played; nothing was started.
+        PresetUnplayable: It has not what a preset trades on; nothing was started.
     """
+    recording.check(presets)
     home = settings.home / HOME
     forget(home)
     placed = on_free_ports(settings, home)

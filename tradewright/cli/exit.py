@@ -22,7 +22,7 @@ MEANING: Final[Mapping[ExitCode, str]] = MappingProxyType(
         ExitCode.OK: "done",
         ExitCode.FAILED: "the operation failed, or found what it must not find",
         ExitCode.USAGE: "wrong command line or settings; nothing was done",
-        ExitCode.INVALID: "a preset is not valid; nothing was applied",
+        ExitCode.INVALID: "a preset or a recording is not valid; nothing was applied",
         ExitCode.NOT_FOUND: "no such strategy or trade, or no journal to read",
         ExitCode.UNREACHABLE: "Temporal, a worker, the exchange, Vault or the journal is away",
         ExitCode.REFUSED: "the running system understood and said no",
@@ -35,6 +35,8 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
     {
         "SettingsInvalid": ExitCode.USAGE,
         "PresetInvalid": ExitCode.INVALID,
+        "PresetUnplayable": ExitCode.INVALID,
+        "RecordingUnusable": ExitCode.INVALID,
         "SymbolsUnlisted": ExitCode.INVALID,
         "NothingFound": ExitCode.NOT_FOUND,
         "NotRunning": ExitCode.NOT_FOUND,

@@ -10,6 +10,8 @@ from typing import NamedTuple
 MINUTE_MS = 60_000
 _MINUTES = {str(m): m for m in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)} | {"D": 1440}
 INTERVALS = (*_MINUTES, "W", "M")
+BASE_MINUTES = tuple(_MINUTES.values())
+"""Lengths that the candles of a recording may have."""
 _KEPT = 20_000
 _MONDAY_MS = 4 * 1440 * MINUTE_MS  # 1970-01-05
 _WEEK_MS = 7 * 1440 * MINUTE_MS

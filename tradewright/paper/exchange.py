@@ -107,7 +107,9 @@ class Exchange:
         self.store = store
         self.broken = asyncio.Event()
         self.source: Source = (
-            Recording(settings) if settings.data else Generator(settings, moment(self._born_ms()))
+            Recording.of(settings)
+            if settings.data
+            else Generator(settings, moment(self._born_ms()))
         )
         self._check_identity()
         markets = [Market(i, settings.spread_ticks) for i in self.source.instruments.values()]

@@ -2,58 +2,82 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, Self, TextIO
 
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Instrument
-from tradewright.paper.candle import MINUTE_MS, Bar
+from tradewright.paper.candle import BASE_MINUTES, MINUTE_MS, Bar
+from tradewright.paper.clock import moment
 from tradewright.paper.listing import instrument_of
 from tradewright.paper.settings import PaperSettings
 
-_FIELDS = ("open_time", "open", "high", "low", "close", "volume")
+_PRICES = ("open", "high", "low", "close")
+_FIELDS = ("open_time", *_PRICES, "volume")
+_MOST_DIGITS = 15
+"""Before and after the point; what is beyond is a slip, and no price."""
 
 
 class RecordingUnusable(TradewrightError):
-    def __init__(self, path: Path, detail: str) -> None:
-        super().__init__(f"recording {path} cannot be played: {detail}")
+    def __init__(self, path: Path, detail: str, line: int | None = None) -> None:
+        where = str(path) if line is None else f"{path}:{line}"
+        super().__init__(f"recording {where} cannot be played: {detail}")
+        self.path = path
+        self.line = line
 
 
 class Recording:
-    """Candles of one symbol; missing minutes do not exist."""
+    """Candles of one symbol; missing ones do not exist.
 
-    def __init__(self, settings: PaperSettings) -> None:
-        if settings.data is None:
-            raise ValueError("settings.data names no file")
-        rows = list(_rows(settings.data))
-        if len(rows) < 2:
-            raise RecordingUnusable(settings.data, "it holds fewer than two candles")
-        gaps = {b[0] - a[0] for a, b in pairwise(rows)}
-        if min(gaps) <= 0:
-            raise RecordingUnusable(settings.data, "its candles are not in ascending order")
-        self.base_minutes = min(gaps) // MINUTE_MS
-        ticks = min(p.as_tuple().exponent for row in rows for p in row[1:5])
-        tick = Decimal(1).scaleb(int(ticks))
-        self.instruments: dict[str, Instrument] = {
-            settings.symbol: instrument_of(settings.symbol, tick)
-        }
-        instrument = self.instruments[settings.symbol]
-        in_quote = settings.volume_unit == "quote"
-        first = _ms(settings.data_from) if settings.data_from else rows[0][0]
-        end = _ms(settings.data_to) if settings.data_to else rows[-1][0] + 1
-        bars = [_bar(row, instrument, in_quote=in_quote) for row in rows if row[0] < end]
-        self._symbol = settings.symbol
-        self._history = [bar for bar in bars if bar.open_ms < first]
-        self._played = [bar for bar in bars if bar.open_ms >= first]
+    Raises:
+        RecordingUnusable: The file is not whole, ordered and plausible, or has no candle in time.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        symbol: str,
+        *,
+        in_quote: bool = False,
+        begin: datetime | None = None,
+        end: datetime | None = None,
+    ) -> None:
+        rows = list(_rows(data))
+        self.base_minutes = _base_minutes(data, rows)
+        tick = Decimal(1).scaleb(min(_exponent(price) for row in rows for price in row.prices))
+        instrument = instrument_of(symbol, tick)
+        self.instruments: dict[str, Instrument] = {symbol: instrument}
+        first_ms = _ms(begin) if begin else rows[0].open_ms
+        end_ms = _ms(end) if end else rows[-1].open_ms + 1
+        bars = [_bar(data, r, instrument, in_quote=in_quote) for r in rows if r.open_ms < end_ms]
+        self._symbol = symbol
+        self._history = [bar for bar in bars if bar.open_ms < first_ms]
+        self._played = [bar for bar in bars if bar.open_ms >= first_ms]
         if not self._played:
-            raise RecordingUnusable(settings.data, "no candle lies in the time asked for")
+            held = f"{_told(rows[0].open_ms)} to {_told(rows[-1].open_ms)}"
+            raise RecordingUnusable(
+                data, f"no candle lies in the time asked for; it holds those from {held}"
+            )
         self.start_ms = self._played[0].open_ms
         self.steps_total: int | None = len(self._played)
-        self.identity = f"recording {settings.symbol} {settings.data.name} {self.start_ms}"
+        self.identity = f"recording {symbol} {data.name} {self.start_ms}"
+
+    @classmethod
+    def of(cls, settings: PaperSettings) -> Self:
+        if settings.data is None:
+            raise ValueError("settings.data names no file")
+        return cls(
+            settings.data,
+            settings.symbol,
+            in_quote=settings.volume_unit == "quote",
+            begin=settings.data_from,
+            end=settings.data_to,
+        )
 
     def history(self) -> Iterator[dict[str, Bar]]:
         return ({self._symbol: bar} for bar in self._history)
@@ -62,31 +86,136 @@ class Recording:
         return ({self._symbol: bar} for bar in self._played)
 
 
-Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]
+class Row(NamedTuple):
+    line: int
+    open_ms: int
+    prices: tuple[Decimal, ...]
+    volume: Decimal
+
+
+class _Slip(Exception):
+    """What is wrong with one line."""
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    file: TextIO
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        reader = csv.DictReader(file)
-        if missing := set(_FIELDS) - set(reader.fieldnames or ()):
-            raise RecordingUnusable(path, f"its header lacks {', '.join(sorted(missing))}")
-        for row in reader:
-            try:
-                opened = _ms(datetime.fromisoformat(row["open_time"]))
-                prices = [Decimal(row[name]) for name in _FIELDS[1:]]
-            except (ValueError, ArithmeticError) as error:
-                raise RecordingUnusable(path, f"line {reader.line_num}: {error}") from error
-            yield opened, prices[0], prices[1], prices[2], prices[3], prices[4]
+    try:
+        with _opened(path) as file:
+            yield from _parsed(path, file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        detail = "it is no whole gzip file; fetch it again"
+        raise RecordingUnusable(path, detail) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        detail = f"it is not CSV text; the header is {','.join(_FIELDS)}"
+        raise RecordingUnusable(path, detail) from error
+    except OSError as error:
+        detail = f"it cannot be read: {error.strerror or error}"
+        raise RecordingUnusable(path, detail) from error
 
 
-def _ms(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _opened(path: Path) -> TextIO:
+    # Spreadsheets write a mark before the header
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _parsed(path: Path, file: TextIO) -> Iterator[Row]:
+    reader = csv.DictReader(file)
+    if not reader.fieldnames:
+        raise RecordingUnusable(path, f"it is empty; the header is {','.join(_FIELDS)}")
+    if missing := [name for name in _FIELDS if name not in reader.fieldnames]:
+        detail = f"its header lacks {', '.join(missing)}; it is {','.join(_FIELDS)}"
+        raise RecordingUnusable(path, detail, 1)
+    before: Row | None = None
+    for fields in reader:
+        try:
+            row = _row(reader.line_num, fields)
+            if before is not None and row.open_ms <= before.open_ms:
+                verb = "repeats" if row.open_ms == before.open_ms else "is before"
+                told = _told(row.open_ms)
+                raise _Slip(f"open_time {told} {verb} that of line {before.line}; sort the file")
+        except _Slip as slip:
+            raise RecordingUnusable(path, str(slip), reader.line_num) from None
+        yield row
+        before = row
+
+
+def _row(line: int, fields: dict[str, str | None]) -> Row:
+    missing = [name for name in _FIELDS if not fields[name]]
+    if missing:
+        raise _Slip(f"{missing[0]} is missing")
+    opened = fields["open_time"] or ""
+    try:
+        open_ms = _ms(datetime.fromisoformat(opened))
+    except (ValueError, OverflowError):
+        raise _Slip(f"open_time {opened!r} is no time; write 2022-01-05T00:00:00Z") from None
+    prices = {name: _number(name, fields[name] or "") for name in _PRICES}
+    for name, price in prices.items():
+        if price <= 0:
+            raise _Slip(f"{name} {price} is not above zero")
+        if price > prices["high"]:
+            raise _Slip(f"{name} {price} is above high {prices['high']}")
+        if price < prices["low"]:
+            raise _Slip(f"{name} {price} is below low {prices['low']}")
+    volume = _number("volume", fields["volume"] or "")
+    if volume < 0:
+        raise _Slip(f"volume {volume} is below zero")
+    return Row(line, open_ms, tuple(prices.values()), volume)
+
+
+def _number(name: str, text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise _Slip(f"{name} {text!r} is no number") from None
+    if not number.is_finite():
+        raise _Slip(f"{name} {text!r} is no number")
+    if number.adjusted() > _MOST_DIGITS or _exponent(number) < -_MOST_DIGITS:
+        raise _Slip(f"{name} {text!r} has more than {_MOST_DIGITS} digits on a side of the point")
+    return number
+
+
+def _exponent(number: Decimal) -> int:
+    return int(number.as_tuple().exponent)
+
+
+def _base_minutes(path: Path, rows: list[Row]) -> int:
+    """Return the length of the candles: the least that lies between two of them."""
+    if len(rows) < 2:
+        raise RecordingUnusable(path, "it holds fewer than two candles")
+    gap_ms, line = min((b.open_ms - a.open_ms, b.line) for a, b in pairwise(rows))
+    minutes, rest = divmod(gap_ms, MINUTE_MS)
+    if rest or minutes not in BASE_MINUTES:
+        lengths = ", ".join(map(str, BASE_MINUTES))
+        detail = (
+            f"it comes {gap_ms / MINUTE_MS:g} minutes after the one before, not one of {lengths}"
+        )
+        raise RecordingUnusable(path, detail, line)
+    for row in rows:
+        if row.open_ms % gap_ms:
+            told = _told(row.open_ms)
+            detail = f"open_time {told} is not that of a candle of {minutes} minutes"
+            raise RecordingUnusable(path, detail, row.line)
+    return minutes
+
+
+def _ms(at: datetime) -> int:
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     return int(aware.timestamp() * 1000)
 
 
-def _bar(row: Row, instrument: Instrument, *, in_quote: bool) -> Bar:
-    opened, *prices, volume = row
-    first, high, low, close = (instrument.floor_price(p) for p in prices)
+def _told(at_ms: int) -> str:
+    return moment(at_ms).isoformat().replace("+00:00", "Z")
+
+
+def _bar(path: Path, row: Row, instrument: Instrument, *, in_quote: bool) -> Bar:
+    first, high, low, close = (instrument.floor_price(p) for p in row.prices)
+    if low <= 0:
+        detail = (
+            f"low {row.prices[2]} is below the price step {instrument.tick_size} of "
+            f"{instrument.symbol}; name the symbol of the file with --symbol"
+        )
+        raise RecordingUnusable(path, detail, row.line)
+    volume = row.volume
     base = instrument.floor_qty(volume / close) if in_quote else volume
-    return Bar(opened, first, high, low, close, base, volume if in_quote else volume * close)
+    return Bar(row.open_ms, first, high, low, close, base, volume if in_quote else volume * close)

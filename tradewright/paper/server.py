@@ -81,6 +81,14 @@ class PaperExchange:
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answers = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answers.set()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         # Signals belong to `serve` or to the test, not to the server inside of them
@@ -126,6 +134,9 @@ async def _serving(
 
     market.add_done_callback(note_failure)
     try:
+        answers = asyncio.create_task(server.answers.wait())
+        await asyncio.wait([answers, serving], return_when=asyncio.FIRST_COMPLETED)
+        answers.cancel()
         yield
     finally:
         market.cancel()
@@ -135,13 +146,18 @@ async def _serving(
         await serving
 
 
-def serve(settings: PaperSettings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code of the process."""
+def serve(
+    settings: PaperSettings, on_ready: Callable[[PaperExchange], None] = lambda _: None
+) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code of the process.
+
+    *on_ready* is called once, when requests are answered.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings))
+        return runner.run(_serve(settings, on_ready))
 
 
-async def _serve(settings: PaperSettings) -> int:
+async def _serve(settings: PaperSettings, on_ready: Callable[[PaperExchange], None]) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -152,6 +168,7 @@ async def _serve(settings: PaperSettings) -> int:
             paper.http_url,
             paper.exchange.source.identity,
         )
+        on_ready(paper)
         await _first_of(stopped.wait(), paper.exchange.broken.wait())
         broken = paper.exchange.broken.is_set()
     log.info("paper exchange stopped")

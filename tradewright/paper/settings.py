@@ -3,11 +3,12 @@
 import secrets
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tradewright.domain.market import Symbol
 from tradewright.paper.listing import LISTED
 
 
@@ -25,7 +26,7 @@ class PaperSettings(BaseSettings):
     state: Path | None = Field(default=None, description="SQLite file; None forgets at exit.")
     cash: Decimal = Field(default=Decimal(100_000), gt=0, description="USDT at the start.")
     leverage: Decimal = Field(default=Decimal(10), ge=1, description="Of every symbol, at first.")
-    speed: float | Literal["lockstep"] = Field(
+    speed: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["lockstep"] = Field(
         default=1.0, description="Market seconds per second, or steps between barriers."
     )
     spread_ticks: int = Field(default=1, ge=0)
@@ -42,7 +43,7 @@ class PaperSettings(BaseSettings):
     history: int = Field(default=1500, ge=1, description="Generated candles before the start.")
 
     data: Path | None = Field(default=None, description="Recorded candles, CSV or CSV.gz.")
-    symbol: str = Field(default="BTCUSDT", description="Whose candles the file holds.")
+    symbol: Symbol = Field(default="BTCUSDT", description="Whose candles the file holds.")
     volume_unit: Literal["base", "quote"] = "base"
     data_from: AwareDatetime | None = Field(default=None, description="Earlier ones are history.")
     data_to: AwareDatetime | None = Field(default=None, description="Exclusive.")

@@ -1,0 +1,109 @@
+"""Recorded candles: what is played, and what is refused with its line."""
+
+import gzip
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tradewright.paper.recording import Recording, RecordingUnusable
+
+HEADER = "open_time,open,high,low,close,volume"
+FIRST = "2022-01-01T00:00:00Z,100,102,99,101,1"
+SECOND = "2022-01-01T00:01:00Z,101,103,100,102,1"
+
+
+def written(folder: Path, *lines: str, header: str = HEADER) -> Path:
+    path = folder / "candles.csv"
+    path.write_text("\n".join((header, *lines, "")))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("third", "detail"),
+    [
+        ("2022-01-01T00:02:00Z,1,1,2,1,1", "open 1 is below low 2"),
+        ("2022-01-01T00:02:00Z,3,2,1,1,1", "open 3 is above high 2"),
+        ("2022-01-01T00:02:00Z,2,2,1,3,1", "close 3 is above high 2"),
+        ("2022-01-01T00:02:00Z,2,2,2,1,1", "close 1 is below low 2"),
+        ("2022-01-01T00:02:00Z,1,1,x,1,1", "low 'x' is no number"),
+        ("2022-01-01T00:02:00Z,1,NaN,1,1,1", "high 'NaN' is no number"),
+        ("2022-01-01T00:02:00Z,1,1,1,1,Infinity", "volume 'Infinity' is no number"),
+        ("2022-01-01T00:02:00Z,1,1e999999,1,1,1", "high '1e999999' has more than 15 digits"),
+        ("2022-01-01T00:02:00Z,1,1,-1,1,1", "low -1 is not above zero"),
+        ("2022-01-01T00:02:00Z,1,1,1,1,-1", "volume -1 is below zero"),
+        ("2022-01-01T00:02:00Z,1,1,1", "close is missing"),
+        ("2022-01-01T00:01:00Z,1,1,1,1,1", "open_time 2022-01-01T00:01:00Z repeats that of line 3"),
+        ("2021-12-31T00:01:00Z,1,1,1,1,1", "open_time 2021-12-31T00:01:00Z is before that of li"),
+        ("1640995320000,1,1,1,1,1", "open_time '1640995320000' is no time; write 2022-01-05T00:"),
+        ("2022-01-01T00:02:30Z,1,1,1,1,1", "open_time 2022-01-01T00:02:30Z is not that of a cand"),
+        ("2022-01-01T00:01:30Z,1,1,1,1,1", "it comes 0.5 minutes after the one before"),
+        ("2022-01-01T00:02:00Z,0.02,0.02,0.02,0.02,1", "low 0.02 is below the price step 0.1 of B"),
+    ],
+)
+def test_a_line_that_cannot_be_is_named_with_what_is_wrong(
+    tmp_path: Path, third: str, detail: str
+) -> None:
+    path = written(tmp_path, FIRST, SECOND, third)
+
+    with pytest.raises(RecordingUnusable) as failure:
+        Recording(path, "BTCUSDT")
+
+    assert str(failure.value).startswith(f"recording {path}:4 cannot be played: {detail}")
+    assert failure.value.line == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "it is empty; the header is open_time,open,high,low,close,volume"),
+        ("time,open,high,low,close,volume\n", "its header lacks open_time; it is open_time,open"),
+        (HEADER, "it holds fewer than two candles"),
+        (f"{HEADER}\n{FIRST}\n", "it holds fewer than two candles"),
+    ],
+)
+def test_a_file_without_candles_is_refused(tmp_path: Path, text: str, detail: str) -> None:
+    path = tmp_path / "candles.csv"
+    path.write_text(text)
+
+    with pytest.raises(RecordingUnusable, match=detail):
+        Recording(path, "BTCUSDT")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "detail"),
+    [
+        ("short.csv.gz", gzip.compress(HEADER.encode() * 50)[:-9], "it is no whole gzip file"),
+        ("plain.csv.gz", f"{HEADER}\n{FIRST}\n".encode(), "it is no whole gzip file"),
+        ("packed.csv", gzip.compress(HEADER.encode()), "it is not CSV text"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(
+    tmp_path: Path, name: str, content: bytes, detail: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(RecordingUnusable, match=detail):
+        Recording(path, "BTCUSDT")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordingUnusable, match="it cannot be read: No such file"):
+        Recording(tmp_path / "none.csv", "BTCUSDT")
+
+
+def test_a_time_without_candles_is_refused_with_what_there_is(tmp_path: Path) -> None:
+    path = written(tmp_path, FIRST, SECOND)
+
+    with pytest.raises(RecordingUnusable) as failure:
+        Recording(path, "BTCUSDT", begin=datetime(2023, 1, 1, tzinfo=UTC))
+
+    assert str(failure.value).endswith("from 2022-01-01T00:00:00Z to 2022-01-01T00:01:00Z")
+
+
+def test_what_a_spreadsheet_has_saved_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "candles.csv"
+    path.write_bytes(("\ufeff" + "\r\n".join((HEADER, FIRST, SECOND))).encode())
+
+    assert Recording(path, "BTCUSDT").steps_total == 2
