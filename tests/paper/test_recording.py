@@ -29,7 +29,7 @@ def written(folder: Path, *lines: str, header: str = HEADER) -> Path:
         ("2022-01-01T00:02:00Z,1,1,x,1,1", "low 'x' is no number"),
         ("2022-01-01T00:02:00Z,1,NaN,1,1,1", "high 'NaN' is no number"),
         ("2022-01-01T00:02:00Z,1,1,1,1,Infinity", "volume 'Infinity' is no number"),
-        ("2022-01-01T00:02:00Z,1,1e999999,1,1,1", "high '1e999999' has more than 15 digits"),
+        ("2022-01-01T00:02:00Z,1,1e999999,1,1,1", "high '1e999999' is out of all range"),
         ("2022-01-01T00:02:00Z,1,1,-1,1,1", "low -1 is not above zero"),
         ("2022-01-01T00:02:00Z,1,1,1,1,-1", "volume -1 is below zero"),
         ("2022-01-01T00:02:00Z,1,1,1", "close is missing"),
@@ -107,3 +107,11 @@ def test_what_a_spreadsheet_has_saved_is_read(tmp_path: Path) -> None:
     path.write_bytes(("\ufeff" + "\r\n".join((HEADER, FIRST, SECOND))).encode())
 
     assert Recording(path, "BTCUSDT").steps_total == 2
+
+
+def test_prices_that_were_floating_point_numbers_are_cut_to_the_price_step(tmp_path: Path) -> None:
+    path = written(tmp_path, FIRST, "2022-01-01T00:01:00Z,101,102.00000000000000001,100,101,1")
+
+    (_, bar) = Recording(path, "BTCUSDT").steps()
+
+    assert bar["BTCUSDT"].high == 102

@@ -1,8 +1,10 @@
 """`up`, `demo`, `replay`, `paper`, `worker`, `audit`: commands that run things, or prove them."""
 
 import asyncio
+import math
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +30,7 @@ from tradewright.cli.run_view import (
 
 if TYPE_CHECKING:
     from tradewright.app.replay import Outcome
+    from tradewright.paper import PaperExchange
     from tradewright.settings import Settings
 
 WORKER_QUEUES = ("trading", "market", "stream")
@@ -39,26 +42,77 @@ def register(app: typer.Typer) -> None:
         app.command()(runs)
 
 
-def _time(value: str | None) -> datetime | None:
-    if value is None:
-        return None
+class VolumeUnit(StrEnum):
+    BASE = "base"
+    QUOTE = "quote"
+
+
+def _moment(value: str) -> datetime:
     try:
         found = datetime.fromisoformat(value)
     except ValueError:
-        raise typer.BadParameter(f"{value!r} is no time; write 2022-01-05T00:00:00Z") from None
-    if found.tzinfo is None:
-        raise typer.BadParameter(f"{value!r} has no zone; write {value}Z for UTC")
-    return found
+        detail = f"{value!r} is no time; write 2022-01-05T00:00:00Z"
+        raise typer.BadParameter(detail) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-FromOption = Annotated[str | None, typer.Option("--from", help="First candle; UTC.")]
-ToOption = Annotated[str | None, typer.Option("--to", help="End, exclusive; UTC.")]
-SpeedOption = Annotated[
-    str, typer.Option("--speed", help="Market seconds per second, or lockstep.")
+def _speed(value: str) -> str:
+    if value == "lockstep":
+        return value
+    try:
+        speed = float(value)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise typer.BadParameter(f"{value!r} is neither lockstep nor a number above 0, such as 60")
+    return value
+
+
+def _symbol(value: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from tradewright.domain.market import Symbol
+
+    try:
+        return TypeAdapter[str](Symbol).validate_python(value)
+    except ValidationError:
+        detail = f"{value!r} is no symbol; write it as Bybit does, such as BTCUSDT"
+        raise typer.BadParameter(detail) from None
+
+
+FromOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--from",
+        parser=_moment,
+        metavar="TIME",
+        help="First candle played, UTC, such as 2022-01-05T00:00; earlier ones are history.",
+    ),
 ]
-SymbolOption = Annotated[str, typer.Option("--symbol", help="Whose candles the file holds.")]
+ToOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--to", parser=_moment, metavar="TIME", help="End, exclusive; UTC, such as 2022-01-06."
+    ),
+]
+SpeedOption = Annotated[
+    str,
+    typer.Option(
+        "--speed",
+        parser=_speed,
+        metavar="NUMBER|lockstep",
+        help="Market seconds per second, such as 60; or lockstep: as fast as all can follow.",
+    ),
+]
+SymbolOption = Annotated[
+    str,
+    typer.Option(
+        "--symbol", parser=_symbol, metavar="SYMBOL", help="Whose candles the file holds."
+    ),
+]
 VolumeOption = Annotated[
-    str, typer.Option("--volume-unit", help="Of the file's volume: base or quote.")
+    VolumeUnit,
+    typer.Option("--volume-unit", help="Of the file's volume: coins (base) or USDT (quote)."),
 ]
 
 
@@ -116,11 +170,17 @@ def replay(
     ctx: typer.Context,
     presets: Annotated[list[Path], typer.Argument(help="Preset files.", exists=True)],
     data: Annotated[
-        Path, typer.Option("--data", help="Candles, CSV or CSV.gz.", exists=True, dir_okay=False)
+        Path,
+        typer.Option(
+            "--data",
+            help="Candles, CSV or CSV.gz, such as btc-1m.csv.gz.",
+            exists=True,
+            dir_okay=False,
+        ),
     ],
     symbol: SymbolOption = "BTCUSDT",
     speed: SpeedOption = "lockstep",
-    volume_unit: VolumeOption = "base",
+    volume_unit: VolumeOption = VolumeUnit.BASE,
     begin: FromOption = None,
     end: ToOption = None,
     output: OutputOption = Format.TABLE,
@@ -140,12 +200,12 @@ def replay(
     recording = replaying.Recording(
         data=data,
         symbol=symbol,
-        volume_unit=volume_unit,
-        begin=_time(begin),
-        end=_time(end),
+        volume_unit=volume_unit.value,
+        begin=begin,
+        end=end,
         speed=speed,
     )
-    say("starting Temporal, Vault, the paper exchange and the workers …")
+    say(f"reading {data}; then Temporal, Vault, the paper exchange and the workers start …")
 
     async def work() -> "tuple[Outcome, Settings]":
         with ReplayBar() as bar:
@@ -162,20 +222,29 @@ def replay(
 
 
 def paper(
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8900,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
+    ] = 8900,
     speed: SpeedOption = "1",
     seed: Annotated[int, typer.Option("--seed", help="Of the generated market.")] = 1,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Generated candles until the market ends.")
+        int | None,
+        typer.Option("--steps", min=1, help="Generated candles until the market ends."),
     ] = None,
     state: Annotated[
         Path | None, typer.Option("--state", help="SQLite file; without one, all is forgotten.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Recorded candles instead of generated ones.")
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Recorded candles, CSV or CSV.gz, instead of generated ones.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     symbol: SymbolOption = "BTCUSDT",
-    volume_unit: VolumeOption = "base",
+    volume_unit: VolumeOption = VolumeUnit.BASE,
     begin: FromOption = None,
     end: ToOption = None,
 ) -> None:
@@ -197,21 +266,23 @@ def paper(
             state=state,
             data=data,
             symbol=symbol,
-            volume_unit=volume_unit,
-            data_from=_time(begin),
-            data_to=_time(end),
+            volume_unit=volume_unit.value,
+            data_from=begin,
+            data_to=end,
         )
     except ValidationError as e:
         fault = e.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         raise typer.BadParameter(f"{where}: {fault['msg']}") from None
-    except ValueError:
-        raise typer.BadParameter(f"speed {speed!r} is neither a number nor lockstep") from None
     keyed = settings.with_keys()
-    if keyed != settings:
-        typer.echo(f"api key     {keyed.api_key}")
-        typer.echo(f"api secret  {keyed.api_secret.get_secret_value()}")
-    raise typer.Exit(serve(keyed))
+
+    def tell(exchange: "PaperExchange") -> None:
+        if keyed != settings:
+            typer.echo(f"api key     {keyed.api_key}")
+            typer.echo(f"api secret  {keyed.api_secret.get_secret_value()}")
+        typer.echo(f"listening on {exchange.http_url}")
+
+    raise typer.Exit(serve(keyed, tell))
 
 
 def worker(

@@ -19,8 +19,9 @@ from tradewright.paper.settings import PaperSettings
 
 _PRICES = ("open", "high", "low", "close")
 _FIELDS = ("open_time", *_PRICES, "volume")
-_MOST_DIGITS = 15
-"""Before and after the point; what is beyond is a slip, and no price."""
+_MOST_DIGITS = 30
+"""After the point; candles that were floating-point numbers have many. Half of it before."""
+_FINEST_TICK = Decimal("1e-12")
 
 
 class RecordingUnusable(TradewrightError):
@@ -50,7 +51,7 @@ class Recording:
         rows = list(_rows(data))
         self.base_minutes = _base_minutes(data, rows)
         tick = Decimal(1).scaleb(min(_exponent(price) for row in rows for price in row.prices))
-        instrument = instrument_of(symbol, tick)
+        instrument = instrument_of(symbol, max(tick, _FINEST_TICK))
         self.instruments: dict[str, Instrument] = {symbol: instrument}
         first_ms = _ms(begin) if begin else rows[0].open_ms
         end_ms = _ms(end) if end else rows[-1].open_ms + 1
@@ -170,8 +171,8 @@ def _number(name: str, text: str) -> Decimal:
         raise _Slip(f"{name} {text!r} is no number") from None
     if not number.is_finite():
         raise _Slip(f"{name} {text!r} is no number")
-    if number.adjusted() > _MOST_DIGITS or _exponent(number) < -_MOST_DIGITS:
-        raise _Slip(f"{name} {text!r} has more than {_MOST_DIGITS} digits on a side of the point")
+    if number.adjusted() > _MOST_DIGITS // 2 or _exponent(number) < -_MOST_DIGITS:
+        raise _Slip(f"{name} {text!r} is out of all range")
     return number
 
 
