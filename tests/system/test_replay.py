@@ -131,6 +131,28 @@ async def test_a_run_leaves_its_books_and_no_secret_and_no_word_of_where_it_ran(
         assert SECRET not in answer.out + answer.err
 
 
+async def test_candles_of_five_minutes_are_traded_by_a_preset_of_five_minutes(
+    tmp_path: Path, recording: Path
+) -> None:
+    _, *minutes = recording.read_text().splitlines()
+    data, preset = tmp_path / "long.csv", tmp_path / "long-cross.yaml"
+    rows = (row.split(",", 1)[1] for row in minutes)
+    opened = (f"{START + timedelta(minutes=5 * n):%Y-%m-%dT%H:%M:%SZ}" for n in range(len(minutes)))
+    lines = (",".join(pair) for pair in zip(opened, rows, strict=True))
+    data.write_text("\n".join(("open_time,open,high,low,close,volume", *lines)))
+    preset.write_text(PRESET.replace("timeframe: 1m", "timeframe: 5m"))
+    begin = (START + timedelta(minutes=5 * HISTORY)).isoformat()
+
+    answer = await replay(tmp_path, "--data", data, "--from", begin, preset)
+
+    assert answer.code == 0, answer.err
+    done = answer.document["replay"]
+    assert (done["candles"], done["audit"]["report"]["differences"]) == (PLAYED, [])
+    # Break-even and the time stop come from candles of five minutes: there are no finer ones
+    assert len(done["trades"]) >= 4
+    assert {t["state"] for t in done["trades"]} == {"closed"}
+
+
 async def test_two_hours_of_a_recorded_market_are_traded_and_all_books_agree(
     tmp_path: Path,
 ) -> None:
