@@ -42,6 +42,7 @@ class CandleFeed:
     def __init__(self, url: str) -> None:
         self._url = url
         self._wanted: set[Series] = set()
+        self._refused: set[Series] = set()
         self._wire: Wire | None = None
         self._turn = asyncio.Lock()
         self.heard_at = asyncio.get_running_loop().time()
@@ -56,7 +57,7 @@ class CandleFeed:
 
     async def want(self, series: Iterable[Series]) -> None:
         """Follow these as well, from now on if there is a connection."""
-        new = set(series) - self._wanted
+        new = set(series) - self._wanted - self._refused
         if not new:
             return
         async with self._turn:
@@ -80,6 +81,9 @@ class CandleFeed:
             try:
                 async with await Wire.open(self._url, "linear") as wire:
                     async with self._turn:
+                        # What one connection refused, the next may know
+                        self._wanted |= self._refused
+                        self._refused.clear()
                         await self._subscribe(wire, set(self._wanted))
                         self._wire = wire
                     back_off.reset()
@@ -125,3 +129,4 @@ class CandleFeed:
                 except WireRefused as e:
                     log.error("candles_refused", topic=series.topic, detail=str(e))
                     self._wanted.discard(series)
+                    self._refused.add(series)
