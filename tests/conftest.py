@@ -52,6 +52,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         os._exit(session.exitstatus)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Modules that run a whole system take longest: begun last, one worker would wait for them
+    items.sort(key=lambda item: "tests/system" not in item.nodeid)
+
+
 class NetworkForbidden(BaseException):
     """A test tried to leave the machine; not an Exception, so that no retry swallows it."""
 

@@ -187,12 +187,16 @@ async def test_a_market_by_the_clock_moves_by_itself(open_desk: Open) -> None:
     desk = await open_desk(speed=3000, symbols=("BTCUSDT", "ETHUSDT"), history=50)
     stream = await desk.public(("kline_stream", (1, "ETHUSDT")), ("ticker_stream", ("BTCUSDT",)))
 
-    await eventually(lambda: sum(row["confirm"] for row in stream.rows("kline.1.ETHUSDT")) >= 3)
+    await eventually(
+        lambda: (
+            sum(row["confirm"] for row in stream.rows("kline.1.ETHUSDT")) >= 3
+            and len(stream.of("tickers.BTCUSDT")) > 10
+        )
+    )
 
     rows = stream.rows("kline.1.ETHUSDT")
     closed = [row["start"] for row in rows if row["confirm"]]
     assert closed == list(range(closed[0], closed[0] + 60_000 * len(closed), 60_000))
     assert any(not row["confirm"] for row in rows)
-    assert len(stream.of("tickers.BTCUSDT")) > 10
     clock = await desk.get("/paper/clock")
     assert (clock["lockstep"], clock["speed"]) == (False, 3000)
