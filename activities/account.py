@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 
 from activities import lookup, parse
 from activities.bybit import SETTLE_COIN, BybitClient
+from activities.cancellation import raise_if_cancelled
 from activities.pace import Pace
 from activities.pulse import beating
 from tradewright import ids
@@ -93,6 +94,7 @@ class BybitAccount(AccountPort):
         except WorkflowUpdateFailedError as e:
             raise DeskUnreachable(desk, f"it refused the update, {e.cause}") from e
         except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError) as e:
+            raise_if_cancelled()
             raise DeskUnreachable(desk, str(e) or type(e).__name__) from e
 
 

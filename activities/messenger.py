@@ -17,6 +17,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.cancellation import raise_if_cancelled
 from activities.wire import BackOff
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,8 @@ class Messenger:
                 WorkflowUpdateFailedError,
                 WorkflowUpdateRPCTimeoutOrCancelledError,
             ) as e:
+                if isinstance(e, WorkflowUpdateRPCTimeoutOrCancelledError):
+                    raise_if_cancelled()
                 if isinstance(e, RPCError) and e.status is RPCStatusCode.NOT_FOUND:
                     return False
                 self._delayed(workflow_id, update, e)

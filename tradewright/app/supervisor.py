@@ -91,7 +91,7 @@ class Supervisor:
             loop.remove_signal_handler(signum)
         stopping.result()
         if self._signal is not None and isinstance(error, asyncio.CancelledError | None):
-            if self._block and self._block.cancelling():
+            while self._block and self._block.cancelling():
                 self._block.uncancel()
             raise Interrupted(self._signal) from None
 
@@ -163,6 +163,9 @@ class Supervisor:
     def _interrupt(self, signum: signal.Signals) -> None:
         if self._signal is not None:
             self._kill_all()
+            # The first cancel may have been swallowed by what the block waited for
+            if self._block:
+                self._block.cancel()
             return
         self._signal = signal.Signals(signum)
         log.info("interrupted", signal=self._signal.name)

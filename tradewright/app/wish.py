@@ -17,6 +17,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCStatusCode
 
+from activities.cancellation import raise_if_cancelled
 from tradewright.app.connect import ANSWER_WITHIN
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.market import Value
@@ -150,6 +151,7 @@ async def tell(
     except WorkflowUpdateFailedError as e:
         raise WishRefused(workflow_id, str(e.cause)) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError:
+        raise_if_cancelled()
         raise NoWorkerAnswers(
             workflow_id, f"{name} was sent and not answered, look whether it was done"
         ) from None
