@@ -13,7 +13,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RawValue
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker, WorkflowRunner
 
@@ -257,6 +257,12 @@ class Stage:
 async def until(handle: WorkflowHandle[Any, Any], query: str, holds: Callable[[Any], bool]) -> Any:
     async with asyncio.timeout(30):
         while True:
-            answer = await handle.query(query)
-            if holds(answer):
-                return answer
+            try:
+                answer = await handle.query(query)
+            except RPCError as e:
+                # A run that has just begun is not ready to be asked
+                if e.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+            else:
+                if holds(answer):
+                    return answer

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from activities.secrets import ExchangeKey, VaultSecrets
+from activities.secrets import ExchangeKey, VaultRefused, VaultSecrets, VaultUnreachable
 from tradewright import ids
 from tradewright.app.process import ProcessSpec, Ready
 from tradewright.app.services import (
@@ -37,6 +37,7 @@ from tradewright.settings import (
 )
 
 LOCK_FILE = ".lock"
+SEEDED_WITHIN = 15.0
 READY_WITHIN = 60.0
 
 
@@ -205,9 +206,16 @@ def _servers(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:
         # A dev-mode Vault forgets all at its end, so each start writes the key again
         key, secret = settings.paper_api_key, settings.paper_api_secret
         assert key is not None and secret is not None  # noqa: S101, PT018 - as above
-        await VaultSecrets.of(settings).write_exchange_key(
-            ExchangeKey(api_key=key, api_secret=secret)
-        )
+        vault, pair = VaultSecrets.of(settings), ExchangeKey(api_key=key, api_secret=secret)
+        deadline = asyncio.get_running_loop().time() + SEEDED_WITHIN
+        while True:
+            try:
+                return await vault.write_exchange_key(pair)
+            except (VaultRefused, VaultUnreachable):
+                # It says that it is healthy a moment before its key-value store takes anything
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
 
     vault = replace(
         vault_server(port=_port(settings.vault.address), token=token, log=logs / "vault.log"),
