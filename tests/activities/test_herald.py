@@ -25,7 +25,9 @@ from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Candle, Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
 from tradewright.domain.trade import Executed, ExitRequested, Started, Trade, TradeEvent
-from tradewright.paper import PaperExchange, PaperSettings, rest_market, running
+from tradewright.paper import PaperExchange, PaperSettings, running
+from tradewright.paper.call import Call
+from tradewright.paper.rest.market import kline
 from tradewright.ports import (
     CandleClosed,
     CandlesDone,
@@ -287,7 +289,7 @@ class PublicRest:
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         assert method == "get_kline"
         parameters = {name: str(value) for name, value in arguments.items()}
-        return {"result": rest_market.kline(self._paper.exchange, parameters)}
+        return {"result": kline(Call(self._paper.exchange, parameters))}
 
 
 @asynccontextmanager

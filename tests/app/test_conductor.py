@@ -23,6 +23,9 @@ from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
 from tradewright.domain.trade import Executed, Started, Trade
 from tradewright.paper import PaperExchange, PaperSettings, running
+from tradewright.paper.call import Call
+from tradewright.paper.keys import ApiKey
+from tradewright.paper.rest.trade import create
 from tradewright.ports import TradeView
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -122,12 +125,8 @@ class Stage:
 
     def buy(self, qty: str) -> None:
         """Fill an order at the exchange, as if a trade had placed it."""
-        from tradewright.paper import rest_trade
-
-        rest_trade.create(
-            self.paper.exchange,
-            {"symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": qty},
-        )
+        wish = {"symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": qty}
+        create(Call(self.paper.exchange, wish, ApiKey("key", "secret")))
 
 
 MakeStage = Callable[..., Any]

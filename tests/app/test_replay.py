@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tradewright.app.replay import HOME, PresetUnplayable, Recording, replay
-from tradewright.paper.recording import RecordingUnusable
+from tradewright.paper.market.recording import RecordingUnusable
 from tradewright.preset import LoadedPreset, loads
 from tradewright.settings import Settings
 

@@ -24,7 +24,7 @@ import tradewright.app.wish
 import tradewright.cli.invocation
 import tradewright.domain.errors
 import tradewright.journal
-import tradewright.paper.recording
+import tradewright.paper.market.recording
 from activities import secrets
 from tests.cli.conftest import Call, System, WritePreset
 from tradewright import cli, preset, settings
@@ -107,7 +107,7 @@ def test_every_error_with_an_exit_code_exists() -> None:
         *(tradewright.app.apply, tradewright.app.connect, tradewright.app.trade_page),
         *(tradewright.app.wish, tradewright.cli.invocation, tradewright.domain.errors),
         *(tradewright.journal, tradewright.app.process, secrets, preset, settings),
-        *(tradewright.app.replay, tradewright.paper.recording),
+        *(tradewright.app.replay, tradewright.paper.market.recording),
     )
     known = {name for module in modules for name, _ in inspect.getmembers(module, inspect.isclass)}
 

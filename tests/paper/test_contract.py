@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.paper.conftest import Desk, Open, WriteCandles, eventually, signed_auth
-from tradewright.paper.server import PUBLIC, SIGNED
+from tradewright.paper.routes import ROUTES
 
 FACTS = Path(__file__).parents[3] / "shared" / "facts" / "bybit"
 pytestmark = pytest.mark.skipif(
@@ -124,12 +124,12 @@ TOPICS = {
 
 
 def test_every_route_has_its_contract() -> None:
-    assert {path for _, path in PUBLIC | SIGNED} == CALLS.keys()
+    assert {path for _, path in ROUTES} == CALLS.keys()
 
 
 async def test_every_answer_has_the_documented_fields_and_types(busy: Desk) -> None:
     documented = json.loads((FACTS / "endpoints_core.json").read_text())
-    methods = {path: method for method, path in PUBLIC | SIGNED}
+    methods = {path: method for method, path in ROUTES}
     found = []
 
     for path, (name, params) in CALLS.items():

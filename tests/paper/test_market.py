@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from tests.paper.conftest import START, Desk, Open, WriteCandles
 from tradewright.paper import PaperSettings
-from tradewright.paper.candle import Bar, Series, bucket, bucket_end
-from tradewright.paper.generator import Generator
-from tradewright.paper.listing import LISTED
-from tradewright.paper.recording import Recording
+from tradewright.paper.market.candle import Bar, Series, bucket, bucket_end
+from tradewright.paper.market.generator import Generator
+from tradewright.paper.market.listing import LISTED
+from tradewright.paper.market.recording import Recording
 from tradewright.paper.runner import TICKS, ticks
 
 MakeSettings = Callable[..., PaperSettings]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewright.paper.recording import Recording, RecordingUnusable
+from tradewright.paper.market.recording import Recording, RecordingUnusable
 
 HEADER = "open_time,open,high,low,close,volume"
 FIRST = "2022-01-01T00:00:00Z,100,102,99,101,1"

@@ -22,8 +22,11 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 
 from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
 from tradewright.matching import RequestRejected
-from tradewright.paper import PaperSettings, rest_trade, running
+from tradewright.paper import PaperSettings, running
+from tradewright.paper.call import Call
 from tradewright.paper.exchange import Exchange
+from tradewright.paper.keys import ApiKey
+from tradewright.paper.rest import trade
 from tradewright.paper.server import PortTaken
 from tradewright.paper.store import StateUnusable, Store
 
@@ -218,6 +221,7 @@ async def test_what_is_read_back_is_what_was_there(
 def trade_by_chance(exchange: Exchange, chance: random.Random) -> None:
     """Send sixty requests, good and bad, between moves of the market."""
     instrument = exchange.source.instruments["BTCUSDT"]
+    key = ApiKey(KEY, SECRET)
 
     def near(price: Decimal) -> str:
         return str(instrument.floor_price(price * Decimal(str(chance.uniform(0.99, 1.01)))))
@@ -236,9 +240,9 @@ def trade_by_chance(exchange: Exchange, chance: random.Random) -> None:
         stops = {"symbol": "BTCUSDT", "stopLoss": near(last), "trailingStop": "50"}
         with suppress(RequestRejected):
             if chance.random() < 0.7:
-                rest_trade.create(exchange, order)
+                trade.create(Call(exchange, order, key))
             else:
-                rest_trade.trading_stop(exchange, stops)
+                trade.trading_stop(Call(exchange, stops, key))
         events = exchange.engine.glide("BTCUSDT", Decimal(near(last)), exchange.now())
         exchange.advance(events, replace(exchange.progress, tick=number))
 

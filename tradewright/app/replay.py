@@ -26,8 +26,8 @@ from tradewright.domain.account import Account
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.market import Symbol, Value
 from tradewright.journal import Journal, RefusalRow, TradeRow
-from tradewright.paper.candle import intervals_of
-from tradewright.paper.recording import Recording as Candles
+from tradewright.paper.market.candle import intervals_of
+from tradewright.paper.market.recording import Recording as Candles
 from tradewright.preset import LoadedPreset, Preset
 from tradewright.settings import Settings
 from workflows.trade import ExitWish

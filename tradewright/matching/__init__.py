@@ -7,6 +7,7 @@ from tradewright.matching.event import (
     Executed,
     OrderChanged,
     PositionChanged,
+    ProfileChanged,
     StopTrailed,
     WalletChanged,
 )
@@ -19,13 +20,17 @@ from tradewright.matching.order import (
     StopKind,
     StopRequest,
     TimeInForce,
+    TpslMode,
     TriggerDirection,
 )
 from tradewright.matching.position import (
     Balance,
+    ExecType,
     Execution,
     Fees,
+    MarginMode,
     Position,
+    Profile,
     RequestRejected,
 )
 
@@ -34,9 +39,11 @@ __all__ = [
     "Change",
     "Engine",
     "Event",
+    "ExecType",
     "Executed",
     "Execution",
     "Fees",
+    "MarginMode",
     "Market",
     "Order",
     "OrderChanged",
@@ -45,11 +52,14 @@ __all__ = [
     "OrderType",
     "Position",
     "PositionChanged",
+    "Profile",
+    "ProfileChanged",
     "RequestRejected",
     "StopKind",
     "StopRequest",
     "StopTrailed",
     "TimeInForce",
+    "TpslMode",
     "TriggerDirection",
     "WalletChanged",
 ]

@@ -3,7 +3,7 @@
 import msgspec
 
 from tradewright.matching.order import Order
-from tradewright.matching.position import Balance, Execution, Position
+from tradewright.matching.position import Balance, Execution, Position, Profile
 
 
 class OrderChanged(msgspec.Struct, frozen=True):
@@ -28,4 +28,8 @@ class WalletChanged(msgspec.Struct, frozen=True):
     balance: Balance
 
 
-Event = OrderChanged | StopTrailed | Executed | PositionChanged | WalletChanged
+class ProfileChanged(msgspec.Struct, frozen=True):
+    profile: Profile
+
+
+Event = OrderChanged | StopTrailed | Executed | PositionChanged | WalletChanged | ProfileChanged

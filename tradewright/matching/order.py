@@ -44,24 +44,33 @@ class StopKind(StrEnum):
     STOP_LOSS = "StopLoss"
     TAKE_PROFIT = "TakeProfit"
     TRAILING = "TrailingStop"
+    PARTIAL_STOP_LOSS = "PartialStopLoss"
+    PARTIAL_TAKE_PROFIT = "PartialTakeProfit"
     CONDITIONAL = "Stop"
 
     @property
     def is_of_position(self) -> bool:
-        """Return whether it belongs to a position, follows its size and dies with it."""
+        """Return whether it belongs to a position and dies with it."""
         return self in POSITION_STOPS
+
+    @property
+    def is_partial(self) -> bool:
+        """Return whether it keeps a size of its own; the others follow the position's."""
+        return self in (StopKind.PARTIAL_STOP_LOSS, StopKind.PARTIAL_TAKE_PROFIT)
 
     @property
     def create_type(self) -> str:
         return _CREATE_TYPES[self]
 
 
-POSITION_STOPS = frozenset({StopKind.STOP_LOSS, StopKind.TAKE_PROFIT, StopKind.TRAILING})
+POSITION_STOPS = frozenset(StopKind) - {StopKind.NONE, StopKind.CONDITIONAL}
 _CREATE_TYPES = {
     StopKind.NONE: "CreateByUser",
     StopKind.STOP_LOSS: "CreateByStopLoss",
     StopKind.TAKE_PROFIT: "CreateByTakeProfit",
     StopKind.TRAILING: "CreateByTrailingStop",
+    StopKind.PARTIAL_STOP_LOSS: "CreateByPartialStopLoss",
+    StopKind.PARTIAL_TAKE_PROFIT: "CreateByPartialTakeProfit",
     StopKind.CONDITIONAL: "CreateByStopOrder",
 }
 
@@ -69,6 +78,13 @@ _CREATE_TYPES = {
 class TriggerDirection:
     RISE = 1
     FALL = 2
+
+
+class TpslMode(StrEnum):
+    """Whether stops follow the whole position or keep a size of their own."""
+
+    FULL = "Full"
+    PARTIAL = "Partial"
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +103,24 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_loss: Decimal = ZERO
     tp_trigger_by: str = LAST_PRICE
     sl_trigger_by: str = LAST_PRICE
+    tpsl_mode: TpslMode = TpslMode.FULL
+    tp_order_type: OrderType = OrderType.MARKET
+    sl_order_type: OrderType = OrderType.MARKET
+    tp_limit_price: Decimal = ZERO
+    sl_limit_price: Decimal = ZERO
     trigger_price: Decimal = ZERO
     trigger_direction: int = 0
     trigger_by: str = LAST_PRICE
+    slippage_type: str = ""
+    """``TickSize`` or ``Percent``: how far from the best price a market order may trade."""
+    slippage: Decimal = ZERO
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """New stops of a position: None leaves a stop as it is, zero removes it."""
+    """New stops of a position: None leaves a stop as it is, zero removes it.
+
+    Full sets or moves the stops that follow the position; Partial adds one of its own size.
+    """
 
     take_profit: Decimal | None = None
     stop_loss: Decimal | None = None
@@ -101,6 +128,13 @@ class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
     active_price: Decimal | None = None
     tp_trigger_by: str | None = None
     sl_trigger_by: str | None = None
+    tpsl_mode: TpslMode = TpslMode.FULL
+    tp_size: Decimal | None = None
+    sl_size: Decimal | None = None
+    tp_order_type: OrderType = OrderType.MARKET
+    sl_order_type: OrderType = OrderType.MARKET
+    tp_limit_price: Decimal = ZERO
+    sl_limit_price: Decimal = ZERO
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,11 +145,17 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     trigger_price: Decimal | None = None
     take_profit: Decimal | None = None
     stop_loss: Decimal | None = None
+    tp_limit_price: Decimal | None = None
+    sl_limit_price: Decimal | None = None
+    trigger_by: str | None = None
+    tp_trigger_by: str | None = None
+    sl_trigger_by: str | None = None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str
     seq: int
+    account: str = "main"
     symbol: str
     side: Side
     order_type: OrderType
@@ -142,6 +182,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stop_loss: Decimal = ZERO
     tp_trigger_by: str = ""
     sl_trigger_by: str = ""
+    tpsl_mode: TpslMode | None = None
+    tp_order_type: OrderType = OrderType.MARKET
+    sl_order_type: OrderType = OrderType.MARKET
+    tp_limit_price: Decimal = ZERO
+    sl_limit_price: Decimal = ZERO
+    create_type: str = "CreateByUser"
+    slippage_type: str = ""
+    slippage: Decimal = ZERO
+    ahead: Decimal = ZERO
+    """What the market's own liquidity has in front of it at its price."""
     trail: Decimal = ZERO
     best: Decimal = ZERO
     """Best price since a trailing stop was armed; zero before."""

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
@@ -35,6 +36,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     `avg_price` is only derived from it.
     """
 
+    account: str = "main"
     symbol: str
     leverage: Decimal
     side: Side = Side.BUY
@@ -45,6 +47,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Net of fees, of the current holding."""
     total_realised: Decimal = ZERO
     """Net of fees, of all time."""
+    extra_margin: Decimal = ZERO
+    """Added to (or, negative, taken by funding from) the margin of an isolated position."""
+    auto_add_margin: bool = False
     created: datetime | None = None
     opened: datetime | None = None
     updated: datetime | None = None
@@ -72,14 +77,24 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         return self.size * mark * rate + self.closing_fee(mark, fees)
 
 
+class ExecType(StrEnum):
+    TRADE = "Trade"
+    FUNDING = "Funding"
+    """`price` is the mark price, `qty` the position, `fee` what is paid (negative: received)."""
+    BUST = "BustTrade"
+    """A liquidated position taken over at its bankruptcy price."""
+
+
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     exec_id: str
     seq: int
+    account: str = "main"
     order_id: str
     link: str
     symbol: str
     side: Side
-    order_type: OrderType
+    order_type: OrderType | None
+    """None of a funding payment."""
     order_price: Decimal
     order_qty: Decimal
     leaves: Decimal
@@ -100,6 +115,9 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     open_fee: Decimal = ZERO
     """Share of the opening fee that belongs to what was closed."""
     close_fee: Decimal = ZERO
+    exec_type: ExecType = ExecType.TRADE
+    create_type: str = "CreateByUser"
+    index: Decimal = ZERO
 
     @property
     def closed_pnl(self) -> Decimal:
@@ -107,15 +125,38 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """The wallet: ``start + realised - fees``, exactly."""
+    """The wallet of an account: ``start + transfers + realised - fees - funding``, exactly."""
 
     start: Decimal
+    account: str = "main"
     realised: Decimal = ZERO
     fees: Decimal = ZERO
+    funding: Decimal = ZERO
+    """Paid (negative: received)."""
+    transfers: Decimal = ZERO
+    """In (negative: out)."""
 
     @property
     def cash(self) -> Decimal:
-        return self.start + self.realised - self.fees
+        return self.start + self.transfers + self.realised - self.fees - self.funding
+
+
+class MarginMode(StrEnum):
+    CROSS = "REGULAR_MARGIN"
+    ISOLATED = "ISOLATED_MARGIN"
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """How an account trades."""
+
+    account: str
+    uid: int
+    fees: Fees = Fees()
+    leverage: Decimal = Decimal(10)
+    """Of every symbol whose leverage was never set."""
+    margin_mode: MarginMode = MarginMode.CROSS
+    rejects_outside_band: bool = False
+    """Whether a limit price outside the price band is refused; else it is moved to the band."""
 
 
 def share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Mapping
 
 from tradewright.matching import RequestRejected
+from tradewright.paper.keys import ApiKey
 
 _DEFAULT_WINDOW_MS = 5000
 
@@ -18,8 +19,13 @@ class Keys:
         self.key = key
         self._secret = secret.encode()
 
-    def check(self, headers: Mapping[str, str], payload: bytes, now_ms: int) -> None:
-        """Raise unless *headers* sign *payload*, the raw query string or the raw body."""
+    def check(self, headers: Mapping[str, str], payload: bytes, now_ms: int) -> ApiKey:
+        """Return whose request it is; *payload* is the raw query string or the raw body.
+
+        Raises:
+            Unauthorised: There is no signature.
+            RequestRejected: It is wrong, or too old.
+        """
         key, sign = headers.get("x-bapi-api-key"), headers.get("x-bapi-sign")
         stamp = headers.get("x-bapi-timestamp")
         window = headers.get("x-bapi-recv-window") or str(_DEFAULT_WINDOW_MS)
@@ -41,6 +47,7 @@ class Keys:
             raise RequestRejected(
                 10004, "error sign! origin_string[" + plain.decode(errors="replace") + "]"
             )
+        return ApiKey(self.key, self._secret.decode())
 
     def check_stream(self, args: list[object], now_ms: int) -> str:
         """Return what is wrong with the arguments of a stream's ``auth``; "" if nothing."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from tradewright.domain.market import Side
 from tradewright.matching import Engine
-from tradewright.paper.candle import MINUTE_MS, Bar, Series, bucket_end
+from tradewright.paper.market.candle import MINUTE_MS, Bar, Series, bucket_end
 from tradewright.paper.wire import num
 
 Level = tuple[str, str]

@@ -34,13 +34,13 @@ from tradewright.matching import (
 from tradewright.paper import wire
 from tradewright.paper.barrier import Barriers, Phase
 from tradewright.paper.book import DayStats
-from tradewright.paper.candle import Bar, Series
 from tradewright.paper.clock import PaperClock, moment, ms, wall
-from tradewright.paper.feed import Feed
-from tradewright.paper.generator import Generator
-from tradewright.paper.recording import Recording
+from tradewright.paper.market.candle import Bar, Series
+from tradewright.paper.market.generator import Generator
+from tradewright.paper.market.recording import Recording
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import StateUnusable, Store
+from tradewright.paper.stream.feed import Feed
 
 log = logging.getLogger(__name__)
 

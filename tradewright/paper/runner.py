@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from tradewright.domain.market import Instrument, Timeframe
 from tradewright.matching import Event, StopTrailed
 from tradewright.paper.barrier import Barrier, Phase, Subscriber
-from tradewright.paper.candle import MINUTE_MS, Bar
 from tradewright.paper.clock import moment
 from tradewright.paper.exchange import WHOLE, Exchange
+from tradewright.paper.market.candle import MINUTE_MS, Bar
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
@@ -18,44 +18,18 @@ from starlette.routing import Route, WebSocketRoute
 
 from tradewright.domain.errors import TradewrightError
 from tradewright.matching import RequestRejected
-from tradewright.paper import rest_market, rest_trade
 from tradewright.paper.auth import Keys, Unauthorised
+from tradewright.paper.call import Answer, Call
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
+from tradewright.paper.routes import ROUTES
 from tradewright.paper.runner import Runner
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import Store
-from tradewright.paper.stream import Streams
+from tradewright.paper.stream.socket import Streams
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[Exchange, Mapping[str, Any]], dict[str, Any]]
-
-PUBLIC: dict[tuple[str, str], Handler] = {
-    ("GET", "/v5/market/time"): rest_market.time,
-    ("GET", "/v5/market/instruments-info"): rest_market.instruments_info,
-    ("GET", "/v5/market/kline"): rest_market.kline,
-    ("GET", "/v5/market/tickers"): rest_market.tickers,
-    ("GET", "/v5/market/orderbook"): rest_market.orderbook,
-}
-SIGNED: dict[tuple[str, str], Handler] = {
-    ("POST", "/v5/order/create"): rest_trade.create,
-    ("POST", "/v5/order/amend"): rest_trade.amend,
-    ("POST", "/v5/order/cancel"): rest_trade.cancel,
-    ("POST", "/v5/order/cancel-all"): rest_trade.cancel_all,
-    ("GET", "/v5/order/realtime"): rest_trade.realtime,
-    ("GET", "/v5/order/history"): rest_trade.order_history,
-    ("GET", "/v5/execution/list"): rest_trade.executions,
-    ("GET", "/v5/position/list"): rest_trade.positions,
-    ("POST", "/v5/position/set-leverage"): rest_trade.set_leverage,
-    ("POST", "/v5/position/trading-stop"): rest_trade.trading_stop,
-    ("GET", "/v5/position/closed-pnl"): rest_trade.closed_pnl,
-    ("GET", "/v5/account/wallet-balance"): rest_trade.wallet_balance,
-    ("GET", "/v5/account/fee-rate"): rest_trade.fee_rate,
-    ("GET", "/v5/account/info"): rest_trade.account_info,
-}
-_WITHOUT_CATEGORY = ("/v5/account/wallet-balance", "/v5/account/info", "/v5/market/time")
 
 
 class PortTaken(TradewrightError):
@@ -199,19 +173,22 @@ def application(exchange: Exchange, runner: Runner, keys: Keys) -> Starlette:
 
 
 async def _answer(exchange: Exchange, keys: Keys, request: Request) -> Response:
-    route = (request.method, request.url.path)
     body = await request.body()
     try:
-        handler = PUBLIC.get(route) or SIGNED.get(route)
-        if handler is None:
+        route = ROUTES.get((request.method, request.url.path))
+        if route is None:
             raise RequestRejected(10017, "Route not found.")
-        if route in SIGNED:
+        key = None
+        if route.is_signed:
             payload = body if request.method == "POST" else request.scope["query_string"]
-            keys.check(request.headers, payload, ms(wall()))
+            key = keys.check(request.headers, payload, ms(wall()))
         params = _params(request, body)
-        if route[1] not in _WITHOUT_CATEGORY:
+        if route.has_category:
             _check_category(params)
-        return _envelope(0, "OK", handler(exchange, params))
+        answer = route.handler(Call(exchange, params, key))
+        if isinstance(answer, Answer):
+            return _envelope(0, "OK", answer.result, answer.ext_info)
+        return _envelope(0, "OK", answer)
     except Unauthorised:
         return _envelope(401, "Unauthorized", {}, status=401)
     except RequestRejected as rejection:
@@ -237,13 +214,19 @@ def _check_category(params: dict[str, Any]) -> None:
         raise RequestRejected(10001, f"params error: category {category} is not served here")
 
 
-def _envelope(code: int, text: str, result: dict[str, Any], status: int = 200) -> Response:
+def _envelope(
+    code: int,
+    text: str,
+    result: dict[str, Any],
+    ext_info: dict[str, Any] | None = None,
+    status: int = 200,
+) -> Response:
     now_ms = ms(wall())
     body = {
         "retCode": code,
         "retMsg": text,
         "result": result,
-        "retExtInfo": {},
+        "retExtInfo": ext_info or {},
         "time": now_ms,
     }
     headers = {"Timenow": str(now_ms), "Ret_code": str(code)}

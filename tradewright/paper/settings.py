@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tradewright.domain.market import Symbol
-from tradewright.paper.listing import LISTED
+from tradewright.paper.market.listing import LISTED
 
 
 class PaperSettings(BaseSettings):

@@ -15,9 +15,9 @@ from tradewright.matching import (
 )
 from tradewright.paper import wire
 from tradewright.paper.book import Level, kline_message, levels, ticker_row
-from tradewright.paper.candle import Bar, bucket_end
 from tradewright.paper.clock import ms, wall
-from tradewright.paper.hub import Hub
+from tradewright.paper.market.candle import Bar, bucket_end
+from tradewright.paper.stream.hub import Hub
 
 if TYPE_CHECKING:
     from tradewright.paper.exchange import Exchange

@@ -20,9 +20,10 @@ from tradewright.matching import (
     TimeInForce,
 )
 from tradewright.paper import wire
+from tradewright.paper.call import Call
 from tradewright.paper.clock import ms
 from tradewright.paper.exchange import Exchange
-from tradewright.paper.page import DAY_MS, limit_of, number, page, window
+from tradewright.paper.rest.page import DAY_MS, limit_of, number, page, window
 from tradewright.paper.wire import Row, num
 
 Params = Mapping[str, Any]
@@ -32,7 +33,8 @@ _RECENT_CLOSED = 500
 _TRIGGERS = ("LastPrice", "MarkPrice", "IndexPrice")
 
 
-def create(exchange: Exchange, params: Params) -> Row:
+def create(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     if _text(params, "tpslMode") == "Partial":
         raise RequestRejected(10001, "params error: only tpslMode Full is supported here")
     _one_way(params)
@@ -59,7 +61,8 @@ def create(exchange: Exchange, params: Params) -> Row:
     return wire.order_id_row(next(e.order for e in events if isinstance(e, OrderChanged)))
 
 
-def amend(exchange: Exchange, params: Params) -> Row:
+def amend(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     order = _open_order(exchange, params)
     change = Change(
         qty=_decimal(params, "qty"),
@@ -72,13 +75,15 @@ def amend(exchange: Exchange, params: Params) -> Row:
     return wire.order_id_row(order)
 
 
-def cancel(exchange: Exchange, params: Params) -> Row:
+def cancel(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     order = _open_order(exchange, params)
     exchange.change(lambda now: exchange.engine.cancel(order.order_id, now))
     return wire.order_id_row(order)
 
 
-def cancel_all(exchange: Exchange, params: Params) -> Row:
+def cancel_all(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     symbols = _symbols(exchange, params)
     kinds = {
         "": set(StopKind),
@@ -95,7 +100,8 @@ def cancel_all(exchange: Exchange, params: Params) -> Row:
     return {"list": [wire.order_id_row(o) for o in gone], "success": "1"}
 
 
-def realtime(exchange: Exchange, params: Params) -> Row:
+def realtime(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     if _text(params, "orderId") or _text(params, "orderLinkId"):
         orders = _by_id(exchange, params)
     else:
@@ -110,7 +116,8 @@ def realtime(exchange: Exchange, params: Params) -> Row:
     return {"category": "linear", "nextPageCursor": cursor, "list": listed}
 
 
-def order_history(exchange: Exchange, params: Params) -> Row:
+def order_history(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     now_ms = exchange.clock.now_ms()
     if _text(params, "orderId") or _text(params, "orderLinkId"):
         orders = _by_id(exchange, params)
@@ -133,7 +140,8 @@ def order_history(exchange: Exchange, params: Params) -> Row:
     return {"category": "linear", "list": rows, "nextPageCursor": cursor}
 
 
-def executions(exchange: Exchange, params: Params) -> Row:
+def executions(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     all_of_them: Iterable[Execution] = reversed(exchange.records.executions)
     order_id, link = _text(params, "orderId"), _text(params, "orderLinkId")
     if order_id:
@@ -151,7 +159,8 @@ def executions(exchange: Exchange, params: Params) -> Row:
     return {"category": "linear", "list": rows, "nextPageCursor": cursor}
 
 
-def closed_pnl(exchange: Exchange, params: Params) -> Row:
+def closed_pnl(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     symbols = _symbols(exchange, params, required=False)
     start, end = window(params, exchange.clock.now_ms())
     orders: dict[str, list[Execution]] = {}
@@ -164,7 +173,8 @@ def closed_pnl(exchange: Exchange, params: Params) -> Row:
     return {"category": "linear", "list": rows, "nextPageCursor": cursor}
 
 
-def positions(exchange: Exchange, params: Params) -> Row:
+def positions(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     engine = exchange.engine
     if _text(params, "symbol"):
         shown = [engine.positions[s] for s in _symbols(exchange, params)]
@@ -176,7 +186,8 @@ def positions(exchange: Exchange, params: Params) -> Row:
     return {"category": "linear", "nextPageCursor": cursor, "list": listed}
 
 
-def set_leverage(exchange: Exchange, params: Params) -> Row:
+def set_leverage(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     buy, sell = _decimal(params, "buyLeverage"), _decimal(params, "sellLeverage")
     if buy is None or buy != sell:
         raise RequestRejected(10001, "params error: buyLeverage must equal sellLeverage")
@@ -185,7 +196,8 @@ def set_leverage(exchange: Exchange, params: Params) -> Row:
     return {}
 
 
-def trading_stop(exchange: Exchange, params: Params) -> Row:
+def trading_stop(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     if _text(params, "tpslMode") == "Partial":
         raise RequestRejected(10001, "params error: only tpslMode Full is supported here")
     _one_way(params)
@@ -202,7 +214,8 @@ def trading_stop(exchange: Exchange, params: Params) -> Row:
     return {}
 
 
-def wallet_balance(exchange: Exchange, params: Params) -> Row:
+def wallet_balance(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     if _text(params, "accountType") != "UNIFIED":
         raise RequestRejected(10001, "accountType only support UNIFIED.")
     row = wire.wallet_row(exchange.engine)
@@ -212,7 +225,8 @@ def wallet_balance(exchange: Exchange, params: Params) -> Row:
     return {"list": [row]}
 
 
-def fee_rate(exchange: Exchange, params: Params) -> Row:
+def fee_rate(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     fees = exchange.engine.fees
     symbols = _symbols(exchange, params, required=False)
     return {
@@ -230,7 +244,8 @@ def fee_rate(exchange: Exchange, params: Params) -> Row:
     }
 
 
-def account_info(exchange: Exchange, params: Params) -> Row:
+def account_info(call: Call) -> Row:
+    exchange = call.exchange
     return {
         "unifiedMarginStatus": 5,
         "marginMode": "REGULAR_MARGIN",

@@ -12,9 +12,9 @@ from typing import NamedTuple, Self, TextIO
 
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Instrument
-from tradewright.paper.candle import BASE_MINUTES, MINUTE_MS, Bar
 from tradewright.paper.clock import moment
-from tradewright.paper.listing import instrument_of
+from tradewright.paper.market.candle import BASE_MINUTES, MINUTE_MS, Bar
+from tradewright.paper.market.listing import instrument_of
 from tradewright.paper.settings import PaperSettings
 
 _PRICES = ("open", "high", "low", "close")

@@ -11,8 +11,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from tradewright.paper.auth import Keys
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.exchange import Exchange
-from tradewright.paper.feed import PRIVATE_TOPICS
-from tradewright.paper.hub import Connection
+from tradewright.paper.stream.feed import PRIVATE_TOPICS
+from tradewright.paper.stream.hub import Connection
 
 
 class Streams:

@@ -5,22 +5,24 @@ from itertools import islice, takewhile
 
 from tradewright.matching import RequestRejected
 from tradewright.paper.book import kline_row, levels, ticker_row
-from tradewright.paper.candle import INTERVALS
+from tradewright.paper.call import Call
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.exchange import Exchange
-from tradewright.paper.page import limit_of, number, page
+from tradewright.paper.market.candle import INTERVALS
+from tradewright.paper.rest.page import limit_of, number, page
 from tradewright.paper.wire import Row, instrument_row
 
 Params = Mapping[str, str]
 
 
-def time(exchange: Exchange, params: Params) -> Row:
+def time(call: Call) -> Row:
     now = wall()
     nanoseconds = ms(now) * 1_000_000 + now.microsecond % 1000 * 1000
     return {"timeSecond": str(nanoseconds // 10**9), "timeNano": str(nanoseconds)}
 
 
-def instruments_info(exchange: Exchange, params: Params) -> Row:
+def instruments_info(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     markets = list(enumerate(exchange.engine.markets.values(), start=1))
     symbol, coin = params.get("symbol"), params.get("baseCoin")
     rows = [
@@ -36,7 +38,8 @@ def instruments_info(exchange: Exchange, params: Params) -> Row:
     return {"category": "linear", "nextPageCursor": cursor, "list": listed}
 
 
-def kline(exchange: Exchange, params: Params) -> Row:
+def kline(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     symbol, interval = _symbol(exchange, params), params.get("interval", "")
     series = exchange.series[symbol]
     if interval not in INTERVALS:
@@ -58,14 +61,16 @@ def kline(exchange: Exchange, params: Params) -> Row:
     }
 
 
-def tickers(exchange: Exchange, params: Params) -> Row:
+def tickers(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     symbols = [_symbol(exchange, params)] if "symbol" in params else exchange.engine.markets
     now_ms = exchange.clock.now_ms()
     rows = [ticker_row(exchange.engine, s, exchange.stats[s], now_ms) for s in symbols]
     return {"category": "linear", "list": [row | {"basis": ""} for row in rows]}
 
 
-def orderbook(exchange: Exchange, params: Params) -> Row:
+def orderbook(call: Call) -> Row:
+    exchange, params = call.exchange, call.params
     symbol = _symbol(exchange, params)
     bids, asks = levels(exchange.engine, symbol, limit_of(params, 25, 500))
     return {

@@ -12,8 +12,8 @@ from decimal import Decimal
 from itertools import islice
 
 from tradewright.domain.market import Instrument
-from tradewright.paper.candle import MINUTE_MS, Bar
-from tradewright.paper.listing import LISTED, Listing
+from tradewright.paper.market.candle import MINUTE_MS, Bar
+from tradewright.paper.market.listing import LISTED, Listing
 from tradewright.paper.settings import PaperSettings
 
 _LOCKSTEP_START = datetime(2025, 1, 1, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Where the market comes from: made up, recorded, scripted or relayed."""

@@ -1,0 +1,1 @@
+"""Bybit's REST: one function per endpoint, and the rows they answer with."""

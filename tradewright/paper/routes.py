@@ -1,0 +1,44 @@
+"""Every endpoint: who answers it, and who may ask."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from tradewright.paper.call import Answer, Call, Row
+from tradewright.paper.rest import market, trade
+
+Handler = Callable[[Call], Row | Answer]
+
+
+class Route(msgspec.Struct, frozen=True):
+    handler: Handler
+    is_signed: bool = True
+    has_category: bool = True
+    """Whether ``category`` is one of its parameters."""
+
+
+def _public(handler: Handler, *, has_category: bool = True) -> Route:
+    return Route(handler, is_signed=False, has_category=has_category)
+
+
+ROUTES: dict[tuple[str, str], Route] = {
+    ("GET", "/v5/market/time"): _public(market.time, has_category=False),
+    ("GET", "/v5/market/instruments-info"): _public(market.instruments_info),
+    ("GET", "/v5/market/kline"): _public(market.kline),
+    ("GET", "/v5/market/tickers"): _public(market.tickers),
+    ("GET", "/v5/market/orderbook"): _public(market.orderbook),
+    ("POST", "/v5/order/create"): Route(trade.create),
+    ("POST", "/v5/order/amend"): Route(trade.amend),
+    ("POST", "/v5/order/cancel"): Route(trade.cancel),
+    ("POST", "/v5/order/cancel-all"): Route(trade.cancel_all),
+    ("GET", "/v5/order/realtime"): Route(trade.realtime),
+    ("GET", "/v5/order/history"): Route(trade.order_history),
+    ("GET", "/v5/execution/list"): Route(trade.executions),
+    ("GET", "/v5/position/list"): Route(trade.positions),
+    ("POST", "/v5/position/set-leverage"): Route(trade.set_leverage),
+    ("POST", "/v5/position/trading-stop"): Route(trade.trading_stop),
+    ("GET", "/v5/position/closed-pnl"): Route(trade.closed_pnl),
+    ("GET", "/v5/account/wallet-balance"): Route(trade.wallet_balance, has_category=False),
+    ("GET", "/v5/account/fee-rate"): Route(trade.fee_rate),
+    ("GET", "/v5/account/info"): Route(trade.account_info, has_category=False),
+}

@@ -1,0 +1,1 @@
+"""Bybit's WebSockets: sockets, who wants what, and what they are told."""
