@@ -1,6 +1,6 @@
 """One request, once it is through the door."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from tradewright.paper.keys import ApiKey
 
 Row = dict[str, Any]
+
+
+def _unlimited() -> bool:
+    return True
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -22,6 +26,8 @@ class Call(msgspec.Struct, frozen=True):
     params: Mapping[str, Any]
     key: "ApiKey | None" = None
     """None of a public call."""
+    spend: Callable[[], bool] = _unlimited
+    """Count one order of a batch against its limit; False of one that is over it."""
 
     @property
     def account(self) -> str:
@@ -31,7 +37,12 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A result with an ``retExtInfo`` beside it, as batches have."""
+    """A result that is more than a plain ``OK``: another text, a code, an ``retExtInfo``."""
 
     result: Row
-    ext_info: Row
+    ext_info: Row = {}
+    code: int = 0
+    text: str = "OK"
+
+
+Handler = Callable[[Call], Row | Answer]
