@@ -269,11 +269,11 @@ class Bench:
         asyncio.run_coroutine_threadsafe(move(), self._loop).result()
 
     def held(self, symbol: str = "BTCUSDT") -> Decimal:
-        position = self.paper.exchange.engine.positions[symbol]
+        position = self.paper.exchange.engine.accounts["main"].positions[symbol]
         return position.side.sign * position.size if position.size else Decimal(0)
 
     def open_orders(self) -> list[Any]:
-        return list(self.paper.exchange.engine.open_orders())
+        return list(self.paper.exchange.engine.accounts["main"].open_orders())
 
     def orders(self, link: str) -> list[Any]:
         return [o for o in self.paper.exchange.records.orders.values() if o.link == link]

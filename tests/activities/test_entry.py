@@ -37,7 +37,7 @@ async def test_the_entry_carries_its_stop_and_its_target(bench: Any, make_plan: 
 
     (order,) = bench.orders(entry_link(plan))
     assert placed == EntryPlaced(order_id=order.order_id)
-    position = bench.paper.exchange.engine.positions["BTCUSDT"]
+    position = bench.paper.exchange.engine.accounts["main"].positions["BTCUSDT"]
     assert (bench.held(), position.leverage) == (plan.qty, 2)
     stops = {o.stop.value: o.trigger_price for o in bench.open_orders()}
     assert stops == {"StopLoss": plan.stop_loss, "TakeProfit": plan.take_profit}

@@ -59,7 +59,7 @@ async def test_a_stop_that_does_not_show_in_time_is_missing(
     plan = make_plan()
     await bench.enter(plan)
     bench.paper.exchange.change(
-        lambda now: bench.paper.exchange.engine.cancel_all({"BTCUSDT"}, now)
+        lambda now: bench.paper.exchange.engine.cancel_all("main", {"BTCUSDT"}, now)
     )
 
     shown = await bench.run(bench.exchange.verify_stop, TradeOrder(plan=plan))

@@ -304,7 +304,7 @@ async def test_a_position_without_its_stop_is_reported(
 ) -> None:
     await start_trade(plan)
     engine = bench.paper.exchange.engine
-    bench.paper.exchange.change(lambda now: engine.cancel_all({"BTCUSDT"}, now))
+    bench.paper.exchange.change(lambda now: engine.cancel_all("main", {"BTCUSDT"}, now))
 
     found = await bench.run(books.compare, plan.account)
 

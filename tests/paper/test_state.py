@@ -208,9 +208,9 @@ async def test_what_is_read_back_is_what_was_there(
     assert before.records.executions
     assert after.records.executions == before.records.executions
     assert after.records.orders == before.records.orders
-    assert after.engine.open_orders() == before.engine.open_orders()
-    assert after.engine.positions == before.engine.positions
-    assert after.engine.balance == before.engine.balance
+    assert after.engine.accounts["main"].open_orders() == before.engine.accounts["main"].open_orders()
+    assert after.engine.accounts["main"].positions == before.engine.accounts["main"].positions
+    assert after.engine.accounts["main"].balance == before.engine.accounts["main"].balance
     assert after.engine.last == before.engine.last
     assert after.engine.seq == before.engine.seq
     assert after.progress == before.progress

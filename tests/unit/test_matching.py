@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tradewright.domain.market import Instrument, Side
 from tradewright.matching import (
+    Account,
     Change,
     Engine,
     Event,
@@ -21,6 +22,7 @@ from tradewright.matching import (
     OrderRequest,
     OrderStatus,
     OrderType,
+    Profile,
     RequestRejected,
     StopKind,
     StopRequest,
@@ -37,14 +39,20 @@ BTC = Instrument(
     max_qty=Decimal(100),
     max_market_qty=Decimal(50),
 )
+MAIN = "main"
 TICK = BTC.tick_size
 NOW = datetime(2022, 1, 1, tzinfo=UTC)
 
 
 def make_engine(price: str = "50000", **options: Any) -> Engine:
-    engine = Engine([Market(BTC)], **{"cash": Decimal(10_000), **options})
+    engine = Engine([Market(BTC)])
+    engine.open_account(Profile(account=MAIN, uid=1, **options), Decimal(10_000))
     engine.play("BTCUSDT", [Decimal(price)], NOW)
     return engine
+
+
+def account(engine: Engine) -> Account:
+    return engine.accounts[MAIN]
 
 
 def make_request(**changes: Any) -> OrderRequest:
@@ -77,24 +85,24 @@ def last_states(events: list[Event]) -> dict[str, Order]:
 
 def rejection(engine: Engine, request: OrderRequest) -> RequestRejected:
     with pytest.raises(RequestRejected) as failure:
-        engine.place(request, NOW)
+        engine.place(MAIN, request, NOW)
     return failure.value
 
 
 def test_a_market_order_pays_half_the_spread_and_the_taker_fee() -> None:
     engine = make_engine()
 
-    (execution,) = executions(engine.place(make_request(), NOW))
+    (execution,) = executions(engine.place(MAIN, make_request(), NOW))
 
     assert execution.price == Decimal("50000.1")
     assert execution.fee == Decimal("2.7500055")
     assert not execution.is_maker
-    assert engine.positions["BTCUSDT"].avg_price == Decimal("50000.1")
+    assert account(engine).positions["BTCUSDT"].avg_price == Decimal("50000.1")
 
 
 def test_a_resting_limit_order_fills_at_its_price_as_maker() -> None:
     engine = make_engine()
-    engine.place(limit("49900"), NOW)
+    engine.place(MAIN, limit("49900"), NOW)
 
     assert executions(play(engine, "50000", "49900.1")) == []
     (execution,) = executions(play(engine, "49900.1", "49900"))
@@ -107,7 +115,7 @@ def test_a_resting_limit_order_fills_at_its_price_as_maker() -> None:
 def test_a_limit_order_that_crosses_the_book_takes_at_the_book_price() -> None:
     engine = make_engine()
 
-    (execution,) = executions(engine.place(limit("51000"), NOW))
+    (execution,) = executions(engine.place(MAIN, limit("51000"), NOW))
 
     assert execution.price == Decimal("50000.1")
     assert not execution.is_maker
@@ -126,7 +134,7 @@ def test_what_its_time_in_force_forbids_is_cancelled_with_the_reason(
 ) -> None:
     engine = make_engine()
 
-    events = engine.place(limit(price, time_in_force=time_in_force), NOW)
+    events = engine.place(MAIN, limit(price, time_in_force=time_in_force), NOW)
 
     (order,) = last_states(events).values()
     assert (order.status, order.reject_reason) == (OrderStatus.CANCELLED, reason)
@@ -135,8 +143,8 @@ def test_what_its_time_in_force_forbids_is_cancelled_with_the_reason(
 
 def test_an_entry_brings_its_stops_and_they_close_it() -> None:
     engine = make_engine()
-    engine.place(make_request(link="a-1", stop_loss="49500", take_profit="51000"), NOW)
-    stops = engine.stops("BTCUSDT")
+    engine.place(MAIN, make_request(link="a-1", stop_loss="49500", take_profit="51000"), NOW)
+    stops = account(engine).stops("BTCUSDT")
     assert {k: s.trigger_price for k, s in stops.items()} == {
         StopKind.STOP_LOSS: 49500,
         StopKind.TAKE_PROFIT: 51000,
@@ -155,12 +163,12 @@ def test_an_entry_brings_its_stops_and_they_close_it() -> None:
     ended = {o.stop: o for o in last_states(events).values()}
     assert ended[StopKind.STOP_LOSS].status is OrderStatus.FILLED
     assert ended[StopKind.TAKE_PROFIT].cancel_type == "CancelByTpSlTsClear"
-    assert engine.open_orders() == []
+    assert account(engine).open_orders() == []
 
 
 def test_a_gap_fills_a_stop_where_the_price_lands() -> None:
     engine = make_engine()
-    engine.place(make_request(stop_loss="49500"), NOW)
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
 
     (closing,) = executions(play(engine, "48000", "48500"))
 
@@ -169,7 +177,7 @@ def test_a_gap_fills_a_stop_where_the_price_lands() -> None:
 
 def test_a_short_is_stopped_above() -> None:
     engine = make_engine()
-    engine.place(make_request(side=Side.SELL, stop_loss="50500", take_profit="49000"), NOW)
+    engine.place(MAIN, make_request(side=Side.SELL, stop_loss="50500", take_profit="49000"), NOW)
 
     (closing,) = executions(play(engine, "50000", "51000"))
 
@@ -178,10 +186,10 @@ def test_a_short_is_stopped_above() -> None:
 
 def test_the_stop_goes_before_the_target_where_a_jump_reaches_both_orders() -> None:
     engine = make_engine()
-    engine.place(make_request(stop_loss="49500"), NOW)
-    engine.place(limit("49500", reduce_only=True, side=Side.SELL, qty="0.05"), NOW)
-    engine.place(make_request(stop_loss="49500"), NOW)
-    engine.place(limit("50100", reduce_only=True, side=Side.SELL, qty="0.05"), NOW)
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
+    engine.place(MAIN, limit("49500", reduce_only=True, side=Side.SELL, qty="0.05"), NOW)
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
+    engine.place(MAIN, limit("50100", reduce_only=True, side=Side.SELL, qty="0.05"), NOW)
 
     events = play(engine, "49000", "50200")
 
@@ -190,21 +198,21 @@ def test_the_stop_goes_before_the_target_where_a_jump_reaches_both_orders() -> N
 
 def test_a_full_stop_follows_the_size_of_the_position() -> None:
     engine = make_engine()
-    engine.place(make_request(stop_loss="49500"), NOW)
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
 
-    engine.place(make_request(qty="0.05"), NOW)
-    grown = engine.stops("BTCUSDT")[StopKind.STOP_LOSS].qty
-    engine.place(make_request(side=Side.SELL, qty="0.1", reduce_only=True), NOW)
-    shrunk = engine.stops("BTCUSDT")[StopKind.STOP_LOSS].qty
+    engine.place(MAIN, make_request(qty="0.05"), NOW)
+    grown = account(engine).stops("BTCUSDT")[StopKind.STOP_LOSS].qty
+    engine.place(MAIN, make_request(side=Side.SELL, qty="0.1", reduce_only=True), NOW)
+    shrunk = account(engine).stops("BTCUSDT")[StopKind.STOP_LOSS].qty
 
     assert (grown, shrunk) == (Decimal("0.15"), Decimal("0.05"))
 
 
 def test_a_trailing_stop_follows_the_best_price_and_fires_at_its_distance() -> None:
     engine = make_engine()
-    engine.place(make_request(), NOW)
+    engine.place(MAIN, make_request(), NOW)
     engine.set_stops(
-        "BTCUSDT", StopRequest(trailing_stop=Decimal(100), active_price=Decimal(50_200)), NOW
+        MAIN, "BTCUSDT", StopRequest(trailing_stop=Decimal(100), active_price=Decimal(50_200)), NOW
     )
 
     assert executions(play(engine, "50000", "50199", "49900")) == []
@@ -216,24 +224,24 @@ def test_a_trailing_stop_follows_the_best_price_and_fires_at_its_distance() -> N
 
 def test_stops_are_moved_in_place_and_removed_with_zero() -> None:
     engine = make_engine()
-    engine.place(make_request(stop_loss="49500"), NOW)
-    before = engine.stops("BTCUSDT")[StopKind.STOP_LOSS]
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
+    before = account(engine).stops("BTCUSDT")[StopKind.STOP_LOSS]
 
-    engine.set_stops("BTCUSDT", StopRequest(stop_loss=Decimal(49_900)), NOW)
-    moved = engine.stops("BTCUSDT")[StopKind.STOP_LOSS]
-    engine.set_stops("BTCUSDT", StopRequest(stop_loss=Decimal(0)), NOW)
+    engine.set_stops(MAIN, "BTCUSDT", StopRequest(stop_loss=Decimal(49_900)), NOW)
+    moved = account(engine).stops("BTCUSDT")[StopKind.STOP_LOSS]
+    engine.set_stops(MAIN, "BTCUSDT", StopRequest(stop_loss=Decimal(0)), NOW)
 
     assert moved.order_id == before.order_id
     assert moved.trigger_price == 49900
-    assert engine.stops("BTCUSDT") == {}
+    assert account(engine).stops("BTCUSDT") == {}
 
 
 def test_stops_that_stay_as_they_are_are_refused_as_not_modified() -> None:
     engine = make_engine()
-    engine.place(make_request(stop_loss="49500"), NOW)
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
 
     with pytest.raises(RequestRejected) as failure:
-        engine.set_stops("BTCUSDT", StopRequest(stop_loss=Decimal(49_500)), NOW)
+        engine.set_stops(MAIN, "BTCUSDT", StopRequest(stop_loss=Decimal(49_500)), NOW)
 
     assert failure.value.code == 34040
 
@@ -285,8 +293,8 @@ def test_an_order_below_the_least_notional_is_rejected() -> None:
 
 def test_an_order_link_is_unique_for_ever() -> None:
     engine = make_engine()
-    engine.place(make_request(link="a-1"), NOW)
-    engine.place(make_request(side=Side.SELL, reduce_only=True), NOW)
+    engine.place(MAIN, make_request(link="a-1"), NOW)
+    engine.place(MAIN, make_request(side=Side.SELL, reduce_only=True), NOW)
 
     assert rejection(engine, make_request(link="a-1")).code == 110072
 
@@ -294,7 +302,7 @@ def test_an_order_link_is_unique_for_ever() -> None:
 def test_a_conditional_order_waits_for_its_trigger() -> None:
     engine = make_engine()
     request = make_request(trigger_price="50500", trigger_direction=TriggerDirection.RISE)
-    (event, *_) = engine.place(request, NOW)
+    (event, *_) = engine.place(MAIN, request, NOW)
     assert isinstance(event, OrderChanged)
     assert event.order.status is OrderStatus.UNTRIGGERED
 
@@ -302,71 +310,71 @@ def test_a_conditional_order_waits_for_its_trigger() -> None:
 
     (execution,) = executions(events)
     assert execution.price == Decimal("50500.1")
-    assert engine.positions["BTCUSDT"].size == Decimal("0.1")
+    assert account(engine).positions["BTCUSDT"].size == Decimal("0.1")
 
 
 def test_an_amended_order_that_crosses_fills() -> None:
     engine = make_engine()
-    (event, *_) = engine.place(limit("49000"), NOW)
+    (event, *_) = engine.place(MAIN, limit("49000"), NOW)
     assert isinstance(event, OrderChanged)
 
-    events = engine.amend(event.order.order_id, Change(price=Decimal(50_100)), NOW)
+    events = engine.amend(MAIN, event.order.order_id, Change(price=Decimal(50_100)), NOW)
 
     assert [e.price for e in executions(events)] == [Decimal("50000.1")]
 
 
 def test_an_amendment_that_changes_nothing_is_refused() -> None:
     engine = make_engine()
-    (event, *_) = engine.place(limit("49000"), NOW)
+    (event, *_) = engine.place(MAIN, limit("49000"), NOW)
     assert isinstance(event, OrderChanged)
 
     with pytest.raises(RequestRejected, match="remains unchanged"):
-        engine.amend(event.order.order_id, Change(price=Decimal(49_000)), NOW)
+        engine.amend(MAIN, event.order.order_id, Change(price=Decimal(49_000)), NOW)
 
 
 def test_an_ended_order_cannot_be_cancelled() -> None:
     engine = make_engine()
-    (event, *_) = engine.place(make_request(), NOW)
+    (event, *_) = engine.place(MAIN, make_request(), NOW)
     assert isinstance(event, OrderChanged)
 
     with pytest.raises(RequestRejected) as failure:
-        engine.cancel(event.order.order_id, NOW)
+        engine.cancel(MAIN, event.order.order_id, NOW)
 
     assert failure.value.code == 110001
 
 
 def test_cancel_all_takes_the_stops_unless_only_active_orders_are_meant() -> None:
     engine = make_engine()
-    engine.place(make_request(stop_loss="49500"), NOW)
-    engine.place(limit("49000"), NOW)
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
+    engine.place(MAIN, limit("49000"), NOW)
 
-    engine.cancel_all({"BTCUSDT"}, NOW, {StopKind.NONE})
-    kept = [o.stop for o in engine.open_orders()]
-    engine.cancel_all({"BTCUSDT"}, NOW)
+    engine.cancel_all(MAIN, {"BTCUSDT"}, NOW, {StopKind.NONE})
+    kept = [o.stop for o in account(engine).open_orders()]
+    engine.cancel_all(MAIN, {"BTCUSDT"}, NOW)
 
     assert kept == [StopKind.STOP_LOSS]
-    assert engine.open_orders() == []
+    assert account(engine).open_orders() == []
 
 
 def test_closing_more_than_is_held_turns_the_position_and_clears_its_stops() -> None:
     engine = make_engine()
-    engine.place(make_request(stop_loss="49500"), NOW)
+    engine.place(MAIN, make_request(stop_loss="49500"), NOW)
 
-    events = engine.place(make_request(side=Side.SELL, qty="0.3"), NOW)
+    events = engine.place(MAIN, make_request(side=Side.SELL, qty="0.3"), NOW)
 
-    position = engine.positions["BTCUSDT"]
+    position = account(engine).positions["BTCUSDT"]
     assert (position.side, position.size) == (Side.SELL, Decimal("0.2"))
     assert position.avg_price == Decimal("49999.9")
     assert executions(events)[0].closed_size == Decimal("0.1")
-    assert engine.stops("BTCUSDT") == {}
+    assert account(engine).stops("BTCUSDT") == {}
 
 
 def test_resting_reduce_only_orders_end_with_the_position() -> None:
     engine = make_engine()
-    engine.place(make_request(), NOW)
-    engine.place(limit("51000", side=Side.SELL, reduce_only=True), NOW)
+    engine.place(MAIN, make_request(), NOW)
+    engine.place(MAIN, limit("51000", side=Side.SELL, reduce_only=True), NOW)
 
-    events = engine.place(make_request(side=Side.SELL, reduce_only=True), NOW)
+    events = engine.place(MAIN, make_request(side=Side.SELL, reduce_only=True), NOW)
 
     assert [o.cancel_type for o in last_states(events).values() if not o.filled] == [
         "CancelByReduceOnly"
@@ -375,27 +383,27 @@ def test_resting_reduce_only_orders_end_with_the_position() -> None:
 
 def test_the_price_of_averaging_is_exact() -> None:
     engine = make_engine()
-    engine.place(make_request(qty="0.1"), NOW)
+    engine.place(MAIN, make_request(qty="0.1"), NOW)
     play(engine, "50600")
 
-    engine.place(make_request(qty="0.2"), NOW)
-    after_adding = engine.positions["BTCUSDT"].avg_price
-    engine.place(make_request(side=Side.SELL, qty="0.15", reduce_only=True), NOW)
+    engine.place(MAIN, make_request(qty="0.2"), NOW)
+    after_adding = account(engine).positions["BTCUSDT"].avg_price
+    engine.place(MAIN, make_request(side=Side.SELL, qty="0.15", reduce_only=True), NOW)
 
     assert round(after_adding, 4) == Decimal("50400.1000")
-    assert round(engine.positions["BTCUSDT"].avg_price, 4) == Decimal("50400.1000")
+    assert round(account(engine).positions["BTCUSDT"].avg_price, 4) == Decimal("50400.1000")
 
 
 def test_leverage_sets_the_margin_and_repeating_it_is_refused() -> None:
     engine = make_engine()
-    engine.place(make_request(), NOW)
-    at_ten = engine.position_margin()
+    engine.place(MAIN, make_request(), NOW)
+    at_ten = account(engine).position_margin()
 
-    engine.set_leverage("BTCUSDT", Decimal(20), NOW)
+    engine.set_leverage(MAIN, "BTCUSDT", Decimal(20), NOW)
 
-    assert engine.position_margin() < at_ten
+    assert account(engine).position_margin() < at_ten
     with pytest.raises(RequestRejected) as failure:
-        engine.set_leverage("BTCUSDT", Decimal(20), NOW)
+        engine.set_leverage(MAIN, "BTCUSDT", Decimal(20), NOW)
     assert failure.value.code == 110043
 
 
@@ -430,9 +438,9 @@ ACTIONS = st.lists(st.one_of(REQUESTS, STOPS, PATHS), max_size=25)
 def act(engine: Engine, action: object, now: datetime) -> list[Event]:
     try:
         if isinstance(action, OrderRequest):
-            return engine.place(action, now)
+            return engine.place(MAIN, action, now)
         if isinstance(action, StopRequest):
-            return engine.set_stops("BTCUSDT", action, now)
+            return engine.set_stops(MAIN, "BTCUSDT", action, now)
         assert isinstance(action, list)
         return engine.play("BTCUSDT", action, now)
     except RequestRejected:
@@ -452,11 +460,11 @@ def test_quantity_is_conserved_and_the_ledger_balances(actions: list[object]) ->
     engine, events = run(actions)
 
     filled = executions(events)
-    position = engine.positions["BTCUSDT"]
+    position = account(engine).positions["BTCUSDT"]
     assert sum(e.side.sign * e.qty for e in filled) == position.side.sign * position.size
     realised = sum((e.pnl for e in filled), Decimal(0))
     fees = sum((e.fee for e in filled), Decimal(0))
-    assert engine.balance.cash == 10_000 + realised - fees
+    assert account(engine).balance.cash == 10_000 + realised - fees
     if not position.size:
         value = sum((-e.side.sign * e.value for e in filled), Decimal(0))
         assert realised == value
@@ -478,7 +486,7 @@ def test_reducing_orders_never_turn_or_grow_the_position(actions: list[object]) 
     engine = make_engine()
 
     for number, action in enumerate(actions):
-        before = engine.positions["BTCUSDT"]
+        before = account(engine).positions["BTCUSDT"]
         events = act(engine, action, NOW + timedelta(minutes=number))
         size = before.side.sign * before.size
         orders = last_states(events)
@@ -496,8 +504,8 @@ def test_a_stop_lives_exactly_as_long_as_the_position(actions: list[object]) -> 
 
     for number, action in enumerate(actions):
         act(engine, action, NOW + timedelta(minutes=number))
-        position = engine.positions["BTCUSDT"]
-        for stop in engine.stops("BTCUSDT").values():
+        position = account(engine).positions["BTCUSDT"]
+        for stop in account(engine).stops("BTCUSDT").values():
             assert stop.qty == position.size > 0
             assert stop.side is position.side.opposite
 
@@ -507,9 +515,9 @@ def test_a_stop_never_fills_better_than_the_path_allows(
     actions: list[object], path: list[Decimal]
 ) -> None:
     engine, _ = run(actions)
-    before = engine.positions["BTCUSDT"]
+    before = account(engine).positions["BTCUSDT"]
     start = engine.last["BTCUSDT"]
-    stops = {s.order_id: s for s in engine.stops("BTCUSDT").values()}
+    stops = {s.order_id: s for s in account(engine).stops("BTCUSDT").values()}
 
     events = act(engine, path, NOW + timedelta(days=1))
 
@@ -535,13 +543,14 @@ def test_the_same_calls_give_the_same_events_and_ids(actions: list[object]) -> N
 def test_a_restored_engine_goes_on_as_if_nothing_had_happened(
     first: list[object], then: list[object]
 ) -> None:
-    engine, events = run(first)
+    engine, _ = run(first)
     restored = make_engine()
-    positions = dict(engine.positions)
+    positions = dict(account(engine).positions)
     restored.restore(
-        orders=last_states(events).values() if not _trails(engine) else _orders(engine, events),
+        profiles=[account(engine).profile],
+        balances=[account(engine).balance],
         positions=positions.values(),
-        balance=engine.balance,
+        orders=account(engine).open_orders(),
         last=engine.last,
         seq=engine.seq,
     )
@@ -549,12 +558,3 @@ def test_a_restored_engine_goes_on_as_if_nothing_had_happened(
     for number, action in enumerate(then):
         now = NOW + timedelta(days=1, minutes=number)
         assert act(restored, action, now) == act(engine, action, now)
-
-
-def _trails(engine: Engine) -> bool:
-    return StopKind.TRAILING in engine.stops("BTCUSDT")
-
-
-def _orders(engine: Engine, events: list[Event]) -> list[Order]:
-    open_now = {o.order_id: o for o in engine.open_orders()}
-    return [open_now.get(i, o) for i, o in last_states(events).items()]

@@ -1,7 +1,7 @@
 """Order matching, stops, fees and margin: one engine for the paper exchange and the backtest."""
 
-from tradewright.matching.account import Market
-from tradewright.matching.engine import Engine
+from tradewright.matching.account import Account
+from tradewright.matching.engine import Engine, Links
 from tradewright.matching.event import (
     Event,
     Executed,
@@ -11,6 +11,7 @@ from tradewright.matching.event import (
     StopTrailed,
     WalletChanged,
 )
+from tradewright.matching.market import Market, Tier
 from tradewright.matching.order import (
     Change,
     Order,
@@ -35,6 +36,7 @@ from tradewright.matching.position import (
 )
 
 __all__ = [
+    "Account",
     "Balance",
     "Change",
     "Engine",
@@ -43,6 +45,7 @@ __all__ = [
     "Executed",
     "Execution",
     "Fees",
+    "Links",
     "MarginMode",
     "Market",
     "Order",
@@ -58,6 +61,7 @@ __all__ = [
     "StopKind",
     "StopRequest",
     "StopTrailed",
+    "Tier",
     "TimeInForce",
     "TpslMode",
     "TriggerDirection",

@@ -212,6 +212,7 @@ def book(position: Position, fill: Fill) -> tuple[Position, Execution]:
     return after, Execution(
         exec_id=fill.exec_id,
         seq=fill.seq,
+        account=order.account,
         order_id=order.order_id,
         link=order.link,
         symbol=order.symbol,

@@ -27,6 +27,7 @@ from tradewright.matching import (
     Market,
     Order,
     OrderChanged,
+    Profile,
     RequestRejected,
     StopTrailed,
     WalletChanged,
@@ -72,6 +73,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 WHOLE = 1_000_000
+MAIN = "main"
 
 
 class ExchangeBroken(TradewrightError):
@@ -113,13 +115,12 @@ class Exchange:
         )
         self._check_identity()
         markets = [Market(i, settings.spread_ticks) for i in self.source.instruments.values()]
-        self.engine = Engine(
-            markets,
-            cash=settings.cash,
-            leverage=settings.leverage,
-            seed=f"{settings.seed}",
-        )
         self.records = Records(self.store.orders(), self.store.executions())
+        links = {(MAIN, o.link) for o in self.records.orders.values() if o.link}
+        self.engine = Engine(markets, seed=f"{settings.seed}", links=links)
+        self.engine.open_account(
+            Profile(account=MAIN, uid=1, leverage=settings.leverage), settings.cash
+        )
         self.barriers = Barriers(self.store.subscribers())
         self.progress = self.store.fact("progress", Progress) or Progress(
             started=not settings.is_lockstep
@@ -166,16 +167,17 @@ class Exchange:
     def _save(self, events: list[Event]) -> None:
         facts: dict[str, Any] = {"last": self.engine.last, "progress": self.progress}
         if any(isinstance(e, WalletChanged) for e in events):
-            facts["balance"] = self.engine.balance
+            facts["balance"] = self.engine.accounts[MAIN].balance
         self.store.save(events, facts)
         self.records.take(events)
 
     def ledger(self) -> dict[str, Any]:
         """Return what the executions add up to, beside the wallet."""
-        balance, executions = self.engine.balance, self.records.executions
+        account, executions = self.engine.accounts[MAIN], self.records.executions
+        balance = account.balance
         realised = sum((e.pnl for e in executions), Decimal(0))
         fees = sum((e.fee for e in executions), Decimal(0))
-        held = {s: p for s, p in self.engine.positions.items() if p.size}
+        held = {s: p for s, p in account.positions.items() if p.size}
         net: dict[str, Decimal] = {}
         for e in executions:
             net[e.symbol] = net.get(e.symbol, Decimal(0)) + e.side.sign * e.qty
@@ -190,7 +192,7 @@ class Exchange:
             "realised": wire.num(realised),
             "fees": wire.num(fees),
             "wallet": wire.num(balance.cash),
-            "unrealised": wire.num(self.engine.unrealised()),
+            "unrealised": wire.num(account.unrealised()),
             "executions": len(executions),
             "orders": len(self.records.orders),
             "positions": {s: wire.num(q) for s, q in sizes.items()},
@@ -218,12 +220,14 @@ class Exchange:
 
     def _restore(self) -> None:
         balance = self.store.fact("balance", Balance)
+        account = self.engine.accounts[MAIN]
         seqs = [o.seq for o in self.records.orders.values()]
         seqs += [e.seq for e in self.records.executions]
         self.engine.restore(
-            orders=self.records.orders.values(),
+            profiles=[account.profile],
+            balances=[balance or account.balance],
             positions=self.store.positions(),
-            balance=balance or self.engine.balance,
+            orders=[o for o in self.records.orders.values() if o.is_open],
             last=self.store.fact("last", dict[str, Decimal]) or {},
             seq=max(seqs, default=0),
         )
@@ -239,10 +243,10 @@ class Exchange:
         for symbol, series in self.series.items():
             newest = series.last_closed(series.base)
             if newest is not None:
-                self.engine.last.setdefault(symbol, newest.close)
+                self.engine.begin(symbol, newest.close)
             elif coming:
                 # Nothing has traded yet: what comes first is the only price there is
-                self.engine.last.setdefault(symbol, coming[0][symbol].open)
+                self.engine.begin(symbol, coming[0][symbol].open)
         return chain(coming, steps)
 
     def _show(self, bars: dict[str, Bar]) -> None:

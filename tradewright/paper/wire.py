@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tradewright.matching import (
-    Engine,
+    Account,
     Execution,
     Market,
     Order,
@@ -201,15 +201,13 @@ def closed_pnl_row(executions: list[Execution]) -> Row:
     }
 
 
-def position_row(position: Position, engine: Engine) -> Row:
+def position_row(position: Position, account: Account) -> Row:
     symbol, flat = position.symbol, not position.size
-    mark = engine.last.get(symbol, Decimal(0))
-    stops = engine.stops(symbol)
-    fees = engine.fees
-    margin = cents(position.initial_margin(mark, fees)) if not flat else "0"
-    maintenance = (
-        "0" if flat else cents(position.maintenance_margin(mark, fees, engine.maintenance_rate))
-    )
+    mark = account.board.mark.get(symbol, Decimal(0))
+    stops = account.stops(symbol)
+    fees = account.profile.fees
+    margin = cents(account.initial_margin_of(symbol))
+    maintenance = cents(account.maintenance_margin_of(symbol))
 
     def level(kind: StopKind) -> str:
         return num(stops[kind].trigger_price) if kind in stops else ""
@@ -260,8 +258,8 @@ def position_row(position: Position, engine: Engine) -> Row:
     }
 
 
-def position_message(position: Position, engine: Engine) -> Row:
-    row = position_row(position, engine)
+def position_message(position: Position, account: Account) -> Row:
+    row = position_row(position, account)
     return {"category": "linear", "entryPrice": row.pop("avgPrice")} | row
 
 
@@ -273,11 +271,11 @@ def _break_even(position: Position, taker: Decimal) -> Decimal:
     return (position.cost * sign - position.realised) / below
 
 
-def wallet_row(engine: Engine) -> Row:
-    cash, unrealised = engine.balance.cash, engine.unrealised()
+def wallet_row(account: Account) -> Row:
+    cash, unrealised = account.balance.cash, account.unrealised()
     equity = cash + unrealised
-    position_margin, order_margin = engine.position_margin(), engine.order_margin()
-    initial, maintenance = position_margin + order_margin, engine.maintenance_margin()
+    position_margin, order_margin = account.position_margin(), account.order_margin()
+    initial, maintenance = position_margin + order_margin, account.maintenance_margin()
     initial_rate = cents(initial / equity) if equity > 0 else "0"
     maintenance_rate = cents(maintenance / equity) if equity > 0 else "0"
     return {
@@ -310,7 +308,7 @@ def wallet_row(engine: Engine) -> Row:
                 "totalPositionIM": cents(position_margin),
                 "totalPositionMM": cents(maintenance),
                 "unrealisedPnl": cents(unrealised),
-                "cumRealisedPnl": cents(engine.balance.realised - engine.balance.fees),
+                "cumRealisedPnl": cents(account.balance.realised - account.balance.fees),
                 "bonus": "0",
                 "marginCollateral": True,
                 "collateralSwitch": True,

@@ -22,7 +22,7 @@ from tradewright.matching import (
 from tradewright.paper import wire
 from tradewright.paper.call import Call
 from tradewright.paper.clock import ms
-from tradewright.paper.exchange import Exchange
+from tradewright.paper.exchange import MAIN, Exchange
 from tradewright.paper.rest.page import DAY_MS, limit_of, number, page, window
 from tradewright.paper.wire import Row, num
 
@@ -56,7 +56,7 @@ def create(call: Call) -> Row:
         trigger_direction=number(params, "triggerDirection") or 0,
         trigger_by=_trigger(params, "triggerBy") or "LastPrice",
     )
-    events = exchange.change(lambda now: exchange.engine.place(request, now))
+    events = exchange.change(lambda now: exchange.engine.place(MAIN, request, now))
     # The first event is the order itself, whatever it goes on to cause
     return wire.order_id_row(next(e.order for e in events if isinstance(e, OrderChanged)))
 
@@ -71,14 +71,14 @@ def amend(call: Call) -> Row:
         take_profit=_decimal(params, "takeProfit"),
         stop_loss=_decimal(params, "stopLoss"),
     )
-    exchange.change(lambda now: exchange.engine.amend(order.order_id, change, now))
+    exchange.change(lambda now: exchange.engine.amend(MAIN, order.order_id, change, now))
     return wire.order_id_row(order)
 
 
 def cancel(call: Call) -> Row:
     exchange, params = call.exchange, call.params
     order = _open_order(exchange, params)
-    exchange.change(lambda now: exchange.engine.cancel(order.order_id, now))
+    exchange.change(lambda now: exchange.engine.cancel(MAIN, order.order_id, now))
     return wire.order_id_row(order)
 
 
@@ -95,7 +95,7 @@ def cancel_all(call: Call) -> Row:
         raise RequestRejected(10001, "params error: orderFilter invalid")
     if _text(params, "stopOrderType") == "Stop":
         kinds = {StopKind.CONDITIONAL}
-    events = exchange.change(lambda now: exchange.engine.cancel_all(symbols, now, kinds))
+    events = exchange.change(lambda now: exchange.engine.cancel_all(MAIN, symbols, now, kinds))
     gone = [e.order for e in events if isinstance(e, OrderChanged)]
     return {"list": [wire.order_id_row(o) for o in gone], "success": "1"}
 
@@ -106,7 +106,7 @@ def realtime(call: Call) -> Row:
         orders = _by_id(exchange, params)
     else:
         symbols = _symbols(exchange, params)
-        orders = [o for o in exchange.engine.open_orders() if o.symbol in symbols]
+        orders = [o for o in exchange.engine.accounts[MAIN].open_orders() if o.symbol in symbols]
         if number(params, "openOnly") == 1:
             closed = [o for o in exchange.records.orders.values() if not o.is_open]
             recent = sorted(closed, key=lambda o: (o.updated, o.seq))[-_RECENT_CLOSED:]
@@ -175,13 +175,13 @@ def closed_pnl(call: Call) -> Row:
 
 def positions(call: Call) -> Row:
     exchange, params = call.exchange, call.params
-    engine = exchange.engine
+    account = exchange.engine.accounts[MAIN]
     if _text(params, "symbol"):
-        shown = [engine.positions[s] for s in _symbols(exchange, params)]
+        shown = [account.positions[s] for s in _symbols(exchange, params)]
     else:
         symbols = _symbols(exchange, params)
-        shown = [p for s, p in engine.positions.items() if s in symbols and p.size]
-    rows = [wire.position_row(p, engine) for p in shown]
+        shown = [p for s, p in account.positions.items() if s in symbols and p.size]
+    rows = [wire.position_row(p, account) for p in shown]
     listed, cursor = page(rows, params, limit_of(params, 20, 200))
     return {"category": "linear", "nextPageCursor": cursor, "list": listed}
 
@@ -192,7 +192,7 @@ def set_leverage(call: Call) -> Row:
     if buy is None or buy != sell:
         raise RequestRejected(10001, "params error: buyLeverage must equal sellLeverage")
     symbol = _text(params, "symbol")
-    exchange.change(lambda now: exchange.engine.set_leverage(symbol, buy, now))
+    exchange.change(lambda now: exchange.engine.set_leverage(MAIN, symbol, buy, now))
     return {}
 
 
@@ -210,7 +210,7 @@ def trading_stop(call: Call) -> Row:
         sl_trigger_by=_trigger(params, "slTriggerBy"),
     )
     symbol = _text(params, "symbol")
-    exchange.change(lambda now: exchange.engine.set_stops(symbol, request, now))
+    exchange.change(lambda now: exchange.engine.set_stops(MAIN, symbol, request, now))
     return {}
 
 
@@ -218,7 +218,7 @@ def wallet_balance(call: Call) -> Row:
     exchange, params = call.exchange, call.params
     if _text(params, "accountType") != "UNIFIED":
         raise RequestRejected(10001, "accountType only support UNIFIED.")
-    row = wire.wallet_row(exchange.engine)
+    row = wire.wallet_row(exchange.engine.accounts[MAIN])
     coins = _text(params, "coin")
     if coins:
         row["coin"] = [c for c in row["coin"] if c["coin"] in coins.split(",")]
@@ -227,7 +227,7 @@ def wallet_balance(call: Call) -> Row:
 
 def fee_rate(call: Call) -> Row:
     exchange, params = call.exchange, call.params
-    fees = exchange.engine.fees
+    fees = exchange.engine.accounts[MAIN].profile.fees
     symbols = _symbols(exchange, params, required=False)
     return {
         "category": "linear",

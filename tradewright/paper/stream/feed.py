@@ -63,7 +63,7 @@ class Feed:
 
     def tell(self, events: list[Event]) -> None:
         """Push what happened to the account, in the order in which it happened."""
-        engine = self._exchange.engine
+        account = self._exchange.engine.accounts["main"]
         events, self._untold = self._untold + events, []
         touched: dict[str, None] = {}
         for event in events:
@@ -73,14 +73,14 @@ class Feed:
             elif isinstance(event, Executed):
                 self._private("execution", partial(wire.execution_message, event.execution))
             elif isinstance(event, PositionChanged):
-                self._private("position", partial(wire.position_message, event.position, engine))
+                self._private("position", partial(wire.position_message, event.position, account))
                 touched.pop(event.position.symbol, None)
             elif isinstance(event, WalletChanged):
-                self._private("wallet", partial(wire.wallet_row, engine))
+                self._private("wallet", partial(wire.wallet_row, account))
         for symbol in touched:
             # Bybit pushes the position at every order change, though nothing changed in it
-            position = engine.positions[symbol]
-            self._private("position", partial(wire.position_message, position, engine))
+            position = account.positions[symbol]
+            self._private("position", partial(wire.position_message, position, account))
 
     def trade(self, symbol: str, price: Decimal, size: Decimal, before: Decimal) -> None:
         """Push one public trade at *price*; the one before it was at *before*."""
