@@ -40,15 +40,16 @@ def test_cash_adds_up_from_its_flows() -> None:
     )
 
     assert report.ok
-    assert (report.opening, report.traded, report.fees) == (100, 10, 3)
-    assert (report.funding, report.wallet, report.equity) == (Decimal("0.5"), 106.5, 109.5)
+    assert [report.opening, report.traded, report.fees] == [Decimal(100), Decimal(10), Decimal(3)]
+    assert [report.funding, report.wallet] == [Decimal("0.5"), Decimal("106.5")]
+    assert report.equity == Decimal("109.5")
 
 
 def test_a_withdrawal_is_no_loss() -> None:
     report = cash_report(book_of(("-40", "0", "0", False)))
 
     assert report.ok
-    assert (report.moved, report.traded, report.wallet) == (-40, 0, 60)
+    assert [report.moved, report.traded, report.wallet] == [Decimal(-40), Decimal(0), Decimal(60)]
 
 
 def test_an_account_that_never_traded_is_in_order() -> None:
