@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 MAX_BYTES = 64 * 1024
-TOO_LARGE = f"larger than {MAX_BYTES // 1024} KiB; split the preset"
+TOO_LARGE = f"larger than {MAX_BYTES // 1024} KiB; split it"
 MAX_DEPTH = 12
 MAX_DIGITS = 40
 MAX_EXPONENT = 30
@@ -155,7 +155,7 @@ class _Reader:
         root = self._node(next(events), events, (), None)
         next(events)
         if not isinstance(after := next(events), yaml.StreamEndEvent):
-            self._flaw(_place(after), (), "a second document begins; keep one preset per file")
+            self._flaw(_place(after), (), "a second document begins; keep one per file")
         if root.data is None:
             self._flaw(START, (), "the file is empty; begin with version: 1")
             return None

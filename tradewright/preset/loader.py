@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from tradewright import plugin
 from tradewright.preset import document
 from tradewright.preset.document import Flaw, Node
-from tradewright.preset.fault import PresetFault, PresetInvalid
+from tradewright.preset.fault import PresetInvalid
 from tradewright.preset.model import Preset
+from tradewright.preset.place import fault_at, located
 from tradewright.preset.wording import Mistake, mistakes
 
 
@@ -43,11 +44,11 @@ def load(path: Path) -> LoadedPreset:
     except OSError as e:
         reason = e.strerror or type(e).__name__
         flaw = Flaw(document.START, (), f"cannot be read: {reason}; check the path")
-        raise PresetInvalid([_fault("", str(path), flaw)]) from e
+        raise PresetInvalid([fault_at("", str(path), flaw)]) from e
     text = document.decode(raw)
     if isinstance(text, Flaw):
         readable = raw.decode("utf-8", errors="replace")
-        raise PresetInvalid([_fault(readable, str(path), text)])
+        raise PresetInvalid([fault_at(readable, str(path), text)])
     return loads(text, str(path))
 
 
@@ -59,10 +60,10 @@ def loads(text: str, source: str = "<preset>") -> LoadedPreset:
     """
     if len(text) > document.MAX_BYTES:
         flaw = Flaw(document.START, (), document.TOO_LARGE)
-        raise PresetInvalid([_fault("", source, flaw)])
+        raise PresetInvalid([fault_at("", source, flaw)])
     root, flaws = document.parse(text)
     if root is None:
-        raise PresetInvalid(_fault(text, source, flaw) for flaw in flaws)
+        raise PresetInvalid(fault_at(text, source, flaw) for flaw in flaws)
     preset, found = _checked_model(root)
     strategy, about_strategy = _checked_strategy(root)
     found += about_strategy
@@ -70,10 +71,10 @@ def loads(text: str, source: str = "<preset>") -> LoadedPreset:
         found += _checked_factors(root, strategy)
     # What the YAML got wrong is not told a second time by the model
     told = {flaw.place for flaw in flaws}
-    located = (_located(text, root, mistake) for mistake in found)
-    flaws += [flaw for flaw in located if flaw.place not in told]
+    places = (located(text, root, mistake) for mistake in found)
+    flaws += [flaw for flaw in places if flaw.place not in told]
     if flaws or preset is None or strategy is None:
-        raise PresetInvalid(_fault(text, source, flaw) for flaw in flaws)
+        raise PresetInvalid(fault_at(text, source, flaw) for flaw in flaws)
     return LoadedPreset(preset, text, preset_hash(root.data, preset.strategy.plugin), strategy)
 
 
@@ -141,25 +142,3 @@ def _checked_factors(root: Node, strategy: plugin.Strategy) -> Iterator[Mistake]
             yield Mistake(
                 path, f"{name!r} is no distance in price that the strategy offers; {advice}"
             )
-
-
-def _located(text: str, root: Node, mistake: Mistake) -> Flaw:
-    node = root.at(mistake.path)
-    if mistake.column is not None:
-        place = document.place_inside(text, node, mistake.column - 1)
-    else:
-        place = node.key_place if mistake.at_key else node.place
-    return Flaw(place, mistake.path, mistake.message)
-
-
-def _fault(text: str, source: str, flaw: Flaw) -> PresetFault:
-    lines = text.split("\n")
-    line = lines[flaw.place.line].rstrip("\r") if flaw.place.line < len(lines) else ""
-    return PresetFault(
-        file=source,
-        line=flaw.place.line + 1,
-        column=flaw.place.column + 1,
-        path=".".join(map(str, flaw.path)),
-        message=flaw.message,
-        excerpt=line[:200],
-    )

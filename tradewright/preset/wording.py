@@ -137,6 +137,9 @@ def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]
         case _ if value is None:
             return "is empty; give a value or remove the key"
         case "literal_error" | "enum":
+            # Other ways to write this part may allow other values
+            fitting = [choice for choice in choices if repr(choice) in context["expected"]]
+            choices = fitting if len(fitting) > 1 else choices
             if len(choices) == 1:
                 return f"{shown} does not work; write {choices[0]}"
             return f"unknown value {shown}; {suggestion(str(value), choices)}"
