@@ -30,8 +30,24 @@ class PaperSettings(BaseSettings):
         default=1.0, description="Market seconds per second, or steps between barriers."
     )
     spread_ticks: int = Field(default=1, ge=0)
+    funding_rate: Decimal = Field(
+        default=Decimal(0), description="Per interval, where the market has none of its own."
+    )
     ack_delay_ms: int = Field(
         default=30, ge=0, description="pybit loses subscriptions that are answered at once."
+    )
+    rate_limits: (
+        Literal["bybit", "vip1", "vip2", "vip3", "off"]
+        | Annotated[float, Field(gt=0, allow_inf_nan=False)]
+        | None
+    ) = Field(
+        default=None,
+        description="A number scales Bybit's; None: Bybit's where the market goes at its own "
+        "pace, else off, for limits count wall seconds.",
+    )
+    ip_ban_s: float = Field(default=600, ge=0, description="After 600 requests in 5 s.")
+    stream_backlog: int = Field(
+        default=8 * 2**20, ge=2**16, description="Unread bytes after which a stream is cut."
     )
 
     seed: int = Field(default=1, description="Of the generated market and of all ids.")
@@ -51,6 +67,12 @@ class PaperSettings(BaseSettings):
     @property
     def is_lockstep(self) -> bool:
         return self.speed == "lockstep"
+
+    @property
+    def rate_scale(self) -> Literal["bybit", "vip1", "vip2", "vip3", "off"] | float:
+        if self.rate_limits is not None:
+            return self.rate_limits
+        return "bybit" if self.speed == 1 else "off"
 
     def with_keys(self) -> Self:
         """Return settings that surely hold a key and a secret, made up where there is none."""
