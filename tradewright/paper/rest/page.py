@@ -1,28 +1,18 @@
 """Query parameters that all lists share: limits, cursors, time windows."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 from tradewright.matching import RequestRejected
+from tradewright.paper.rest.param import Params, number, text
 
 DAY_MS = 86_400_000
-_WINDOW_MS = 7 * DAY_MS
+_WEEK_MS = 7 * DAY_MS
 
 T = TypeVar("T")
 
 
-def number(params: Mapping[str, Any], name: str) -> int | None:
-    """Return the whole number of parameter *name*; None if it is absent or empty."""
-    value = params.get(name)
-    if value is None or value == "":
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        raise RequestRejected(10001, f"params error: {name} invalid") from None
-
-
-def limit_of(params: Mapping[str, Any], default: int, most: int) -> int:
+def limit_of(params: Params, default: int, most: int) -> int:
     limit = number(params, "limit")
     if limit is None:
         return default
@@ -31,27 +21,37 @@ def limit_of(params: Mapping[str, Any], default: int, most: int) -> int:
     return limit
 
 
-def page(rows: Sequence[T], params: Mapping[str, Any], limit: int) -> tuple[list[T], str]:
+def page(rows: Sequence[T], params: Params, limit: int) -> tuple[list[T], str]:
     """Return the page of *rows* that the cursor names, and the cursor of the next one."""
-    cursor = params.get("cursor") or "0"
     # The number of rows behind a page only grows at the front, where the newest are
-    offset, _, length = str(cursor).partition("-")
-    if not offset.isdecimal() or (length and not length.isdecimal()):
+    offset, _, length = (text(params, "cursor") or "0").partition("-")
+    if not _is_count(offset) or (length and not _is_count(length)):
         raise RequestRejected(10001, "params error: cursor invalid")
-    begin = int(offset) + (len(rows) - int(length) if length else 0)
+    begin = max(int(offset) + (len(rows) - int(length) if length else 0), 0)
     end = begin + limit
     following = f"{end}-{len(rows)}" if end < len(rows) else ""
     return list(rows[begin:end]), following
 
 
-def window(params: Mapping[str, Any], now_ms: int) -> tuple[int, int]:
-    """Return the time window that a history is asked for, at most seven days."""
+def _is_count(digits: str) -> bool:
+    return digits.isdecimal() and digits.isascii() and len(digits) < 10
+
+
+def window(params: Params, now_ms: int, span_ms: int = _WEEK_MS) -> tuple[int, int]:
+    """Return the time window that a history is asked for.
+
+    It is at most seven days; *span_ms* when only one end of it, or none, is given.
+    """
     start, end = number(params, "startTime"), number(params, "endTime")
     if start is None:
         end = now_ms if end is None else end
-        return end - _WINDOW_MS, end
+        return end - span_ms, end
     if end is None:
-        return start, start + _WINDOW_MS
-    if end < start or end - start > _WINDOW_MS:
-        raise RequestRejected(10001, "The time range between startTime and endTime is too large")
+        return start, start + span_ms
+    if end < start:
+        raise RequestRejected(10001, "Parameter startTime needs to be smaller than endTime")
+    if end - start > _WEEK_MS:
+        raise RequestRejected(
+            10001, "The time range between startTime and endTime cannot exceed 7 days"
+        )
     return start, end

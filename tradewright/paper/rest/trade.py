@@ -19,11 +19,12 @@ from tradewright.matching import (
     StopRequest,
     TimeInForce,
 )
-from tradewright.paper import wire
+from tradewright.paper import holding, wire
 from tradewright.paper.call import Call
 from tradewright.paper.clock import ms
 from tradewright.paper.exchange import MAIN, Exchange
-from tradewright.paper.rest.page import DAY_MS, limit_of, number, page, window
+from tradewright.paper.rest.page import DAY_MS, limit_of, page, window
+from tradewright.paper.rest.param import number
 from tradewright.paper.wire import Row, num
 
 Params = Mapping[str, Any]
@@ -136,7 +137,7 @@ def order_history(call: Call) -> Row:
         and status in ("", o.status.value)
     ]
     listed, cursor = page(_newest(found), params, limit_of(params, 20, 50))
-    rows = [wire.order_row(o) for o in listed]
+    rows = [wire.history_row(o) for o in listed]
     return {"category": "linear", "list": rows, "nextPageCursor": cursor}
 
 
@@ -181,7 +182,7 @@ def positions(call: Call) -> Row:
     else:
         symbols = _symbols(exchange, params)
         shown = [p for s, p in account.positions.items() if s in symbols and p.size]
-    rows = [wire.position_row(p, account) for p in shown]
+    rows = [holding.position_row(p, account) for p in shown]
     listed, cursor = page(rows, params, limit_of(params, 20, 200))
     return {"category": "linear", "nextPageCursor": cursor, "list": listed}
 
@@ -218,7 +219,7 @@ def wallet_balance(call: Call) -> Row:
     exchange, params = call.exchange, call.params
     if _text(params, "accountType") != "UNIFIED":
         raise RequestRejected(10001, "accountType only support UNIFIED.")
-    row = wire.wallet_row(exchange.engine.accounts[MAIN])
+    row = holding.wallet_row(exchange.engine.accounts[MAIN])
     coins = _text(params, "coin")
     if coins:
         row["coin"] = [c for c in row["coin"] if c["coin"] in coins.split(",")]

@@ -1,0 +1,180 @@
+"""Orders are placed, changed and cancelled, one by one."""
+
+from tradewright.domain.market import Side
+from tradewright.matching import (
+    Change,
+    Event,
+    Order,
+    OrderChanged,
+    OrderRequest,
+    OrderType,
+    RequestRejected,
+    StopKind,
+    TimeInForce,
+    TpslMode,
+)
+from tradewright.paper import wire
+from tradewright.paper.call import Call
+from tradewright.paper.rest.param import (
+    Params,
+    choice,
+    decimal,
+    flag,
+    invalid,
+    number,
+    one_way,
+    symbols_of,
+    text,
+    trigger,
+)
+from tradewright.paper.wire import ZERO, Row
+
+_ACTIVE = frozenset({StopKind.NONE})
+_KINDS = {
+    "": frozenset(StopKind),
+    "Order": _ACTIVE,
+    "OpenOrder": _ACTIVE,
+    "StopOrder": frozenset(StopKind) - _ACTIVE,
+}
+_SLIPPAGE = ("TickSize", "Percent")
+
+
+def create(call: Call) -> Row:
+    return wire.order_id_row(placed(call, call.params))
+
+
+def amend(call: Call) -> Row:
+    return wire.order_id_row(amended(call, call.params))
+
+
+def cancel(call: Call) -> Row:
+    return wire.order_id_row(cancelled(call, call.params))
+
+
+def placed(call: Call, params: Params) -> Order:
+    exchange, account, request = call.exchange, call.account, request_of(params)
+    return _first(exchange.change(lambda now: exchange.engine.place(account, request, now)))
+
+
+def amended(call: Call, params: Params) -> Order:
+    exchange, account = call.exchange, call.account
+    order = _open_order(call, params)
+    change = Change(
+        qty=decimal(params, "qty"),
+        price=decimal(params, "price"),
+        trigger_price=decimal(params, "triggerPrice"),
+        take_profit=decimal(params, "takeProfit"),
+        stop_loss=decimal(params, "stopLoss"),
+        tp_limit_price=decimal(params, "tpLimitPrice"),
+        sl_limit_price=decimal(params, "slLimitPrice"),
+        trigger_by=trigger(params, "triggerBy"),
+        tp_trigger_by=trigger(params, "tpTriggerBy"),
+        sl_trigger_by=trigger(params, "slTriggerBy"),
+    )
+    exchange.change(lambda now: exchange.engine.amend(account, order.order_id, change, now))
+    return order
+
+
+def cancelled(call: Call, params: Params) -> Order:
+    exchange, account = call.exchange, call.account
+    order = _open_order(call, params)
+    exchange.change(lambda now: exchange.engine.cancel(account, order.order_id, now))
+    return order
+
+
+def cancel_all(call: Call) -> Row:
+    exchange, account, params = call.exchange, call.account, call.params
+    markets = exchange.engine.markets
+    symbols = symbols_of(markets, params, required=True)
+    kinds = _KINDS.get(text(params, "orderFilter"))
+    if kinds is None:
+        raise invalid("orderFilter")
+    if stop := text(params, "stopOrderType"):
+        if stop != "Stop" or text(params, "orderFilter") != "StopOrder":
+            raise invalid("stopOrderType")
+        kinds = frozenset({StopKind.CONDITIONAL})
+    wanted = symbols if symbols is not None else markets.keys()
+    events = exchange.change(lambda now: exchange.engine.cancel_all(account, wanted, now, kinds))
+    gone = [e.order for e in events if isinstance(e, OrderChanged)]
+    return {"list": [wire.order_id_row(o) for o in gone], "success": "1"}
+
+
+def pre_check(call: Call) -> Row:
+    exchange, request = call.exchange, request_of(call.params)
+    check = exchange.engine.precheck(call.account, request)
+    return {
+        "orderId": "",
+        "orderLinkId": request.link,
+        "preImrE4": int(check.im_rate_before * 10_000),
+        "preMmrE4": int(check.mm_rate_before * 10_000),
+        "postImrE4": int(check.im_rate_after * 10_000),
+        "postMmrE4": int(check.mm_rate_after * 10_000),
+    }
+
+
+def disconnect_protection(call: Call) -> Row:
+    del call
+    raise RequestRejected(10005, "Permission denied, please check your API key permissions.")
+
+
+def spot_borrow_check(call: Call) -> Row:
+    del call
+    raise RequestRejected(10001, "params error: category only supports spot")
+
+
+def request_of(params: Params) -> OrderRequest:
+    one_way(params)
+    order_type = choice(params, "orderType", OrderType)
+    # What belongs to limit orders is no error with a market order, it is ignored
+    is_limit = order_type is OrderType.LIMIT
+    return OrderRequest(
+        symbol=text(params, "symbol"),
+        side=choice(params, "side", Side),
+        order_type=order_type,
+        qty=decimal(params, "qty") or ZERO,
+        price=(decimal(params, "price") or ZERO) if is_limit else ZERO,
+        time_in_force=choice(params, "timeInForce", TimeInForce, TimeInForce.GTC)
+        if is_limit
+        else TimeInForce.IOC,
+        link=text(params, "orderLinkId"),
+        reduce_only=flag(params, "reduceOnly"),
+        close_on_trigger=flag(params, "closeOnTrigger"),
+        take_profit=decimal(params, "takeProfit") or ZERO,
+        stop_loss=decimal(params, "stopLoss") or ZERO,
+        tp_trigger_by=trigger(params, "tpTriggerBy") or "LastPrice",
+        sl_trigger_by=trigger(params, "slTriggerBy") or "LastPrice",
+        tpsl_mode=choice(params, "tpslMode", TpslMode, TpslMode.FULL),
+        tp_order_type=choice(params, "tpOrderType", OrderType, OrderType.MARKET),
+        sl_order_type=choice(params, "slOrderType", OrderType, OrderType.MARKET),
+        tp_limit_price=decimal(params, "tpLimitPrice") or ZERO,
+        sl_limit_price=decimal(params, "slLimitPrice") or ZERO,
+        trigger_price=decimal(params, "triggerPrice") or ZERO,
+        trigger_direction=number(params, "triggerDirection") or 0,
+        trigger_by=trigger(params, "triggerBy") or "LastPrice",
+        slippage_type=_slippage_type(params),
+        slippage=decimal(params, "slippageTolerance") or ZERO,
+    )
+
+
+def _slippage_type(params: Params) -> str:
+    kind = text(params, "slippageToleranceType")
+    if kind and kind not in _SLIPPAGE:
+        raise invalid("slippageToleranceType")
+    return kind
+
+
+def _open_order(call: Call, params: Params) -> Order:
+    """Return the order that is meant, by its id or, without one, by its link."""
+    account = call.exchange.engine.accounts[call.account]
+    order_id, link = text(params, "orderId"), text(params, "orderLinkId")
+    if not order_id and not link:
+        raise RequestRejected(10001, "params error: orderId or orderLinkId is required")
+    for order in account.open_orders(text(params, "symbol")):
+        if order.order_id == order_id or (not order_id and order.link == link):
+            return order
+    raise RequestRejected(110001, "order not exists or too late to cancel")
+
+
+def _first(events: list[Event]) -> Order:
+    # The first event is the order itself, whatever it goes on to cause
+    return next(e.order for e in events if isinstance(e, OrderChanged))

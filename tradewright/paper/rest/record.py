@@ -1,0 +1,181 @@
+"""What was: orders, executions, closed profit, the log of the account's cash."""
+
+from tradewright.matching import ExecType, Order, OrderStatus, RequestRejected, StopKind
+from tradewright.paper import wire
+from tradewright.paper.call import Call
+from tradewright.paper.holding import transaction_row
+from tradewright.paper.query import TRANSFER, BookingQuery, OrderQuery, Transfer
+from tradewright.paper.rest.page import DAY_MS, limit_of, page, window
+from tradewright.paper.rest.param import Params, invalid, number, symbols_of, text
+from tradewright.paper.wire import COIN, Row
+
+_RECENT_CLOSED = 500
+_ARE_STOPS = {"": None, "Order": False, "StopOrder": True}
+_OF_SPOT = ("tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
+_LOGGED = {
+    "TRADE": ExecType.TRADE,
+    "SETTLEMENT": ExecType.FUNDING,
+    "LIQUIDATION": ExecType.BUST,
+    "TRANSFER_IN": TRANSFER,
+    "TRANSFER_OUT": TRANSFER,
+}
+
+
+def realtime(call: Call) -> Row:
+    """List open orders; by id or link, or with ``openOnly=1``, those that ended, too."""
+    view, params, account = call.exchange.view, call.params, call.account
+    limit = limit_of(params, 20, 50)
+    order_id, link = text(params, "orderId"), text(params, "orderLinkId")
+    if order_id or link:
+        open_ones = _matching(view.account(account).open_orders(), order_id, link)
+        query = OrderQuery(order_id=order_id, link=link, limit=1)
+        found = open_ones or view.orders(account, query)[0]
+        return _listed([wire.realtime_row(o) for o in found], "")
+    symbols = symbols_of(call.exchange.engine.markets, params, required=True)
+    if _is_of_spot(params):
+        return _listed([], "")
+    are_stops = _are_stops(params)
+    if number(params, "openOnly") == 1:
+        return _recently_closed(call, symbols, are_stops, limit)
+    orders = [
+        o
+        for o in reversed(view.account(account).open_orders(_only(symbols)))
+        if (symbols is None or o.symbol in symbols) and are_stops in (None, is_stop(o))
+    ]
+    listed, cursor = page(orders, params, limit)
+    return _listed([wire.realtime_row(o) for o in listed], cursor)
+
+
+def _recently_closed(
+    call: Call, symbols: frozenset[str] | None, are_stops: bool | None, limit: int
+) -> Row:
+    query = OrderQuery(symbols=symbols, are_stops=are_stops, limit=_RECENT_CLOSED)
+    orders, _ = call.exchange.view.orders(call.account, query)
+    listed, cursor = page(orders, call.params, limit)
+    return _listed([wire.realtime_row(o) for o in listed], cursor)
+
+
+def order_history(call: Call) -> Row:
+    params, now_ms = call.params, call.exchange.clock.now_ms()
+    start, end = window(params, now_ms)
+    status = text(params, "orderStatus")
+    if status and status not in {s.value for s in OrderStatus}:
+        raise invalid("orderStatus")
+    query = OrderQuery(
+        symbols=symbols_of(call.exchange.engine.markets, params),
+        start_ms=start,
+        end_ms=end,
+        # What ended without a fill is forgotten after a day
+        unfilled_since_ms=now_ms - DAY_MS,
+        status=status,
+        are_stops=_are_stops(params),
+        order_id=text(params, "orderId"),
+        link=text(params, "orderLinkId"),
+        limit=limit_of(params, 20, 50),
+        cursor=text(params, "cursor"),
+    )
+    if _is_of_spot(params):
+        return _listed([], "")
+    orders, cursor = call.exchange.view.orders(call.account, query)
+    return _listed([wire.history_row(o) for o in orders], cursor)
+
+
+def executions(call: Call) -> Row:
+    params = call.params
+    order_id, link = text(params, "orderId"), text(params, "orderLinkId")
+    limit, cursor = limit_of(params, 50, 100), text(params, "cursor")
+    if order_id or link:
+        # They override all other filters
+        query = BookingQuery(order_id=order_id, link=link, limit=limit, cursor=cursor)
+    else:
+        start, end = window(params, call.exchange.clock.now_ms())
+        kind = text(params, "execType")
+        query = BookingQuery(
+            symbols=symbols_of(call.exchange.engine.markets, params),
+            start_ms=start,
+            end_ms=end,
+            types=frozenset({kind}) if kind else None,
+            limit=limit,
+            cursor=cursor,
+        )
+    found, following = call.exchange.view.executions(call.account, query)
+    return _listed([wire.execution_row(e) for e in found], following)
+
+
+def closed_pnl(call: Call) -> Row:
+    params = call.params
+    start, end = window(params, call.exchange.clock.now_ms())
+    query = BookingQuery(
+        symbols=symbols_of(call.exchange.engine.markets, params),
+        start_ms=start,
+        end_ms=end,
+        limit=limit_of(params, 50, 100),
+        cursor=text(params, "cursor"),
+    )
+    closed, cursor = call.exchange.view.closed(call.account, query)
+    return _listed([wire.closed_pnl_row(executions) for executions in closed], cursor)
+
+
+def transaction_log(call: Call) -> Row:
+    params, kind = call.params, text(call.params, "type")
+    if text(params, "accountType") not in ("", "UNIFIED"):
+        raise RequestRejected(10001, "accountType only support UNIFIED.")
+    start, end = window(params, call.exchange.clock.now_ms(), span_ms=DAY_MS)
+    query = BookingQuery(
+        symbols=symbols_of(call.exchange.engine.markets, params),
+        start_ms=start,
+        end_ms=end,
+        types=frozenset({_LOGGED[kind]}) if kind in _LOGGED else None,
+        limit=limit_of(params, 20, 50),
+        cursor=text(params, "cursor"),
+    )
+    is_ours = text(params, "currency") in ("", COIN) and not text(params, "transSubType")
+    if not is_ours or (kind and kind not in _LOGGED):
+        return {"list": [], "nextPageCursor": ""}
+    booked, cursor = call.exchange.view.transactions(call.account, query)
+    uid = call.exchange.engine.accounts[call.account].profile.uid
+    rows = [transaction_row(b, uid) for b in booked]
+    # Transfers in and out are kept as one kind
+    return {"list": [r for r in rows if kind in ("", r["type"])], "nextPageCursor": cursor}
+
+
+def is_stop(order: Order) -> bool:
+    """Return whether an open order still waits for its trigger, as a ``StopOrder`` does."""
+    return order.stop is not StopKind.NONE and order.status is OrderStatus.UNTRIGGERED
+
+
+def transfer_row(transfer: Transfer) -> Row:
+    return {
+        "transferId": transfer.transfer_id,
+        "coin": COIN,
+        "amount": wire.num(abs(transfer.amount)),
+        "fromAccountType": transfer.source,
+        "toAccountType": transfer.target,
+        "timestamp": wire.stamp(transfer.time),
+        "status": "SUCCESS",
+    }
+
+
+def _listed(rows: list[Row], cursor: str) -> Row:
+    return {"category": "linear", "list": rows, "nextPageCursor": cursor}
+
+
+def _matching(orders: list[Order], order_id: str, link: str) -> list[Order]:
+    return [o for o in orders if o.order_id == order_id or (not order_id and o.link == link)]
+
+
+def _only(symbols: frozenset[str] | None) -> str | None:
+    return next(iter(symbols)) if symbols is not None and len(symbols) == 1 else None
+
+
+def _is_of_spot(params: Params) -> bool:
+    return text(params, "orderFilter") in _OF_SPOT
+
+
+def _are_stops(params: Params) -> bool | None:
+    wanted = text(params, "orderFilter")
+    if wanted in _OF_SPOT:
+        return None
+    if wanted not in _ARE_STOPS:
+        raise invalid("orderFilter")
+    return _ARE_STOPS[wanted]

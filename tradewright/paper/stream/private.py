@@ -1,0 +1,88 @@
+"""What the private streams say: everything that happened to an account, in its order."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tradewright.matching import (
+    Account,
+    Event,
+    Executed,
+    ExecType,
+    OrderChanged,
+    PositionChanged,
+    WalletChanged,
+)
+from tradewright.paper import holding, wire
+from tradewright.paper.clock import ms, wall
+from tradewright.paper.stream.hub import Hub
+from tradewright.paper.wire import Row
+
+if TYPE_CHECKING:
+    from tradewright.paper.exchange import Exchange
+
+_BY_CATEGORY = ("order", "execution", "position", "execution.fast")
+_CATEGORIES = ("linear", "spot", "inverse", "option")
+TOPICS = frozenset(
+    {"wallet", "greeks", "dcp.future", "dcp.spot", "dcp.option", *_BY_CATEGORY}
+    | {f"{topic}.{category}" for topic in _BY_CATEGORY for category in _CATEGORIES}
+)
+"""All that may be subscribed to; the ones of other categories never say anything."""
+
+
+class PrivateFeed:
+    """Builds messages, and only those that somebody wants; ``creationTime`` is wall time."""
+
+    def __init__(self, exchange: "Exchange", hub: Hub) -> None:
+        self._exchange = exchange
+        self._hub = hub
+        self._messages = 0
+
+    def tell(self, events: list[Event]) -> None:
+        """Push what one change, or one move of the market, did."""
+        touched: dict[tuple[str, str], None] = {}
+        for event in events:
+            if isinstance(event, OrderChanged):
+                order = event.order
+                self._push(order.account, "order", partial(wire.order_message, order))
+                touched[order.account, order.symbol] = None
+            elif isinstance(event, Executed):
+                self._execution(event)
+            elif isinstance(event, PositionChanged):
+                position = event.position
+                touched.pop((position.account, position.symbol), None)
+                account = self._account(position.account)
+                row = partial(holding.position_message, position, account)
+                self._push(position.account, "position", row)
+            elif isinstance(event, WalletChanged):
+                name = event.balance.account
+                self._push(name, "wallet", partial(holding.wallet_row, self._account(name)))
+        for name, symbol in touched:
+            # Bybit pushes the position at every order change, though nothing changed in it
+            account = self._account(name)
+            position = account.positions[symbol]
+            self._push(name, "position", partial(holding.position_message, position, account))
+
+    def _execution(self, event: Executed) -> None:
+        execution = event.execution
+        name = execution.account
+        self._push(name, "execution", partial(wire.execution_message, execution))
+        if execution.exec_type is ExecType.TRADE:
+            fast = partial(wire.fast_execution_message, execution)
+            self._push(name, "execution.fast", fast, has_id=False)
+
+    def _push(self, name: str, topic: str, row: Callable[[], Row], *, has_id: bool = True) -> None:
+        topics = [t for t in (topic, f"{topic}.linear") if self._hub.wants(t, name)]
+        if not topics:
+            return
+        self._messages += 1
+        message: Row = {"topic": topic, "creationTime": ms(wall()), "data": [row()]}
+        if has_id:
+            uid = self._account(name).profile.uid
+            message = {"id": f"{uid}_{topic}_{self._messages}", **message}
+        for wanted in topics:
+            message["topic"] = wanted
+            self._hub.publish(wanted, message, name)
+
+    def _account(self, name: str) -> Account:
+        return self._exchange.engine.accounts[name]
