@@ -168,7 +168,7 @@ async def test_ticker_and_book_are_a_snapshot_and_what_changes(
 
     await eventually(lambda: len(stream.messages) >= 3)
     await desk.step()
-    await eventually(lambda: len(stream.of("publicTrade.BTCUSDT")) >= 4)
+    await eventually(lambda: len(stream.rows("publicTrade.BTCUSDT")) >= 4)
     await eventually(lambda: len(stream.of("orderbook.1.BTCUSDT")) >= 2)
     book = await desk.call("get_orderbook", symbol="BTCUSDT", limit=50)
 

@@ -34,11 +34,11 @@ from tradewright.matching import (
 )
 from tradewright.paper import wire
 from tradewright.paper.barrier import Barriers, Phase
-from tradewright.paper.book import DayStats
 from tradewright.paper.clock import PaperClock, moment, ms, wall
 from tradewright.paper.market.candle import Bar, Series
 from tradewright.paper.market.generator import Generator
 from tradewright.paper.market.recording import Recording
+from tradewright.paper.quote import Quote
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import StateUnusable, Store
 from tradewright.paper.stream.feed import Feed
@@ -126,7 +126,10 @@ class Exchange:
             started=not settings.is_lockstep
         )
         self.series = {s: Series(self.source.base_minutes) for s in self.engine.markets}
-        self.stats = {s: DayStats(series) for s, series in self.series.items()}
+        self.quotes = {
+            s: Quote(self.engine.markets[s], series, settings.funding_rate)
+            for s, series in self.series.items()
+        }
         self._restore()
         self.steps = self._fast_forward()
         self.clock = PaperClock(self._anchor())

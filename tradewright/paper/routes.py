@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from tradewright.paper.call import Answer, Call, Row
-from tradewright.paper.rest import market, trade
+from tradewright.paper.rest import instrument, kline, market, statistics, trade
 
 Handler = Callable[[Call], Row | Answer]
 
@@ -17,16 +17,25 @@ class Route(msgspec.Struct, frozen=True):
     """Whether ``category`` is one of its parameters."""
 
 
-def _public(handler: Handler, *, has_category: bool = True) -> Route:
-    return Route(handler, is_signed=False, has_category=has_category)
+def _public(handler: Handler) -> Route:
+    return Route(handler, is_signed=False, has_category=False)
 
 
 ROUTES: dict[tuple[str, str], Route] = {
-    ("GET", "/v5/market/time"): _public(market.time, has_category=False),
-    ("GET", "/v5/market/instruments-info"): _public(market.instruments_info),
-    ("GET", "/v5/market/kline"): _public(market.kline),
+    ("GET", "/v5/market/time"): _public(market.time),
+    ("GET", "/v5/market/instruments-info"): _public(instrument.instruments_info),
+    ("GET", "/v5/market/kline"): _public(kline.kline),
+    ("GET", "/v5/market/mark-price-kline"): _public(kline.mark_price_kline),
+    ("GET", "/v5/market/index-price-kline"): _public(kline.index_price_kline),
+    ("GET", "/v5/market/premium-index-price-kline"): _public(kline.premium_index_price_kline),
     ("GET", "/v5/market/tickers"): _public(market.tickers),
     ("GET", "/v5/market/orderbook"): _public(market.orderbook),
+    ("GET", "/v5/market/recent-trade"): _public(market.recent_trade),
+    ("GET", "/v5/market/price-limit"): _public(market.price_limit),
+    ("GET", "/v5/market/funding/history"): _public(statistics.funding_history),
+    ("GET", "/v5/market/open-interest"): _public(statistics.open_interest_history),
+    ("GET", "/v5/market/account-ratio"): _public(statistics.account_ratio),
+    ("GET", "/v5/market/risk-limit"): _public(instrument.risk_limit),
     ("POST", "/v5/order/create"): Route(trade.create),
     ("POST", "/v5/order/amend"): Route(trade.amend),
     ("POST", "/v5/order/cancel"): Route(trade.cancel),

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from tradewright.domain.market import Instrument, Timeframe
+from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.matching import Event, StopTrailed
 from tradewright.paper.barrier import Barrier, Phase, Subscriber
 from tradewright.paper.clock import moment
@@ -127,7 +127,7 @@ class Runner:
         before = bar.open
         size = self._exchange.source.instruments[symbol].floor_qty(bar.volume / 4)
         for price in bar.path():
-            self._exchange.feed.trade(symbol, price, size, before)
+            self._exchange.feed.trade(symbol, _taker(before, price), price, size)
             before = price
         self._exchange.feed.market(symbol)
 
@@ -145,10 +145,8 @@ class Runner:
         )
         exchange.series[symbol].live(live)
         size = exchange.source.instruments[symbol].floor_qty(bar.volume / TICKS)
-        exchange.feed.trade(symbol, path[-1], size, before)
+        exchange.feed.trade(symbol, _taker(before, path[-1]), path[-1], size)
         exchange.feed.market(symbol)
-        if len(path) % 4 == 0:
-            exchange.feed.forming(symbol)
 
     def _confirm(self, closing: dict[str, list[str]]) -> None:
         for symbol, intervals in closing.items():
@@ -165,6 +163,10 @@ class Runner:
 def last_barrier(step: int) -> int:
     """Return the number of the last of the three barriers of *step*; they only ever grow."""
     return 3 * step + 2
+
+
+def _taker(before: Decimal, price: Decimal) -> Side:
+    return Side.BUY if price >= before else Side.SELL
 
 
 def _open_ms(bars: dict[str, Bar]) -> int:

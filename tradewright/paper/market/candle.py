@@ -1,5 +1,6 @@
 """Candles of every timeframe, put together from the base candles of one symbol."""
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -120,6 +121,41 @@ class Series:
         forming = self.forming(interval)
         return chain([forming] if forming else [], reversed(self._closed[interval]))
 
+    def newest_closed(self, interval: str) -> Iterator[Bar]:
+        """Yield the closed candles of *interval*, newest first."""
+        return reversed(self._closed[interval])
+
+    def between(
+        self, interval: str, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
+        """Return candles that open from *start_ms* to *end_ms*, both included, newest first.
+
+        Of more than *limit* the newest, but from a start without an end the oldest.
+        """
+        closed = self._closed[interval]
+        begin = 0 if start_ms is None else bisect_left(closed, start_ms, key=_open_ms)
+        until = len(closed) if end_ms is None else bisect_right(closed, end_ms, key=_open_ms)
+        forming = self.forming(interval)
+        if forming is not None and (
+            (start_ms is not None and forming.open_ms < start_ms)
+            or (end_ms is not None and forming.open_ms > end_ms)
+        ):
+            forming = None
+        if start_ms is not None and end_ms is None and until - begin >= limit:
+            until, forming = begin + limit, None
+        newest = [] if forming is None else [forming]
+        begin = max(begin, until - limit + len(newest))
+        return newest + [closed[i] for i in range(until - 1, begin - 1, -1)]
+
+    def oldest(self) -> Bar | None:
+        """Return the oldest base candle that is kept."""
+        closed = self._closed[self.base]
+        return closed[0] if closed else None
+
     def last_closed(self, interval: str) -> Bar | None:
         closed = self._closed[interval]
         return closed[-1] if closed else None
+
+
+def _open_ms(bar: Bar) -> int:
+    return bar.open_ms

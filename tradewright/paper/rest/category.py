@@ -14,7 +14,7 @@ def listed(*, required: bool = True) -> Callable[[Handler], Handler]:
 
     def of(handler: Handler) -> Handler:
         def answer(call: Call) -> Row | Answer:
-            category = _category(call, required=required)
+            category = category_of(call, required=required)
             if category in _EMPTY:
                 return {"category": category, "list": [], "nextPageCursor": ""}
             return handler(call)
@@ -28,7 +28,7 @@ def traded(handler: Handler) -> Handler:
     """Refuse a change in a category in which nothing is traded."""
 
     def answer(call: Call) -> Row | Answer:
-        category = _category(call, required=True)
+        category = category_of(call, required=True)
         if category == "spot":
             raise RequestRejected(170121, "Invalid symbol.")
         if category != LINEAR:
@@ -38,7 +38,7 @@ def traded(handler: Handler) -> Handler:
     return answer
 
 
-def _category(call: Call, *, required: bool) -> str:
+def category_of(call: Call, *, required: bool) -> str:
     category = call.params.get("category")
     if category is None and not required:
         return LINEAR

@@ -1,18 +1,26 @@
-"""Bybit's public reads."""
-
-from collections.abc import Mapping
-from itertools import islice, takewhile
+"""Bybit's public reads: time, tickers, books and trades."""
 
 from tradewright.matching import RequestRejected
-from tradewright.paper.book import kline_row, levels, ticker_row
 from tradewright.paper.call import Call
 from tradewright.paper.clock import ms, wall
-from tradewright.paper.exchange import Exchange
-from tradewright.paper.market.candle import INTERVALS
-from tradewright.paper.rest.page import limit_of, number, page
-from tradewright.paper.wire import Row, instrument_row
+from tradewright.paper.ladder import rows
+from tradewright.paper.quote import Print, Quote, levels, price_limits, ticker_row
+from tradewright.paper.rest.category import LINEAR, category_of
+from tradewright.paper.rest.page import limit_of
+from tradewright.paper.rest.param import text
+from tradewright.paper.wire import Row, num
 
-Params = Mapping[str, str]
+_REST_DEPTH = 1000
+"""The book stream whose ``u`` a book of REST has."""
+_LIMITS = {"linear": (25, 1000), "inverse": (25, 1000), "spot": (1, 1000), "option": (1, 25)}
+
+
+def quote_of(call: Call, wrong: str = "params error: symbol invalid") -> Quote:
+    """Return what is known of the symbol that is asked for; there are only linear ones."""
+    quote = call.exchange.quotes.get(text(call.params, "symbol"))
+    if quote is None or text(call.params, "category") not in ("", LINEAR):
+        raise RequestRejected(10001, wrong)
+    return quote
 
 
 def time(call: Call) -> Row:
@@ -21,71 +29,71 @@ def time(call: Call) -> Row:
     return {"timeSecond": str(nanoseconds // 10**9), "timeNano": str(nanoseconds)}
 
 
-def instruments_info(call: Call) -> Row:
-    exchange, params = call.exchange, call.params
-    markets = list(enumerate(exchange.engine.markets.values(), start=1))
-    symbol, coin = params.get("symbol"), params.get("baseCoin")
-    rows = [
-        instrument_row(market, n)
-        for n, market in markets
-        if symbol in (None, market.instrument.symbol)
-        and coin in (None, market.instrument.base_coin)
-        and params.get("status", "Trading") == "Trading"
-    ]
-    if symbol and not rows:
-        raise RequestRejected(10001, "params error: symbol invalid")
-    listed, cursor = page(rows, params, limit_of(params, 500, 1000))
-    return {"category": "linear", "nextPageCursor": cursor, "list": listed}
-
-
-def kline(call: Call) -> Row:
-    exchange, params = call.exchange, call.params
-    symbol, interval = _symbol(exchange, params), params.get("interval", "")
-    series = exchange.series[symbol]
-    if interval not in INTERVALS:
-        raise RequestRejected(10001, "params error: interval invalid")
-    if interval not in series.intervals:
-        raise RequestRejected(10001, f"params error: recording has no candles of {interval}")
-    start, end = number(params, "start"), number(params, "end")
-    limit = limit_of(params, 200, 1000)
-    newest = takewhile(lambda bar: bar.open_ms >= (start or 0), series.newest(interval))
-    if start is not None and end is None:
-        # From the start onwards, not back from now
-        bars = list(newest)[-limit:]
-    else:
-        bars = list(islice((bar for bar in newest if end is None or bar.open_ms <= end), limit))
-    return {
-        "category": "linear",
-        "symbol": symbol,
-        "list": [kline_row(bar) for bar in bars],
-    }
-
-
 def tickers(call: Call) -> Row:
     exchange, params = call.exchange, call.params
-    symbols = [_symbol(exchange, params)] if "symbol" in params else exchange.engine.markets
+    category = category_of(call, required=True)
+    if text(params, "symbol"):
+        quotes = [quote_of(call)]
+    else:
+        quotes = list(exchange.quotes.values()) if category == LINEAR else []
     now_ms = exchange.clock.now_ms()
-    rows = [ticker_row(exchange.engine, s, exchange.stats[s], now_ms) for s in symbols]
-    return {"category": "linear", "list": [row | {"basis": ""} for row in rows]}
+    listed = [ticker_row(exchange.engine, quote, now_ms) | {"basis": ""} for quote in quotes]
+    return {"category": category, "list": listed}
 
 
 def orderbook(call: Call) -> Row:
-    exchange, params = call.exchange, call.params
-    symbol = _symbol(exchange, params)
-    bids, asks = levels(exchange.engine, symbol, limit_of(params, 25, 500))
+    exchange = call.exchange
+    limit = limit_of(call.params, *_LIMITS[category_of(call, required=True)])
+    quote = quote_of(call)
+    bids, asks = levels(exchange.engine, quote.symbol, limit)
+    now_ms = exchange.clock.now_ms()
     return {
-        "s": symbol,
-        "b": bids,
-        "a": asks,
-        "ts": exchange.clock.now_ms(),
-        "u": exchange.engine.seq + 2,
-        "seq": exchange.engine.seq,
-        "cts": exchange.clock.now_ms(),
+        "s": quote.symbol,
+        "b": rows(bids),
+        "a": rows(asks),
+        "ts": ms(wall()),
+        "u": quote.update_ids.get(_REST_DEPTH, 1),
+        "seq": quote.sequence(now_ms),
+        "cts": now_ms,
     }
 
 
-def _symbol(exchange: Exchange, params: Params) -> str:
-    symbol = params.get("symbol", "")
-    if symbol not in exchange.engine.markets:
-        raise RequestRejected(10001, "params error: symbol invalid")
-    return symbol
+def recent_trade(call: Call) -> Row:
+    category = category_of(call, required=True)
+    most = 60 if category == "spot" else 1000
+    limit = limit_of(call.params, min(500, most), most)
+    if category == "option":
+        return {"category": category, "list": []}
+    quote = quote_of(call)
+    newest = list(quote.prints)[-limit:][::-1]
+    return {"category": category, "list": [_trade_row(quote.symbol, p) for p in newest]}
+
+
+def price_limit(call: Call) -> Row:
+    category_of(call, required=False)
+    quote = quote_of(call)
+    highest, lowest = price_limits(call.exchange.engine, quote)
+    return {
+        "symbol": quote.symbol,
+        "buyLmt": num(highest),
+        "sellLmt": num(lowest),
+        "ts": str(call.exchange.clock.now_ms()),
+    }
+
+
+def _trade_row(symbol: str, printed: Print) -> Row:
+    return {
+        "execId": printed.trade_id(symbol),
+        "symbol": symbol,
+        "price": num(printed.price),
+        "size": num(printed.qty),
+        "side": printed.side.value,
+        "time": str(printed.at_ms),
+        "isBlockTrade": False,
+        "isRPITrade": False,
+        "mP": "",
+        "iP": "",
+        "mIv": "",
+        "iv": "",
+        "seq": str(printed.seq),
+    }

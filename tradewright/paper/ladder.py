@@ -1,0 +1,39 @@
+"""The difference between two books, as a stream tells it."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from tradewright.domain.market import Side
+from tradewright.paper.wire import num
+
+Level = tuple[Decimal, Decimal]
+Row = tuple[str, str]
+
+
+def rows(levels: Sequence[Level]) -> list[Row]:
+    return [(num(price), num(qty)) for price, qty in levels]
+
+
+def difference(before: Sequence[Level], after: Sequence[Level], side: Side) -> list[Row]:
+    """Return the rows that turn *before* into *after*, best first; quantity 0 takes a price away.
+
+    Both hold each price once, best first: falling for bids, rising for asks. Every price taken
+    away is one that *before* holds.
+    """
+    found: list[Row] = []
+    old, new = 0, 0
+    while old < len(before) and new < len(after):
+        known, level = before[old], after[new]
+        if known[0] == level[0]:
+            if known[1] != level[1]:
+                found.append((num(level[0]), num(level[1])))
+            old, new = old + 1, new + 1
+        elif (known[0] > level[0]) is (side is Side.BUY):
+            found.append((num(known[0]), "0"))
+            old += 1
+        else:
+            found.append((num(level[0]), num(level[1])))
+            new += 1
+    found += [(num(price), "0") for price, _ in before[old:]]
+    found += rows(after[new:])
+    return found

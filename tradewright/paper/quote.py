@@ -1,0 +1,244 @@
+"""What the public sees of one symbol, beside its candles: prints, funding, figures of the day."""
+
+import uuid
+from bisect import bisect_right
+from collections import deque
+from decimal import Decimal
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from tradewright.domain.market import Side
+from tradewright.matching import Engine, Market
+from tradewright.paper.market.candle import MINUTE_MS, Bar, Series
+from tradewright.paper.reference import References
+from tradewright.paper.wire import num
+
+Level = tuple[Decimal, Decimal]
+DAY_MS = 1440 * MINUTE_MS
+HOUR_MS = 60 * MINUTE_MS
+FUNDING_CAP = "0.00375"
+_KEPT_PRINTS = 1000
+_KEPT_FUNDINGS = 200
+_IDS = uuid.UUID("0d3b7b0e-58c6-5d1c-8a55-5e4b3c8f6a02")
+_ZERO = Decimal(0)
+
+
+class Print(NamedTuple):
+    """One public trade; *side* is the taker's."""
+
+    seq: int
+    at_ms: int
+    side: Side
+    price: Decimal
+    qty: Decimal
+    direction: str
+
+    def trade_id(self, symbol: str) -> str:
+        return str(uuid.uuid5(_IDS, f"{symbol}/{self.seq}"))
+
+
+class Funding(NamedTuple):
+    at_ms: int
+    rate: Decimal
+
+
+class Day(NamedTuple):
+    """The last 24 hours."""
+
+    ago: Decimal
+    high: Decimal
+    low: Decimal
+    volume: Decimal
+    turnover: Decimal
+    hour_ago: Decimal
+
+
+class DayStats:
+    """Keeps the figures of the last 24 hours; each base candle is looked at once."""
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+        self._bars: deque[Bar] = deque()
+        self._highs: deque[Bar] = deque()
+        self._lows: deque[Bar] = deque()
+        self._volume = self._turnover = _ZERO
+
+    def day(self) -> Day | None:
+        """Return the figures; None before any candle has closed."""
+        self._catch_up()
+        if not self._bars:
+            return None
+        hour = bisect_right(self._bars, self._bars[-1].open_ms - HOUR_MS, key=_open_ms)
+        high, low = self._highs[0].high, self._lows[0].low
+        volume, turnover = self._volume, self._turnover
+        forming = self._series.forming(self._series.base)
+        if forming is not None:
+            high, low = max(high, forming.high), min(low, forming.low)
+            volume, turnover = volume + forming.volume, turnover + forming.turnover
+        return Day(self._bars[0].open, high, low, volume, turnover, self._bars[hour].open)
+
+    def _catch_up(self) -> None:
+        newest = self._series.last_closed(self._series.base)
+        known = self._bars[-1].open_ms if self._bars else -1
+        if newest is None or newest.open_ms == known:
+            return
+        known = max(known, newest.open_ms - DAY_MS)
+        closed = self._series.newest_closed(self._series.base)
+        for bar in reversed(list(takewhile(lambda bar: bar.open_ms > known, closed))):
+            self._add(bar)
+        while self._bars[0].open_ms <= newest.open_ms - DAY_MS:
+            self._drop(self._bars.popleft())
+
+    def _add(self, bar: Bar) -> None:
+        self._bars.append(bar)
+        self._volume += bar.volume
+        self._turnover += bar.turnover
+        while self._highs and self._highs[-1].high <= bar.high:
+            self._highs.pop()
+        self._highs.append(bar)
+        while self._lows and self._lows[-1].low >= bar.low:
+            self._lows.pop()
+        self._lows.append(bar)
+
+    def _drop(self, bar: Bar) -> None:
+        self._volume -= bar.volume
+        self._turnover -= bar.turnover
+        for extremes in (self._highs, self._lows):
+            if extremes[0] is bar:
+                extremes.popleft()
+
+
+class Quote:
+    def __init__(self, market: Market, series: Series, funding_rate: Decimal = _ZERO) -> None:
+        self.symbol = market.instrument.symbol
+        self.market = market
+        self.series = series
+        self.stats = DayStats(series)
+        self.prints: deque[Print] = deque(maxlen=_KEPT_PRINTS)
+        self.funding_rate = self.usual_rate = funding_rate
+        """What is due next, and what was due where nothing else is known."""
+        self.fundings: deque[Funding] = deque(maxlen=_KEPT_FUNDINGS)
+        self.references = References()
+        self.update_ids: dict[int, int] = {}
+        """Of the book streams, by depth."""
+        self._seq = 0
+
+    @property
+    def direction(self) -> str:
+        return self.prints[-1].direction if self.prints else "ZeroPlusTick"
+
+    @property
+    def funding_ms(self) -> int:
+        return self.market.funding_minutes * MINUTE_MS
+
+    def sequence(self, now_ms: int) -> int:
+        """Return a number above all earlier ones, also above those before a restart."""
+        self._seq = max(self._seq + 1, now_ms)
+        return self._seq
+
+    def print(self, side: Side, price: Decimal, qty: Decimal, now_ms: int) -> Print:
+        """Take a public trade."""
+        printed = Print(
+            self.sequence(now_ms), now_ms, side, price, qty, self._direction_to(price, side)
+        )
+        self.prints.append(printed)
+        return printed
+
+    def refer(
+        self, now_ms: int, mark: Decimal | None, index: Decimal | None, rate: Decimal | None
+    ) -> None:
+        """Take mark and index prices (both, or none) and the coming funding rate."""
+        if mark is not None and index is not None:
+            self.references.take(now_ms, mark, index)
+        if rate is not None:
+            self.funding_rate = rate
+
+    def fund(self, now_ms: int, rate: Decimal) -> None:
+        """Take a funding that was paid."""
+        self.fundings.append(Funding(now_ms, rate))
+
+    def _direction_to(self, price: Decimal, side: Side) -> str:
+        if not self.prints:
+            return "PlusTick" if side is Side.BUY else "MinusTick"
+        before = self.prints[-1]
+        if price != before.price:
+            return "PlusTick" if price > before.price else "MinusTick"
+        return "Zero" + before.direction.removeprefix("Zero")
+
+
+def levels(engine: Engine, symbol: str, depth: int) -> tuple[list[Level], list[Level]]:
+    """Return bids and asks, best first; sizes are made up, for depth is unlimited."""
+    instrument = engine.markets[symbol].instrument
+    tick, step = instrument.tick_size, instrument.qty_step
+    unit = max(step, instrument.floor_qty(Decimal(20_000) / engine.last[symbol]))
+    sides = []
+    for side in (Side.SELL, Side.BUY):
+        best = engine.touch(symbol, side)
+        prices = (best + side.sign * tick * i for i in range(depth))
+        sides.append([(p, unit * (1 + i % 5)) for i, p in enumerate(prices) if p > 0])
+    return sides[0], sides[1]
+
+
+def price_limits(engine: Engine, quote: Quote) -> tuple[Decimal, Decimal]:
+    """Return the highest price to buy at and the lowest to sell at."""
+    mark, index = engine.mark[quote.symbol], engine.index[quote.symbol]
+    near, far = quote.market.limit_ratio_x, quote.market.limit_ratio_y
+    instrument = quote.market.instrument
+    highest = min(mark * (1 + far), max(index, mark * (1 + near)))
+    lowest = max(mark * (1 - far), min(index, mark * (1 - near)))
+    return instrument.floor_price(highest), instrument.ceil_price(lowest)
+
+
+def open_interest(quote: Quote, at_ms: int) -> Decimal:
+    """Return what is held at *at_ms*, both sides: as much as the day before it traded."""
+    series = quote.series
+    interval = "60" if "60" in series.intervals else series.base
+    bars = series.between(interval, at_ms - DAY_MS, at_ms - 1, 1440)
+    volume = sum((bar.volume for bar in bars), _ZERO)
+    return volume.quantize(quote.market.instrument.qty_step)
+
+
+def ticker_row(engine: Engine, quote: Quote, now_ms: int) -> dict[str, Any]:
+    """Return the fields that the ticker of REST and of the stream have in common."""
+    symbol = quote.symbol
+    last, mark, index = engine.last[symbol], engine.mark[symbol], engine.index[symbol]
+    day = quote.stats.day() or Day(last, last, last, _ZERO, _ZERO, last)
+    bids, asks = levels(engine, symbol, 1)
+    held = open_interest(quote, now_ms)
+    return {
+        "symbol": symbol,
+        "lastPrice": num(last),
+        "indexPrice": num(index),
+        "markPrice": num(mark),
+        "prevPrice24h": num(day.ago),
+        "price24hPcnt": num(round((last - day.ago) / day.ago, 6)),
+        "highPrice24h": num(max(day.high, last)),
+        "lowPrice24h": num(min(day.low, last)),
+        "prevPrice1h": num(day.hour_ago),
+        "openInterest": num(held),
+        "openInterestValue": num(round(held * mark, 2)),
+        "singleOpenInterest": num(held / 2),
+        "singleOpenInterestValue": num(round(held * mark / 2, 2)),
+        "turnover24h": num(round(day.turnover, 4)),
+        "volume24h": num(day.volume),
+        "fundingRate": num(quote.funding_rate),
+        "nextFundingTime": str(now_ms - now_ms % quote.funding_ms + quote.funding_ms),
+        "predictedDeliveryPrice": "",
+        "basisRate": "",
+        "deliveryFeeRate": "",
+        "deliveryTime": "0",
+        "bid1Price": num(bids[0][0]) if bids else "",
+        "bid1Size": num(bids[0][1]) if bids else "",
+        "ask1Price": num(asks[0][0]) if asks else "",
+        "ask1Size": num(asks[0][1]) if asks else "",
+        "preOpenPrice": "",
+        "preQty": "",
+        "curPreListingPhase": "",
+        "fundingIntervalHour": str(quote.market.funding_minutes // 60),
+        "fundingCap": FUNDING_CAP,
+        "basisRateYear": "",
+    }
+
+
+def _open_ms(bar: Bar) -> int:
+    return bar.open_ms

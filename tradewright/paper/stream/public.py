@@ -1,0 +1,225 @@
+"""The public streams: who runs the market calls them, and they tell only what somebody wants."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tradewright.domain.market import Side
+from tradewright.matching import Event, ExecType, Executed, Execution, OrderChanged
+from tradewright.paper.clock import ms, wall
+from tradewright.paper.market.candle import Bar
+from tradewright.paper.quote import Print
+from tradewright.paper.stream.hub import Hub
+from tradewright.paper.stream.topic import BookTopic, KlineTopic, Message, Topic, message, topic
+from tradewright.paper.wire import num
+
+if TYPE_CHECKING:
+    from tradewright.paper.exchange import Exchange
+
+SYSTEM_STATUS = "system.status"
+_MOST_TRADES = 1024
+_LIQUIDATIONS_S = 0.5
+
+
+class PublicFeed:
+    """Calls go to `trade`, `market`, `candle`, `refer`, `fund` and `liquidation`.
+
+    A topic is told at most as often as its pace allows, and then what it has come to; in lockstep
+    at once, so that every step is told whole.
+    """
+
+    idle_s = 3.0
+    """After so long without a change the best level is told again."""
+
+    def __init__(self, exchange: "Exchange", hub: Hub) -> None:
+        self.hub = hub
+        self._exchange = exchange
+        self._topics: dict[str, Topic] = {}
+        self._live: dict[str, list[Topic]] = {}
+        self._next_s: dict[str, float] = {}
+        self._waiting: set[str] = set()
+        self._idle: set[str] = set()
+        self._batches: dict[str, list[dict[str, Any]]] = {}
+
+    def is_known(self, name: str) -> bool:
+        """Return whether *name* is a topic of linear contracts here."""
+        kind, _, symbol = name.partition(".")
+        if kind in ("publicTrade", "allLiquidation"):
+            return symbol in self._exchange.quotes
+        return name in self._topics or topic(name, self._exchange) is not None
+
+    def greeting(self, name: str) -> list[Message]:
+        """Return what a new subscriber of *name* is sent at once; call it after subscribing."""
+        found = self._topics.get(name) or topic(name, self._exchange)
+        if found is None:
+            return []
+        self._topics[name] = found
+        live = self._live.setdefault(name.rpartition(".")[2], [])
+        if found not in live:
+            live.append(found)
+        if isinstance(found, BookTopic) and found.depth == 1 and name not in self._idle:
+            self._idle.add(name)
+            self._watch(found, self.idle_s)
+        return found.greeting()
+
+    def market(self, symbol: str) -> None:
+        """Tell what changed in *symbol*: books, ticker, forming candles, price limits."""
+        if self._batches:
+            self._flush(f"publicTrade.{symbol}")
+        live = self._live.get(symbol)
+        if not live:
+            return
+        for found in tuple(live):
+            if not self.hub.wants(found.name):
+                found.forget()
+                live.remove(found)
+            elif self._exchange.settings.is_lockstep:
+                self._tell(found)
+            elif found.name not in self._waiting:
+                self._pace(found)
+
+    def trade(
+        self, symbol: str, side: Side, price: Decimal, qty: Decimal, *, at_ms: int | None = None
+    ) -> None:
+        """Tell a print; *side* is the taker's."""
+        if qty <= 0:
+            return
+        now_ms = self._exchange.clock.now_ms() if at_ms is None else at_ms
+        printed = self._exchange.quotes[symbol].print(side, price, qty, now_ms)
+        name = f"publicTrade.{symbol}"
+        if self.hub.wants(name):
+            self._batch(name, _trade_row(symbol, printed), 0)
+
+    def candle(self, symbol: str, interval: str, bar: Bar, *, confirm: bool) -> None:
+        """Tell that a candle has closed; one that is forming is told by `market`."""
+        found = self._topics.get(f"kline.{interval}.{symbol}")
+        if isinstance(found, KlineTopic) and self.hub.wants(found.name):
+            self.hub.publish(found.name, found.candle(bar, confirm=confirm))
+
+    def refer(
+        self, symbol: str, mark: Decimal | None, index: Decimal | None, rate: Decimal | None
+    ) -> None:
+        """Take mark and index prices and the coming funding rate; None is not known."""
+        self._exchange.quotes[symbol].refer(self._exchange.clock.now_ms(), mark, index, rate)
+
+    def fund(self, symbol: str, rate: Decimal, at_ms: int) -> None:
+        """Take a funding that was paid at *at_ms*."""
+        self._exchange.quotes[symbol].fund(at_ms, rate)
+
+    def liquidation(self, symbol: str, side: Side, qty: Decimal, price: Decimal) -> None:
+        """Tell that a position on *side* was liquidated, bankrupt at *price*."""
+        name = f"allLiquidation.{symbol}"
+        if self.hub.wants(name):
+            row = {
+                "T": self._exchange.clock.now_ms(),
+                "s": symbol,
+                "S": side.value,
+                "v": num(qty),
+                "p": num(price),
+            }
+            self._batch(name, row, _LIQUIDATIONS_S)
+
+    def status(self, rows: list[dict[str, Any]]) -> None:
+        """Tell all who listen that the system's state is another."""
+        if self.hub.wants(SYSTEM_STATUS):
+            self.hub.publish(
+                SYSTEM_STATUS, {"topic": SYSTEM_STATUS, "ts": ms(wall()), "data": rows}
+            )
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Tell what the orders of accounts did to the market: their trades, and the book."""
+        touched: dict[str, None] = {}
+        for event in events:
+            if isinstance(event, OrderChanged):
+                touched[event.order.symbol] = None
+            elif isinstance(event, Executed):
+                self._executed(event.execution)
+        for symbol in touched:
+            self.market(symbol)
+
+    def _executed(self, execution: Execution) -> None:
+        if execution.exec_type is ExecType.FUNDING:
+            return
+        if execution.exec_type is ExecType.BUST:
+            held = execution.side.opposite
+            self.liquidation(execution.symbol, held, execution.qty, execution.price)
+        if not execution.is_maker:
+            self.trade(
+                execution.symbol,
+                execution.side,
+                execution.price,
+                execution.qty,
+                at_ms=ms(execution.time),
+            )
+
+    def _pace(self, found: Topic) -> None:
+        loop = asyncio.get_running_loop()
+        wait_s = self._next_s.get(found.name, 0) - loop.time()
+        if wait_s <= 0:
+            self._next_s[found.name] = loop.time() + found.pace_s
+            self._tell(found)
+        else:
+            self._later(found.name, wait_s, partial(self._pace, found))
+
+    def _tell(self, found: Topic) -> None:
+        if not self.hub.wants(found.name):
+            found.forget()
+        elif (news := found.news()) is not None:
+            if isinstance(found, BookTopic):
+                found.told_s = asyncio.get_running_loop().time()
+            self.hub.publish(found.name, news)
+
+    def _batch(self, name: str, row: dict[str, Any], wait_s: float) -> None:
+        """Send *row* with others of its kind, after *wait_s* at the latest."""
+        rows = self._batches.setdefault(name, [])
+        rows.append(row)
+        if len(rows) == _MOST_TRADES:
+            self._flush(name)
+        elif name not in self._waiting:
+            is_lockstep = self._exchange.settings.is_lockstep
+            self._later(name, 0 if is_lockstep else wait_s, partial(self._flush, name))
+
+    def _flush(self, name: str) -> None:
+        if rows := self._batches.pop(name, None):
+            self.hub.publish(name, message(name, "snapshot", rows))
+
+    def _later(self, name: str, wait_s: float, call: Callable[[], None]) -> None:
+        def run() -> None:
+            self._waiting.discard(name)
+            call()
+
+        self._waiting.add(name)
+        asyncio.get_running_loop().call_later(wait_s, run)
+
+    def _watch(self, found: BookTopic, wait_s: float) -> None:
+        """Tell the best level again when it was the same for so long; with the same ``u``."""
+        loop = asyncio.get_running_loop()
+
+        def run() -> None:
+            if not self.hub.wants(found.name):
+                self._idle.discard(found.name)
+                return
+            rest_s = found.told_s + self.idle_s - loop.time()
+            if rest_s <= 0:
+                found.told_s, rest_s = loop.time(), self.idle_s
+                self.hub.publish(found.name, found.snapshot())
+            self._watch(found, rest_s)
+
+        loop.call_later(wait_s, run)
+
+
+def _trade_row(symbol: str, printed: Print) -> dict[str, Any]:
+    return {
+        "T": printed.at_ms,
+        "s": symbol,
+        "S": printed.side.value,
+        "v": num(printed.qty),
+        "p": num(printed.price),
+        "L": printed.direction,
+        "i": printed.trade_id(symbol),
+        "BT": False,
+        "RPI": False,
+        "seq": printed.seq,
+    }
