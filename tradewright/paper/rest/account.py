@@ -3,9 +3,9 @@
 from tradewright.matching import MarginMode, RequestRejected
 from tradewright.paper.call import Answer, Call
 from tradewright.paper.holding import wallet_row
-from tradewright.paper.rest.page import limit_of
+from tradewright.paper.rest.page import limit_of, page
 from tradewright.paper.rest.param import invalid, needed, symbol_of, text
-from tradewright.paper.wire import COIN, Row, num
+from tradewright.paper.wire import COIN, Row, instrument_row, num
 
 _MARGIN_MODES = ("ISOLATED_MARGIN", "REGULAR_MARGIN", "PORTFOLIO_MARGIN")
 
@@ -38,6 +38,21 @@ def fee_rate(call: Call) -> Row:
     symbols = [symbol_of(markets, params)] if text(params, "symbol") else list(markets)
     taker, maker = num(fees.taker), num(fees.maker)
     return {"list": [{"symbol": s, "takerFeeRate": taker, "makerFeeRate": maker} for s in symbols]}
+
+
+def instruments_info(call: Call) -> Row:
+    """List what the account may trade: all of it, without the extras for market makers."""
+    markets, params = call.exchange.engine.markets, call.params
+    limit = limit_of(params, 200, 200)
+    wanted = symbol_of(markets, params) if text(params, "symbol") else ""
+    numbered = enumerate(markets.values(), start=1)
+    found = [(n, m) for n, m in numbered if wanted in ("", m.instrument.symbol)]
+    listed, cursor = page(found, params, limit)
+    rows = [instrument_row(market, number) for number, market in listed]
+    for row in rows:
+        del row["forbidUplWithdrawal"]
+        row["isPublicRpi"] = row["myRpiPermission"] = False
+    return {"category": "linear", "nextPageCursor": cursor, "list": rows}
 
 
 def collateral_info(call: Call) -> Row:
@@ -128,6 +143,6 @@ def smp_group(call: Call) -> Row:
     return {"smpGroup": 0}
 
 
-def disconnect_protection(call: Call) -> Row:
+def protections(call: Call) -> Row:
     del call
     return {"dcpInfos": []}

@@ -1,7 +1,5 @@
 """Linear contracts are what is traded here; the other categories are there, but empty."""
 
-from collections.abc import Callable
-
 from tradewright.matching import RequestRejected
 from tradewright.paper.call import Answer, Call, Handler, Row
 
@@ -9,19 +7,24 @@ LINEAR = "linear"
 _EMPTY = ("spot", "inverse", "option")
 
 
-def listed(*, required: bool = True) -> Callable[[Handler], Handler]:
+def listed(handler: Handler) -> Handler:
     """Answer with an empty list for a category in which nothing is traded."""
+    return _listed(handler, required=True)
 
-    def of(handler: Handler) -> Handler:
-        def answer(call: Call) -> Row | Answer:
-            category = category_of(call, required=required)
-            if category in _EMPTY:
-                return {"category": category, "list": [], "nextPageCursor": ""}
-            return handler(call)
 
-        return answer
+def listed_by_default(handler: Handler) -> Handler:
+    """Answer so, too, where the category may be left out."""
+    return _listed(handler, required=False)
 
-    return of
+
+def _listed(handler: Handler, *, required: bool) -> Handler:
+    def answer(call: Call) -> Row | Answer:
+        category = category_of(call, required=required)
+        if category in _EMPTY:
+            return {"category": category, "list": [], "nextPageCursor": ""}
+        return handler(call)
+
+    return answer
 
 
 def traded(handler: Handler) -> Handler:
@@ -33,6 +36,17 @@ def traded(handler: Handler) -> Handler:
             raise RequestRejected(170121, "Invalid symbol.")
         if category != LINEAR:
             raise RequestRejected(10001, "params error: symbol invalid")
+        return handler(call)
+
+    return answer
+
+
+def cleared(handler: Handler) -> Handler:
+    """Answer that all orders are cancelled for a category in which there are none."""
+
+    def answer(call: Call) -> Row | Answer:
+        if category_of(call, required=True) in _EMPTY:
+            return {"list": [], "success": "1"}
         return handler(call)
 
     return answer

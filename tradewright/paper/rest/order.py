@@ -112,7 +112,7 @@ def pre_check(call: Call) -> Row:
     }
 
 
-def disconnect_protection(call: Call) -> Row:
+def protect(call: Call) -> Row:
     del call
     raise RequestRejected(10005, "Permission denied, please check your API key permissions.")
 

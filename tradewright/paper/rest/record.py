@@ -4,7 +4,7 @@ from tradewright.matching import ExecType, Order, OrderStatus, RequestRejected, 
 from tradewright.paper import wire
 from tradewright.paper.call import Call
 from tradewright.paper.holding import transaction_row
-from tradewright.paper.query import TRANSFER, BookingQuery, OrderQuery, Transfer
+from tradewright.paper.query import TRANSFER, BookingQuery, OrderQuery
 from tradewright.paper.rest.page import DAY_MS, limit_of, page, window
 from tradewright.paper.rest.param import Params, invalid, number, symbols_of, text
 from tradewright.paper.wire import COIN, Row
@@ -142,18 +142,6 @@ def transaction_log(call: Call) -> Row:
 def is_stop(order: Order) -> bool:
     """Return whether an open order still waits for its trigger, as a ``StopOrder`` does."""
     return order.stop is not StopKind.NONE and order.status is OrderStatus.UNTRIGGERED
-
-
-def transfer_row(transfer: Transfer) -> Row:
-    return {
-        "transferId": transfer.transfer_id,
-        "coin": COIN,
-        "amount": wire.num(abs(transfer.amount)),
-        "fromAccountType": transfer.source,
-        "toAccountType": transfer.target,
-        "timestamp": wire.stamp(transfer.time),
-        "status": "SUCCESS",
-    }
 
 
 def _listed(rows: list[Row], cursor: str) -> Row:
