@@ -68,6 +68,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of presets, or keep the files in schemas/ fresh."""
     from tradewright import preset
+    from tradewright.paper.fault import schema as paper_faults
 
     if check and write:
         raise typer.BadParameter("--check and --write exclude each other")
@@ -77,7 +78,8 @@ def schema(
         typer.echo(json.dumps(preset.schema(), indent=2, ensure_ascii=False))
         return
     root = Path.cwd()
-    stale = preset.write_schemas(root) if write else preset.stale_schemas(root)
+    also = {paper_faults.FILE: paper_faults.schema()}
+    stale = preset.write_schemas(root, also) if write else preset.stale_schemas(root, also)
     if output is Format.JSON:
         print_document("schemas", written=write, stale=stale)
     else:

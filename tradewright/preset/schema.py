@@ -1,8 +1,10 @@
 """JSON Schemas of presets and of the plugins' parameters, for editors and other programs."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
@@ -12,9 +14,10 @@ from tradewright.preset.model import Preset
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SHIPPED = ("donchian_breakout", "rules")
+NONE: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
-class _NumbersAreNumbers(GenerateJsonSchema):
+class PlainNumbers(GenerateJsonSchema):
     """Decimals are written as numbers here, never as text."""
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
@@ -43,7 +46,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "$id": "urn:tradewright:preset:1",
-        **Preset.model_json_schema(schema_generator=_NumbersAreNumbers),
+        **Preset.model_json_schema(schema_generator=PlainNumbers),
     }
 
 
@@ -52,31 +55,36 @@ def plugin_schema(name: str) -> dict[str, Any]:
     return {
         "$schema": DIALECT,
         "$id": f"urn:tradewright:plugin:{name}",
-        **plugin.load(name).Params.model_json_schema(schema_generator=_NumbersAreNumbers),
+        **plugin.load(name).Params.model_json_schema(schema_generator=PlainNumbers),
     }
 
 
-def _files() -> dict[str, str]:
-    schemas = {"schemas/preset.schema.json": schema()} | {
+def _files(also: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    schemas: dict[str, Mapping[str, Any]] = {"schemas/preset.schema.json": schema(), **also} | {
         f"schemas/plugins/{name}.schema.json": plugin_schema(name) for name in SHIPPED
     }
     return {path: json.dumps(content, indent=2) + "\n" for path, content in schemas.items()}
 
 
-def stale_schemas(root: Path) -> list[str]:
-    """Return the files below *root*/schemas that differ from what the models say."""
+def stale_schemas(root: Path, also: Mapping[str, Mapping[str, Any]] = NONE) -> list[str]:
+    """Return the files below *root*/schemas that differ from what the models say.
+
+    Args:
+        root: The repository.
+        also: Schemas of other documents, by the file that they belong in.
+    """
     found = {
         str(path.relative_to(root)): path.read_text(encoding="utf-8")
         for path in sorted((root / "schemas").rglob("*.schema.json"))
     }
-    due = _files()
+    due = _files(also)
     return sorted(path for path in found.keys() | due if found.get(path) != due.get(path))
 
 
-def write_schemas(root: Path) -> list[str]:
+def write_schemas(root: Path, also: Mapping[str, Mapping[str, Any]] = NONE) -> list[str]:
     """Write the schemas below *root*/schemas and return the files that changed."""
-    stale = stale_schemas(root)
-    due = _files()
+    stale = stale_schemas(root, also)
+    due = _files(also)
     for name in stale:
         path = root / name
         if name not in due:
