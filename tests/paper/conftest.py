@@ -144,9 +144,7 @@ class Desk:
     async def private(self) -> Stream:
         stream = await asyncio.to_thread(self._private)
         hub = self.paper.exchange.feed.hub
-        await eventually(
-            lambda: all(hub.wants(t) for t in ("order", "execution", "position", "wallet"))
-        )
+        await eventually(lambda: hub.topics >= {"order", "execution", "position", "wallet"})
         return stream
 
     async def public(self, *topics: tuple[str, tuple[Any, ...]]) -> Stream:

@@ -18,7 +18,7 @@ import pybit.unified_trading as pybit
 import pytest
 import requests
 from msgspec.structs import replace
-from pybit.exceptions import FailedRequestError, InvalidRequestError
+from pybit.exceptions import InvalidRequestError
 
 from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
 from tradewright.matching import RequestRejected
@@ -287,7 +287,7 @@ async def test_an_exchange_that_cannot_write_stops_and_answers_no_more_orders(
     desk.paper.exchange.store.close()
 
     for _ in range(2):
-        with pytest.raises(FailedRequestError, match="500"):
+        with pytest.raises(InvalidRequestError, match="10016"):
             await desk.buy("0.01")
 
     assert desk.paper.exchange.broken.is_set()

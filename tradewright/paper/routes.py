@@ -15,6 +15,8 @@ class Route(msgspec.Struct, frozen=True):
     is_signed: bool = True
     has_category: bool = True
     """Whether ``category`` is one of its parameters."""
+    is_batch: bool = False
+    """Whether the handler counts its orders by `Call.spend`."""
 
 
 def _public(handler: Handler) -> Route:

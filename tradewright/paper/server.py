@@ -8,28 +8,26 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
-import msgspec
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
 
 from tradewright.domain.errors import TradewrightError
-from tradewright.matching import RequestRejected
-from tradewright.paper.auth import Keys, Unauthorised
-from tradewright.paper.call import Answer, Call
-from tradewright.paper.clock import ms, wall
 from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
-from tradewright.paper.routes import ROUTES
+from tradewright.paper.gateway import Gateway
+from tradewright.paper.keys import ApiKey, KeyRing
+from tradewright.paper.limits import Limits
 from tradewright.paper.runner import Runner
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import Store
 from tradewright.paper.stream.socket import Streams
+from tradewright.paper.transport import App, HttpProtocol, Receive, Scope, Send, StreamProtocol
 
 log = logging.getLogger(__name__)
+
+_KEEP_ALIVE_S = 75
+_MOST_FRAME = 2**20
 
 
 class PortTaken(TradewrightError):
@@ -87,11 +85,17 @@ async def _serving(
     exchange: Exchange, settings: PaperSettings, listener: socket.socket
 ) -> AsyncIterator[None]:
     runner = Runner(exchange)
-    keys = Keys(settings.api_key, settings.api_secret.get_secret_value())
+    ring = KeyRing([ApiKey(settings.api_key, settings.api_secret.get_secret_value())])
+    door = Door(exchange, runner, ring)
     config = uvicorn.Config(
-        application(exchange, runner, keys),
-        http="httptools",
-        ws="websockets-sansio",
+        door,
+        http=HttpProtocol,
+        ws=StreamProtocol,
+        ws_max_size=_MOST_FRAME,
+        # Bybit waits for its clients' pings, and cuts them off only after minutes without
+        ws_ping_interval=None,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        server_header=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -100,6 +104,7 @@ async def _serving(
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     market = asyncio.create_task(runner.run())
+    watch = asyncio.create_task(door.streams.watch())
 
     def note_failure(task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -114,7 +119,8 @@ async def _serving(
         yield
     finally:
         market.cancel()
-        await asyncio.wait([market])
+        watch.cancel()
+        await asyncio.wait([market, watch])
         exchange.barriers.close()
         server.should_exit = True
         await serving
@@ -156,81 +162,21 @@ async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
         task.cancel()
 
 
-def application(exchange: Exchange, runner: Runner, keys: Keys) -> Starlette:
-    streams = Streams(exchange, keys)
+class Door:
+    """What comes in on the port: Bybit's two sides below ``/v5``, ours elsewhere."""
 
-    async def answer(request: Request) -> Response:
-        return await _answer(exchange, keys, request)
+    def __init__(self, exchange: Exchange, runner: Runner, ring: KeyRing) -> None:
+        settings = exchange.settings
+        limits = Limits(settings.rate_scale, int(settings.ip_ban_s * 1000))
+        self.gateway = Gateway(exchange, ring, limits)
+        self.streams = Streams(exchange.feed.hub, exchange.feed, ring, limits, settings)
+        self._site = Starlette(routes=Control(exchange, runner).routes())
 
-    return Starlette(
-        routes=[
-            *Control(exchange, runner).routes(),
-            WebSocketRoute("/v5/private", streams.private),
-            WebSocketRoute("/v5/public/linear", streams.public),
-            Route("/v5/{path:path}", answer, methods=["GET", "POST"]),
-        ]
-    )
-
-
-async def _answer(exchange: Exchange, keys: Keys, request: Request) -> Response:
-    body = await request.body()
-    try:
-        route = ROUTES.get((request.method, request.url.path))
-        if route is None:
-            raise RequestRejected(10017, "Route not found.")
-        key = None
-        if route.is_signed:
-            payload = body if request.method == "POST" else request.scope["query_string"]
-            key = keys.check(request.headers, payload, ms(wall()))
-        params = _params(request, body)
-        if route.has_category:
-            _check_category(params)
-        answer = route.handler(Call(exchange, params, key))
-        if isinstance(answer, Answer):
-            return _envelope(0, "OK", answer.result, answer.ext_info)
-        return _envelope(0, "OK", answer)
-    except Unauthorised:
-        return _envelope(401, "Unauthorized", {}, status=401)
-    except RequestRejected as rejection:
-        return _envelope(rejection.code, rejection.text, {})
-
-
-def _params(request: Request, body: bytes) -> dict[str, Any]:
-    """Return the parameters; null and "" are as good as absent."""
-    params: Any = dict(request.query_params)
-    if request.method == "POST":
-        try:
-            params = msgspec.json.decode(body or b"{}")
-        except msgspec.DecodeError:
-            params = None
-    if not isinstance(params, dict):
-        raise RequestRejected(10001, "params error: body is not a JSON object")
-    return {k: v for k, v in params.items() if v is not None and v != ""}
-
-
-def _check_category(params: dict[str, Any]) -> None:
-    category = params.get("category", "linear")
-    if category != "linear":
-        raise RequestRejected(10001, f"params error: category {category} is not served here")
-
-
-def _envelope(
-    code: int,
-    text: str,
-    result: dict[str, Any],
-    ext_info: dict[str, Any] | None = None,
-    status: int = 200,
-) -> Response:
-    now_ms = ms(wall())
-    body = {
-        "retCode": code,
-        "retMsg": text,
-        "result": result,
-        "retExtInfo": ext_info or {},
-        "time": now_ms,
-    }
-    headers = {"Timenow": str(now_ms), "Ret_code": str(code)}
-    return Response(msgspec.json.encode(body), status, headers, "application/json")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app: App = self._site
+        if scope["path"].startswith("/v5/"):
+            app = self.gateway if scope["type"] == "http" else self.streams
+        await app(scope, receive, send)
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -61,7 +61,7 @@ class Feed(PublicFeed):
             self._private("position", partial(holding.position_message, position, account))
 
     def _private(self, topic: str, row: Callable[[], wire.Row]) -> None:
-        topics = [t for t in (topic, f"{topic}.linear") if self.hub.wants(t)]
+        topics = [t for t in (topic, f"{topic}.linear") if self.hub.wants(t, "main")]
         if not topics:
             return
         self._messages += 1
@@ -72,4 +72,4 @@ class Feed(PublicFeed):
             "data": [row()],
         }
         for wanted in topics:
-            self.hub.publish(wanted, message | {"topic": wanted})
+            self.hub.publish(wanted, message | {"topic": wanted}, "main")
