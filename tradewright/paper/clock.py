@@ -1,6 +1,7 @@
 """The market clock of the paper exchange: at a speed from an anchor, or standing in lockstep."""
 
-from datetime import UTC, datetime
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 
 from tradewright.clock import MarketClock
 
@@ -15,6 +16,19 @@ def ms(moment: datetime) -> int:
     """Return epoch milliseconds, exactly."""
     since = moment - EPOCH
     return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+
+
+skew_ms: ContextVar[int] = ContextVar("skew_ms", default=0)
+"""How wrong the exchange's clock is for the present request; only a fault sets it."""
+
+
+def told() -> datetime:
+    """Return the wall time that clients are told, and by which their signatures are judged."""
+    return wall() + timedelta(milliseconds=skew_ms.get())
+
+
+def told_ms() -> int:
+    return ms(told())
 
 
 def moment(at_ms: int) -> datetime:

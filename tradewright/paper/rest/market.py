@@ -2,7 +2,7 @@
 
 from tradewright.matching import RequestRejected
 from tradewright.paper.call import Call
-from tradewright.paper.clock import ms, wall
+from tradewright.paper.clock import ms, told
 from tradewright.paper.ladder import rows
 from tradewright.paper.quote import Print, Quote, levels, price_limits, ticker_row
 from tradewright.paper.rest.category import LINEAR, category_of
@@ -24,7 +24,7 @@ def quote_of(call: Call, wrong: str = "params error: symbol invalid") -> Quote:
 
 
 def time(call: Call) -> Row:
-    now = wall()
+    now = told()
     nanoseconds = ms(now) * 1_000_000 + now.microsecond % 1000 * 1000
     return {"timeSecond": str(nanoseconds // 10**9), "timeNano": str(nanoseconds)}
 
