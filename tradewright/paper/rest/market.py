@@ -51,7 +51,7 @@ def orderbook(call: Call) -> Row:
         "s": quote.symbol,
         "b": rows(bids),
         "a": rows(asks),
-        "ts": ms(wall()),
+        "ts": ms(told()),
         "u": quote.update_ids.get(_REST_DEPTH, 1),
         "seq": quote.sequence(now_ms),
         "cts": now_ms,
