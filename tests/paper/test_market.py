@@ -1,103 +1,19 @@
 """The markets: made up or recorded, and what the public reads of them."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.paper.conftest import START, Desk, Open, WriteCandles
-from tradewright.paper import PaperSettings
 from tradewright.paper.market.candle import Bar, Series, bucket, bucket_end
-from tradewright.paper.market.generator import Generator
 from tradewright.paper.market.listing import LISTED
-from tradewright.paper.market.recording import Recording
-from tradewright.paper.runner import TICKS, ticks
+from tradewright.paper.market.pace import TICKS, ticks
 
-MakeSettings = Callable[..., PaperSettings]
 START_MS = int(START.timestamp() * 1000)
-
-
-def candles(settings: PaperSettings, count: int) -> list[dict[str, Bar]]:
-    generator = Generator(settings, START)
-    return [*generator.history(), *islice(generator.steps(), count)]
-
-
-def test_the_same_seed_makes_the_same_candles(make_settings: MakeSettings) -> None:
-    settings = make_settings(seed=3, history=100)
-
-    assert candles(settings, 50) == candles(settings, 50)
-    assert candles(settings, 50) != candles(make_settings(seed=4, history=100), 50)
-
-
-def test_a_generated_market_is_whole_and_keeps_its_steps(make_settings: MakeSettings) -> None:
-    made = candles(make_settings(seed=1, history=1500), 2000)
-
-    assert len(made) == 3500
-    assert list(made[0]) == list(LISTED)
-    for before, after in pairwise(made):
-        for symbol, bar in after.items():
-            instrument = LISTED[symbol].instrument
-            assert bar.open_ms == before[symbol].open_ms + 60_000
-            assert bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
-            assert not any(price % instrument.tick_size for price in bar[1:5])
-            assert bar.volume > 0
-            assert not bar.volume % instrument.qty_step
-
-
-def test_generated_averages_cross_and_volatility_comes_in_clusters(
-    make_settings: MakeSettings,
-) -> None:
-    closes = [float(bars["BTCUSDT"].close) for bars in candles(make_settings(seed=1), 4000)]
-
-    fast = slow = closes[0]
-    sides = []
-    for close in closes:
-        fast += (close - fast) * 2 / 13
-        slow += (close - slow) * 2 / 27
-        sides.append(fast > slow)
-    crosses = sum(a != b for a, b in pairwise(sides))
-    moves = [abs(b / a - 1) for a, b in pairwise(closes)]
-    mean = sum(moves) / len(moves)
-    spread = sum((m - mean) ** 2 for m in moves)
-    clustering = sum((a - mean) * (b - mean) for a, b in pairwise(moves)) / spread
-
-    assert 50 < crosses < 800
-    assert clustering > 0.05
-    assert max(moves) > 5 * mean
-
-
-def test_a_recording_splits_into_history_and_steps(
-    make_settings: MakeSettings, write_candles: WriteCandles
-) -> None:
-    rows = [(n, n + 2, n, n + 1) for n in range(100, 110)]
-    data = write_candles(*rows)
-
-    recording = Recording.of(
-        make_settings(
-            data=data,
-            data_from=START + timedelta(minutes=4),
-            data_to=START + timedelta(minutes=8),
-        )
-    )
-
-    assert [b["BTCUSDT"].open for b in recording.history()] == [100, 101, 102, 103]
-    assert [b["BTCUSDT"].open for b in recording.steps()] == [104, 105, 106, 107]
-    assert (recording.base_minutes, recording.steps_total) == (1, 4)
-
-
-def test_volume_in_dollars_is_turned_into_coins(
-    make_settings: MakeSettings, write_candles: WriteCandles
-) -> None:
-    data = write_candles((100, 100, 100, 100), (100, 100, 100, 100))
-
-    (bar, *_) = Recording.of(make_settings(data=data, volume_unit="quote")).steps()
-
-    assert bar["BTCUSDT"].volume == Decimal("0.105")
-    assert bar["BTCUSDT"].turnover == Decimal("10.5")
 
 
 MINUTES = st.lists(
@@ -165,7 +81,7 @@ async def test_klines_come_newest_first_within_their_bounds(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
     rows = [(n, n + 2, n - 2, n + 1) for n in range(100, 112)]
-    desk = await open_desk(data=write_candles(*rows), data_from=START + timedelta(minutes=10))
+    desk = await open_desk(market=write_candles(*rows), data_from=START + timedelta(minutes=10))
 
     async def opens(**params: Any) -> list[int]:
         found = await desk.klines(**params)

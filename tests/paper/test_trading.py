@@ -204,7 +204,7 @@ async def test_a_trailing_stop_follows_the_market(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
     data = write_candles(FLAT, FLAT, (50_000, 51_000, 49_990, 50_900))
-    desk = await open_desk(data=data)
+    desk = await open_desk(market=data)
     await desk.step()
     await desk.buy()
     await desk.stop(trailingStop="50")

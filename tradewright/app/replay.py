@@ -115,7 +115,7 @@ class Recording(Value):
         return Market(
             speed=self.speed,
             arguments=(
-                *("--data", str(self.data.absolute()), "--symbol", self.symbol),
+                *("--market", str(self.data.absolute()), "--symbol", self.symbol),
                 *("--volume-unit", self.volume_unit),
                 *(text for option, at in window if at for text in (option, at.isoformat())),
             ),

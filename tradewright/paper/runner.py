@@ -1,26 +1,39 @@
-"""What makes the market move: candle after candle, by the clock or in lockstep."""
+"""What makes the market move: step after step, by the clock or in lockstep."""
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Collection
+from contextlib import aclosing
 from decimal import Decimal
+from time import monotonic
 
 from msgspec.structs import replace
 
-from tradewright.domain.market import Instrument, Side, Timeframe
-from tradewright.matching import Event, StopTrailed
+from tradewright.domain.market import Side, Timeframe
+from tradewright.matching import Event, StopKind, StopTrailed
 from tradewright.paper.barrier import Barrier, Phase, Subscriber
 from tradewright.paper.clock import moment
 from tradewright.paper.exchange import WHOLE, Exchange
-from tradewright.paper.market.candle import MINUTE_MS, Bar
+from tradewright.paper.market.candle import MINUTE_MS, closing
+from tradewright.paper.market.move import (
+    Beat,
+    Close,
+    Depth,
+    Halt,
+    Path,
+    Print,
+    Reference,
+    Width,
+)
 
 log = logging.getLogger(__name__)
 
 Concerns = Callable[[Subscriber], bool]
 
-TICKS = 12
-"""Prices that a candle is spread over when the market goes by the clock."""
+_TURN_S = 0.005
+"""How long the market may go on before requests are answered."""
+_NOTED_S = 0.5
+"""How often it is noted how far the market has come, where it touched nobody."""
 
 
 class Runner:
@@ -28,6 +41,11 @@ class Runner:
         self._exchange = exchange
         self._barriers = exchange.barriers
         self._base_ms = exchange.source.base_minutes * MINUTE_MS
+        self._is_whole = exchange.settings.is_lockstep
+        self._events: list[Event] = []
+        self._shows: list[Callable[[], None]] = []
+        self._moved: dict[str, None] = {}
+        self._turn_ends = self._noted = 0.0
         self._go = asyncio.Event()
         if exchange.progress.started:
             self._go.set()
@@ -36,124 +54,223 @@ class Runner:
         """Let a lockstep market begin; durable."""
         exchange = self._exchange
         exchange.advance([], replace(exchange.progress, started=True))
+        exchange.flush()
         self._go.set()
 
     async def run(self) -> None:
         exchange = self._exchange
         await self._go.wait()
-        for bars in exchange.steps:
-            step = exchange.progress.step
-            if exchange.settings.is_lockstep:
-                await self._lockstep(step, bars)
-            else:
-                await self._by_clock(step, bars)
+        beats: list[Beat] = []
+        first = exchange.progress.step
+        async with aclosing(exchange.source.play(first, self, whole=self._is_whole)) as items:
+            async for item in items:
+                if not self._is_whole:
+                    await self._by_clock(item)
+                elif isinstance(item, Beat):
+                    beats.append(item)
+                else:
+                    await self._lockstep(item, beats)
+                    beats = []
+        self._commit()
         exchange.clock.stand(exchange.progress.at_ms or exchange.source.start_ms)
         exchange.advance([], replace(exchange.progress, ended=True))
         exchange.phase = "ended"
         self._barriers.touch()
         log.info("market ended: step=%d", exchange.progress.step)
 
-    async def _lockstep(self, step: int, bars: dict[str, Bar]) -> None:
+    def watched(self) -> Collection[str]:
+        watched = {topic.rpartition(".")[2] for topic in self._exchange.feed.hub.topics}
+        for account in self._exchange.engine.accounts.values():
+            watched |= {s for s, position in account.positions.items() if position.size}
+            watched |= {s for s, orders in account.orders.items() if orders}
+        return watched
+
+    def behind_ms(self, at_ms: int) -> int:
+        return 0 if self._is_whole else self._exchange.clock.now_ms() - at_ms
+
+    def last(self, symbol: str) -> Decimal:
+        return self._exchange.engine.last[symbol]
+
+    def triggers(self, symbol: str) -> Collection[Decimal]:
+        return [
+            order.trigger_price
+            for account in self._exchange.engine.accounts.values()
+            for order in account.orders[symbol].values()
+            if order.stop is not StopKind.NONE and order.trigger_price
+        ]
+
+    async def _lockstep(self, close: Close, beats: list[Beat]) -> None:
         exchange = self._exchange
-        close_ms = _open_ms(bars) + self._base_ms
+        step, close_ms = exchange.progress.step, close.close_ms
         exchange.phase = "path"
         exchange.clock.stand(close_ms)
         # One that resumes cannot know whether the account has had its turn after the path
         touched = True
         if exchange.progress.tick != WHOLE:
-            events = self._play(bars, close_ms)
-            touched = any(not isinstance(e, StopTrailed) for e in events)
-            exchange.advance(
-                events, replace(exchange.progress, step=step, tick=WHOLE, at_ms=close_ms)
-            )
-            for symbol, bar in bars.items():
-                self._show(symbol, bar)
-        closing = {s: exchange.series[s].add(bar) for s, bar in bars.items()}
+            for beat in beats:
+                self._apply(beat)
+            self._fund(close_ms)
+            touched = any(not isinstance(e, StopTrailed) for e in self._events)
+            exchange.progress = replace(exchange.progress, step=step, tick=WHOLE, at_ms=close_ms)
+            self._commit()
+            await exchange.told()
+        bars = self._close(close)
+        closing_now = closing(self._intervals, close_ms)
         if touched:
             await self._barrier(last_barrier(step) - 2, "settle", close_ms, _is_account)
         exchange.phase = "close"
-        self._confirm(closing)
+        self._confirm(bars, closing_now)
         await self._barrier(
-            last_barrier(step) - 1, "close", close_ms, lambda s: _sees_close(s, closing)
+            last_barrier(step) - 1, "close", close_ms, lambda s: _sees_close(s, bars, closing_now)
         )
         await self._barrier(last_barrier(step), "settle", close_ms, _is_account)
-        exchange.advance([], replace(exchange.progress, step=step + 1, tick=0))
-        # Else a market without subscribers would never let a request in
-        await asyncio.sleep(0)
+        exchange.advance([], replace(exchange.progress, step=step + close.steps, tick=0))
+        # A market without subscribers lets requests in, too
+        await exchange.told()
 
-    async def _by_clock(self, step: int, bars: dict[str, Bar]) -> None:
+    async def _by_clock(self, item: Beat | Close) -> None:
         exchange = self._exchange
         exchange.phase = "path"
-        open_ms = _open_ms(bars)
-        close_ms = open_ms + self._base_ms
-        rules = exchange.source.instruments
-        paths = {s: ticks(bar, rules[s]) for s, bar in bars.items()}
-        for tick in range(exchange.progress.tick, TICKS):
-            at_ms = open_ms + self._base_ms * tick // TICKS
-            await self._until(at_ms)
-            events = []
-            before = dict(exchange.engine.last)
-            for symbol, path in paths.items():
-                now = moment(at_ms)
-                if tick == 0:
-                    events += exchange.engine.play(symbol, path[:1], now)
-                else:
-                    events += exchange.engine.glide(symbol, path[tick], now)
-            progress = replace(exchange.progress, step=step, tick=tick + 1, at_ms=at_ms)
-            if events:
-                exchange.advance(events, progress)
-            else:
-                # Written with the next change, or at the close
-                exchange.progress = progress
-            for symbol, path in paths.items():
-                self._tick(symbol, bars[symbol], path[: tick + 1], before[symbol])
-        await self._until(close_ms)
-        closing = {s: exchange.series[s].add(bar) for s, bar in bars.items()}
-        exchange.advance([], replace(exchange.progress, step=step + 1, tick=0, at_ms=close_ms))
-        self._confirm(closing)
+        progress = exchange.progress
+        if isinstance(item, Beat):
+            if progress.tick and item.at_ms <= progress.at_ms:
+                # Played before the restart
+                return
+            await self._until(item.at_ms)
+            self._apply(item)
+            exchange.progress = replace(progress, tick=progress.tick + 1, at_ms=item.at_ms)
+            if exchange.source.waits:
+                self._commit()
+            return
+        await self._until(item.close_ms)
+        self._fund(item.close_ms)
+        bars = self._close(item)
+        exchange.progress = replace(
+            progress, step=progress.step + item.steps, tick=0, at_ms=item.close_ms
+        )
+        intervals = closing(self._intervals, item.close_ms)
+        self._shows.append(lambda: self._confirm(bars, intervals))
 
     async def _until(self, at_ms: int) -> None:
-        # One pass through the loop even when late, so that requests are answered
-        await asyncio.sleep(max(0.0, self._exchange.clock.wall_seconds_until(at_ms)))
+        """Go on at once while the market is late, but let requests in now and then."""
+        seconds = self._exchange.clock.wall_seconds_until(at_ms)
+        if seconds <= 0 and monotonic() < self._turn_ends:
+            return
+        self._commit()
+        await asyncio.sleep(max(0.0, seconds))
+        self._turn_ends = monotonic() + _TURN_S
 
-    def _play(self, bars: dict[str, Bar], close_ms: int) -> list[Event]:
-        # Within the candle, so that what its path does is not dated at the next one
-        now = moment(close_ms) - timedelta(milliseconds=1)
+    def _apply(self, beat: Beat) -> None:
+        now = moment(beat.at_ms)
         engine = self._exchange.engine
-        return [e for s, bar in bars.items() for e in engine.play(s, bar.path(), now)]
+        for move in beat.moves:
+            match move:
+                case Path():
+                    self._glide(move, beat.at_ms)
+                case Reference(symbol, mark, index, rate):
+                    if mark is not None or index is not None:
+                        self._events += engine.refer(symbol, now, mark, index)
+                    self._exchange.feed.refer(symbol, mark, index, rate)
+                    self._moved[symbol] = None
+                case Depth(symbol, bids, asks, snapshot):
+                    self._events += engine.depth(symbol, bids, asks, now, snapshot)
+                    self._moved[symbol] = None
+                case Print():
+                    self._print(move, beat.at_ms)
+                case Width(symbol, spread_ticks, depth):
+                    engine.markets[symbol] = replace(
+                        engine.markets[symbol], spread_ticks=spread_ticks, depth=depth
+                    )
+                case Halt(symbol, halted):
+                    self._halt(symbol, is_halted=halted)
 
-    def _show(self, symbol: str, bar: Bar) -> None:
-        """Push what the public sees of a candle played at once."""
-        before = bar.open
-        size = self._exchange.source.instruments[symbol].floor_qty(bar.volume / 4)
-        for price in bar.path():
-            self._exchange.feed.trade(symbol, _taker(before, price), price, size)
+    def _glide(self, path: Path, at_ms: int) -> None:
+        engine, symbol, now = self._exchange.engine, path.symbol, moment(at_ms)
+        before = engine.last[symbol]
+        prices = path.prices
+        if path.jumps:
+            self._events += engine.play(symbol, prices, now)
+        else:
+            for price in prices:
+                self._events += engine.glide(symbol, price, now)
+        rules = engine.markets[symbol].instrument
+        part = rules.floor_qty(path.volume / len(prices)) if len(prices) > 1 else path.volume
+        series = self._exchange.series[symbol]
+        for price in prices:
+            series.trade(at_ms, price, part)
+            side = Side.BUY if price >= before else Side.SELL
+            self._show_trade(Print(symbol, side, price, part), at_ms)
             before = price
-        self._exchange.feed.market(symbol)
+        self._moved[symbol] = None
 
-    def _tick(self, symbol: str, bar: Bar, path: list[Decimal], before: Decimal) -> None:
-        exchange = self._exchange
-        part = Decimal(len(path)) / TICKS
-        live = Bar(
-            bar.open_ms,
-            path[0],
-            max(path),
-            min(path),
-            path[-1],
-            exchange.source.instruments[symbol].floor_qty(bar.volume * part),
-            bar.turnover * part,
+    def _print(self, trade: Print, at_ms: int) -> None:
+        exchange, symbol = self._exchange, trade.symbol
+        self._events += exchange.engine.trade(
+            symbol, trade.side, trade.price, trade.qty, moment(at_ms)
         )
-        exchange.series[symbol].live(live)
-        size = exchange.source.instruments[symbol].floor_qty(bar.volume / TICKS)
-        exchange.feed.trade(symbol, _taker(before, path[-1]), path[-1], size)
-        exchange.feed.market(symbol)
+        exchange.series[symbol].trade(at_ms, trade.price, trade.qty)
+        self._show_trade(trade, at_ms)
+        self._moved[symbol] = None
 
-    def _confirm(self, closing: dict[str, list[str]]) -> None:
-        for symbol, intervals in closing.items():
-            for interval in intervals:
+    def _show_trade(self, trade: Print, at_ms: int) -> None:
+        feed = self._exchange.feed
+
+        def show() -> None:
+            feed.trade(trade.symbol, trade.side, trade.price, trade.qty, at_ms=at_ms)
+
+        self._shows.append(show)
+
+    def _commit(self) -> None:
+        """Hand over what has happened in this turn, and show it."""
+        if self._events or monotonic() > self._noted + _NOTED_S:
+            self._note()
+        self._show()
+
+    def _note(self) -> None:
+        events, self._events = self._events, []
+        self._exchange.advance(events, self._exchange.progress)
+        self._noted = monotonic()
+
+    def _show(self) -> None:
+        shows, self._shows = self._shows, []
+        moved, self._moved = self._moved, {}
+        for show in shows:
+            show()
+        for symbol in moved:
+            self._exchange.feed.market(symbol)
+
+    def _fund(self, at_ms: int) -> None:
+        exchange = self._exchange
+        for symbol, market in exchange.engine.markets.items():
+            if at_ms % (market.funding_minutes * MINUTE_MS):
+                continue
+            rate = exchange.source.funding_rate(symbol, at_ms)
+            if rate is not None:
+                self._events += exchange.engine.fund(symbol, rate, moment(at_ms))
+                exchange.feed.fund(symbol, rate, at_ms)
+
+    def _close(self, close: Close) -> Collection[str]:
+        """Close the candles; return the symbols that have one."""
+        series = self._exchange.series
+        if close.bars is None:
+            return [s for s, candles in series.items() if candles.seal(close.close_ms)]
+        for symbol, bar in close.bars.items():
+            series[symbol].add(bar)
+        return close.bars.keys()
+
+    def _confirm(self, symbols: Collection[str], intervals: list[str]) -> None:
+        feed = self._exchange.feed
+        for topic in feed.hub.topics:
+            kind, _, rest = topic.partition(".")
+            interval, _, symbol = rest.rpartition(".")
+            if kind == "kline" and interval in intervals and symbol in symbols:
                 bar = self._exchange.series[symbol].last_closed(interval)
                 if bar is not None:
-                    self._exchange.feed.candle(symbol, interval, bar, confirm=True)
+                    feed.candle(symbol, interval, bar, confirm=True)
+
+    @property
+    def _intervals(self) -> tuple[str, ...]:
+        return next(iter(self._exchange.series.values())).intervals
 
     async def _barrier(self, number: int, phase: Phase, at_ms: int, concerns: Concerns) -> None:
         self._exchange.phase = phase
@@ -165,34 +282,15 @@ def last_barrier(step: int) -> int:
     return 3 * step + 2
 
 
-def _taker(before: Decimal, price: Decimal) -> Side:
-    return Side.BUY if price >= before else Side.SELL
-
-
-def _open_ms(bars: dict[str, Bar]) -> int:
-    return next(iter(bars.values())).open_ms
-
-
 def _is_account(subscriber: Subscriber) -> bool:
     return subscriber.role == "account"
 
 
-def _sees_close(subscriber: Subscriber, closing: dict[str, list[str]]) -> bool:
+def _sees_close(subscriber: Subscriber, closed: Collection[str], intervals: list[str]) -> bool:
     if subscriber.role == "market":
         return True
     if subscriber.role == "account" or subscriber.timeframe is None:
         return False
     interval = Timeframe(subscriber.timeframe).interval
-    return any(interval in closing.get(s, ()) for s in subscriber.symbols or closing)
-
-
-def ticks(bar: Bar, instrument: Instrument) -> list[Decimal]:
-    """Return the candle's path as `TICKS` prices, evenly in time, in whole ticks of price."""
-    path = bar.path()
-    prices = [path[0]]
-    legs = [(path[i], path[i + 1]) for i in range(3)]
-    steps = (4, 4, TICKS - 9)
-    for (start, end), count in zip(legs, steps, strict=True):
-        between = [start + (end - start) * i / count for i in range(1, count)]
-        prices += [instrument.floor_price(p) for p in between] + [end]
-    return prices
+    symbols = set(subscriber.symbols) & set(closed) if subscriber.symbols else closed
+    return interval in intervals and bool(symbols)

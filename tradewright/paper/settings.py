@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tradewright.domain.market import Symbol
-from tradewright.paper.market.listing import LISTED
 
 
 class PaperSettings(BaseSettings):
@@ -30,6 +29,12 @@ class PaperSettings(BaseSettings):
         default=1.0, description="Market seconds per second, or steps between barriers."
     )
     spread_ticks: int = Field(default=1, ge=0)
+    depth: Decimal | None = Field(
+        default=None,
+        gt=0,
+        description="USDT per price level where the market has no book of its own; None: without "
+        "limit, in a generated market as the symbol is traded.",
+    )
     funding_rate: Decimal = Field(
         default=Decimal(0), description="Per interval, where the market has none of its own."
     )
@@ -46,23 +51,36 @@ class PaperSettings(BaseSettings):
         "pace, else off, for limits count wall seconds.",
     )
     ip_ban_s: float = Field(default=600, ge=0, description="After 600 requests in 5 s.")
+    read_lag_ms: int = Field(default=0, ge=0, description="How late reads of orders are.")
+    check_ledger: bool = Field(default=False, description="After every change; for tests.")
     stream_backlog: int = Field(
         default=8 * 2**20, ge=2**16, description="Unread bytes after which a stream is cut."
     )
 
+    market: Literal["generator", "live"] | Path = Field(
+        default="generator",
+        description="Made up, relayed from Bybit, or a file: recorded candles (CSV), recorded "
+        "order book and trades (JSONL), or a script (YAML).",
+    )
     seed: int = Field(default=1, description="Of the generated market and of all ids.")
-    symbols: tuple[str, ...] = tuple(LISTED)
+    symbols: tuple[str, ...] = Field(
+        default=(), description="Of a generated or relayed market; none means all."
+    )
     start: AwareDatetime | None = Field(
         default=None, description="First generated candle; now, or 2025-01-01 in lockstep."
     )
     steps: int | None = Field(default=None, ge=1, description="Generated candles until the end.")
-    history: int = Field(default=1500, ge=1, description="Generated candles before the start.")
+    history: int = Field(default=1500, ge=1, description="Minutes of candles before the start.")
 
-    data: Path | None = Field(default=None, description="Recorded candles, CSV or CSV.gz.")
     symbol: Symbol = Field(default="BTCUSDT", description="Whose candles the file holds.")
     volume_unit: Literal["base", "quote"] = "base"
     data_from: AwareDatetime | None = Field(default=None, description="Earlier ones are history.")
     data_to: AwareDatetime | None = Field(default=None, description="Exclusive.")
+
+    live_stream: str = Field(
+        default="wss://stream.bybit.com/v5/public/linear", description="What `live` relays."
+    )
+    live_rest: str = Field(default="https://api.bybit.com", description="Where `live` begins.")
 
     @property
     def is_lockstep(self) -> bool:

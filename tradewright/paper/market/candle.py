@@ -82,11 +82,10 @@ class Series:
         self._forming: dict[str, Bar] = {}
         self._live: Bar | None = None
 
-    def add(self, bar: Bar) -> list[str]:
-        """Take a closed base candle; return the intervals that close with it."""
+    def add(self, bar: Bar) -> None:
+        """Take a closed base candle."""
         self._live = None
         end = bar.open_ms + self.base_ms
-        closing = []
         for interval in self.intervals:
             start = bucket(interval, bar.open_ms)
             forming = self._forming.pop(interval, None)
@@ -97,14 +96,36 @@ class Series:
             forming = forming.joined(bar) if forming else bar._replace(open_ms=start)
             if bucket_end(interval, start) == end:
                 self._closed[interval].append(forming)
-                closing.append(interval)
             else:
                 self._forming[interval] = forming
-        return closing
 
-    def live(self, bar: Bar) -> None:
-        """Show a base candle that is still forming."""
-        self._live = bar
+    def trade(self, at_ms: int, price: Decimal, qty: Decimal) -> None:
+        """Let the base candle that is still forming have a trade."""
+        live = self._live
+        if live is None:
+            open_ms = at_ms - at_ms % self.base_ms
+            self._live = Bar(open_ms, price, price, price, price, qty, qty * price)
+        else:
+            self._live = Bar(
+                live.open_ms,
+                live.open,
+                max(live.high, price),
+                min(live.low, price),
+                price,
+                live.volume + qty,
+                live.turnover + qty * price,
+            )
+
+    def seal(self, close_ms: int) -> bool:
+        """Close the base candle that its trades have made; return whether there is one."""
+        if self._live is None:
+            return False
+        self.add(self._live)
+        return True
+
+    def day(self) -> Bar | None:
+        """Return the last 24 hours as one candle, where that is cheaper than its minutes."""
+        return None
 
     def forming(self, interval: str) -> Bar | None:
         """Return the candle of *interval* that is not closed yet, if it has traded."""
@@ -155,6 +176,11 @@ class Series:
     def last_closed(self, interval: str) -> Bar | None:
         closed = self._closed[interval]
         return closed[-1] if closed else None
+
+
+def closing(intervals: tuple[str, ...], close_ms: int) -> list[str]:
+    """Return those of *intervals* of which a candle closes at *close_ms*."""
+    return [i for i in intervals if bucket(i, close_ms) == close_ms]
 
 
 def _open_ms(bar: Bar) -> int:

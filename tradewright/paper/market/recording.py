@@ -3,7 +3,7 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -13,8 +13,11 @@ from typing import NamedTuple, Self, TextIO
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Instrument
 from tradewright.paper.clock import moment
-from tradewright.paper.market.candle import BASE_MINUTES, MINUTE_MS, Bar
-from tradewright.paper.market.listing import instrument_of
+from tradewright.paper.market.candle import BASE_MINUTES, MINUTE_MS, Bar, Series
+from tradewright.paper.market.listing import Listing, listing_of
+from tradewright.paper.market.move import Beat, Close, Floor
+from tradewright.paper.market.move import Path as Way
+from tradewright.paper.market.pace import TICKS, ticks
 from tradewright.paper.settings import PaperSettings
 
 _PRICES = ("open", "high", "low", "close")
@@ -39,6 +42,8 @@ class Recording:
         RecordingUnusable: The file is not whole, ordered and plausible, or has no candle in time.
     """
 
+    waits = False
+
     def __init__(
         self,
         data: Path,
@@ -47,12 +52,14 @@ class Recording:
         in_quote: bool = False,
         begin: datetime | None = None,
         end: datetime | None = None,
+        funding_rate: Decimal | None = None,
     ) -> None:
         rows = list(_rows(data))
         self.base_minutes = _base_minutes(data, rows)
         tick = Decimal(1).scaleb(min(_exponent(price) for row in rows for price in row.prices))
-        instrument = instrument_of(symbol, max(tick, _FINEST_TICK))
-        self.instruments: dict[str, Instrument] = {symbol: instrument}
+        listing = listing_of(symbol, max(tick, _FINEST_TICK), rows[0].prices[0])
+        instrument = listing.instrument
+        self.listings: dict[str, Listing] = {symbol: listing}
         first_ms = _ms(begin) if begin else rows[0].open_ms
         end_ms = _ms(end) if end else rows[-1].open_ms + 1
         bars = [_bar(data, r, instrument, in_quote=in_quote) for r in rows if r.open_ms < end_ms]
@@ -64,27 +71,62 @@ class Recording:
             raise RecordingUnusable(
                 data, f"no candle lies in the time asked for; it holds those from {held}"
             )
-        self.start_ms = self._played[0].open_ms
+        self.start_ms = self.begins_ms = self._played[0].open_ms
         self.steps_total: int | None = len(self._played)
         self.identity = f"recording {symbol} {data.name} {self.start_ms}"
+        self._funding_rate = funding_rate
 
     @classmethod
-    def of(cls, settings: PaperSettings) -> Self:
-        if settings.data is None:
-            raise ValueError("settings.data names no file")
+    def of(cls, data: Path, settings: PaperSettings) -> Self:
         return cls(
-            settings.data,
+            data,
             settings.symbol,
             in_quote=settings.volume_unit == "quote",
             begin=settings.data_from,
             end=settings.data_to,
+            funding_rate=settings.funding_rate or None,
         )
 
-    def history(self) -> Iterator[dict[str, Bar]]:
-        return ({self._symbol: bar} for bar in self._history)
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        return {self._symbol: self.listings[self._symbol].instrument}
 
-    def steps(self) -> Iterator[dict[str, Bar]]:
-        return ({self._symbol: bar} for bar in self._played)
+    def series(self, steps: int) -> dict[str, Series]:
+        series = Series(self.base_minutes)
+        for bar in (*self._history, *self._played[:steps]):
+            series.add(bar)
+        return {self._symbol: series}
+
+    def prices(self, steps: int) -> dict[str, Decimal]:
+        before = self._played[steps - 1] if steps else self._history[-1] if self._history else None
+        # Nothing has traded yet: what comes first is the only price there is
+        price = self._played[0].open if before is None else before.close
+        return {self._symbol: price}
+
+    async def play(self, first: int, floor: Floor, *, whole: bool) -> AsyncIterator[Beat | Close]:
+        for bar in self._played[first:]:
+            for beat in self._whole(bar) if whole else self._spread(bar):
+                yield beat
+            yield Close(bar.open_ms, bar.open_ms + self._base_ms, {self._symbol: bar})
+
+    def funding_rate(self, symbol: str, at_ms: int) -> Decimal | None:
+        return self._funding_rate
+
+    @property
+    def _base_ms(self) -> int:
+        return self.base_minutes * MINUTE_MS
+
+    def _whole(self, bar: Bar) -> Iterator[Beat]:
+        # Within the candle, so that what its path does is not dated at the next one
+        at_ms = bar.open_ms + self._base_ms - 1
+        yield Beat(at_ms, [Way(self._symbol, bar.path(), bar.volume, jumps=True)])
+
+    def _spread(self, bar: Bar) -> Iterator[Beat]:
+        instrument = self.listings[self._symbol].instrument
+        part = instrument.floor_qty(bar.volume / TICKS)
+        for tick, price in enumerate(ticks(bar, instrument)):
+            at_ms = bar.open_ms + self._base_ms * tick // TICKS
+            yield Beat(at_ms, [Way(self._symbol, (price,), part, jumps=tick == 0)])
 
 
 class Row(NamedTuple):
