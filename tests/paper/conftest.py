@@ -240,4 +240,4 @@ async def desk(open_desk: Open, write_candles: WriteCandles) -> Desk:
     """An exchange at 50,000 whose next candle falls to 49,000 and comes back."""
     fall, calm = (50_000, 50_100, 49_000, 50_050), (50_050, 50_060, 50_040, 50_050)
     data = write_candles(FLAT, FLAT, fall, calm)
-    return await open_desk(data=data, data_from=START + timedelta(minutes=1))
+    return await open_desk(market=data, data_from=START + timedelta(minutes=1))

@@ -14,7 +14,7 @@ MINUTE = 60_000
 async def test_a_market_stands_still_until_it_is_started(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, FLAT))
+    desk = await open_desk(market=write_candles(FLAT, FLAT))
 
     before = await desk.get("/paper/clock")
     await desk.post("/paper/start")
@@ -31,7 +31,7 @@ async def test_a_market_stands_still_until_it_is_started(
 async def test_a_close_waits_for_market_and_for_presets_whose_candle_closes(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(*[FLAT] * 4, start=START))
+    desk = await open_desk(market=write_candles(*[FLAT] * 4, start=START))
     for name, role, timeframe in (
         ("market", "market", None),
         ("one", "preset", "1m"),
@@ -57,7 +57,7 @@ async def test_a_close_waits_for_market_and_for_presets_whose_candle_closes(
 async def test_an_acknowledgement_of_the_past_or_the_future_moves_nothing(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, FLAT, FLAT))
+    desk = await open_desk(market=write_candles(FLAT, FLAT, FLAT))
     await desk.step(2)
 
     await desk.post("/paper/done", name="desk", at_ms=START_MS + MINUTE)
@@ -69,7 +69,7 @@ async def test_an_acknowledgement_of_the_past_or_the_future_moves_nothing(
 async def test_awaiting_a_candle_ends_when_it_is_acknowledged(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, FLAT))
+    desk = await open_desk(market=write_candles(FLAT, FLAT))
     await desk.step()
     wish: dict[str, Any] = {"name": "desk", "at_ms": START_MS + MINUTE}
 
@@ -85,7 +85,7 @@ async def test_awaiting_a_candle_ends_when_it_is_acknowledged(
 async def test_an_account_has_its_turn_after_a_path_that_touched_it_and_after_each_close(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, FALL))
+    desk = await open_desk(market=write_candles(FLAT, FALL))
     await desk.post("/paper/subscribers", name="main", role="account", symbols=["BTCUSDT"])
     await desk.post("/paper/start")
 
@@ -109,7 +109,7 @@ async def test_an_account_has_its_turn_after_a_path_that_touched_it_and_after_ea
 async def test_an_order_at_a_close_fills_half_a_spread_from_it(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, FALL))
+    desk = await open_desk(market=write_candles(FLAT, FALL))
     await desk.step(2)
 
     await desk.buy()
@@ -122,7 +122,7 @@ async def test_an_order_at_a_close_fills_half_a_spread_from_it(
 async def test_one_that_leaves_is_no_longer_waited_for(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, FLAT))
+    desk = await open_desk(market=write_candles(FLAT, FLAT))
     await desk.step()
 
     await desk.request("DELETE", "/paper/subscribers", params={"name": "desk"})
@@ -131,7 +131,7 @@ async def test_one_that_leaves_is_no_longer_waited_for(
 
 
 async def test_missing_minutes_do_not_exist(open_desk: Open, write_candles: WriteCandles) -> None:
-    desk = await open_desk(data=write_candles(*[FLAT] * 5, skip=(2, 3)))
+    desk = await open_desk(market=write_candles(*[FLAT] * 5, skip=(2, 3)))
 
     await desk.step(3)
 

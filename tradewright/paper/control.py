@@ -14,11 +14,13 @@ from tradewright.domain.market import Timeframe
 from tradewright.paper import wire
 from tradewright.paper.barrier import Subscriber
 from tradewright.paper.clock import ms, wall
-from tradewright.paper.exchange import Exchange
+from tradewright.paper.exchange import MAIN, Exchange
+from tradewright.paper.ledger import ledger
 from tradewright.paper.runner import Runner, last_barrier
 
 _DEFAULT_TIMEOUT_MS = 10_000
 _MOST_TIMEOUT_MS = 60_000
+_MOST_ROWS = 10_000
 
 
 class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
@@ -161,15 +163,35 @@ class Control:
         }
 
     async def ledger(self, request: Request) -> dict[str, Any]:
-        return self._exchange.ledger()
+        """Add up what is stored of one account, or of all of them."""
+        exchange, name = self._exchange, request.query_params.get("account", MAIN)
+        exchange.flush()
+        if name != "all":
+            return await ledger(exchange.store.history, exchange.engine.accounts[name])
+        found = [
+            await ledger(exchange.store.history, account)
+            for account in list(exchange.engine.accounts.values())
+        ]
+        return {
+            "accounts": {row["account"]: row for row in found},
+            "balanced": all(row["balanced"] for row in found),
+        }
 
     async def executions(self, request: Request) -> dict[str, Any]:
-        after = int(request.query_params.get("after_seq", -1))
-        found = [e for e in self._exchange.records.executions if e.seq > after]
+        history = self._exchange.store.history
+        found = history.executions_after(*_rows(request))
         return {"list": [wire.execution_message(e) for e in found]}
 
     async def orders(self, request: Request) -> dict[str, Any]:
-        return {"list": [wire.order_message(o) for o in self._exchange.records.orders.values()]}
+        history = self._exchange.store.history
+        return {"list": [wire.order_message(o) for o in history.orders_after(*_rows(request))]}
+
+
+def _rows(request: Request) -> tuple[str | None, int, int]:
+    """Return whose rows are asked for, from where on and how many; all of them without a limit."""
+    query = request.query_params
+    limit = int(query.get("limit", _MOST_ROWS))
+    return query.get("account"), int(query.get("after_seq", -1)), min(max(limit, 1), _MOST_ROWS)
 
 
 def _timeout_ms(request: Request) -> int:

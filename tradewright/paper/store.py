@@ -1,112 +1,206 @@
 """The state of the paper exchange in one SQLite file.
 
-Every change is one transaction, committed before its answer leaves. In WAL mode with
-``synchronous=NORMAL`` a commit survives the death of the process, though not of the machine.
+A batch is one transaction. In WAL mode with ``synchronous=NORMAL`` a commit survives the
+death of the process, though not of the machine. Without a path the rows lie in a temporary
+file that ends with the process.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from tradewright.domain.errors import TradewrightError
-from tradewright.matching import (
-    Event,
-    Executed,
-    Execution,
-    Order,
-    OrderChanged,
-    Position,
-    PositionChanged,
-    StopTrailed,
-)
+from tradewright.matching import Balance, Order, Position, Profile
 from tradewright.paper.barrier import Subscriber
+from tradewright.paper.batch import Batch, Prices
+from tradewright.paper.clock import ms
+from tradewright.paper.history import History, is_stop
+from tradewright.paper.keys import ApiKey
+from tradewright.paper.layout import INSTEAD, StateUnusable, connected
+from tradewright.paper.query import TRANSFER, Booking, Transfer
+from tradewright.paper.row import RowDamaged, sealed, unsealed
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS orders (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS executions (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS positions (symbol TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS subscribers (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+_PUT_ORDER = """
+INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (seq) DO UPDATE SET is_open = excluded.is_open, is_stop = excluded.is_stop,
+    has_fill = excluded.has_fill, status = excluded.status, updated_ms = excluded.updated_ms,
+    body = excluded.body
 """
-_encode = msgspec.json.Encoder().encode
+# Of the executions that close something the first of each order counts as 1, the others as 2
+_PUT_BOOKING = """
+INSERT INTO bookings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7 + (
+    ?7 AND EXISTS (SELECT 1 FROM bookings WHERE order_id = ?4 AND closes = 1)
+), ?8, ?9, ?10)
+"""
+_PUT_PROFILE = """
+INSERT INTO accounts VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET profile = excluded.profile
+"""
 
 T = TypeVar("T")
-
-
-class StateUnusable(TradewrightError):
-    def __init__(self, path: Path | None, detail: str) -> None:
-        super().__init__(f"state {path} cannot be used: {detail}")
 
 
 class Store:
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # SQLite's own transactions: Python must not open any by itself
-            self._db = sqlite3.connect(path or ":memory:", timeout=1, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            # Two exchanges on one file would each lose what the other writes
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.executescript(_TABLES)
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StateUnusable(path, f"{error}; another exchange may be using it") from error
+        self._db = connected(path)
+        self.history = History(self._db)
+        self._newest_order = self._db.execute("SELECT max(seq) FROM orders").fetchone()[0] or 0
+        self._counts = self._counted()
+        known = self.fact("counts", _Counts)
+        if known is not None and known != self._counts:
+            self.close()
+            raise StateUnusable(path, f"it held {known} and now holds {self._counts}; {INSTEAD}")
 
     def close(self) -> None:
         self._db.close()
 
-    def save(self, events: Iterable[Event], facts: dict[str, Any]) -> None:
-        """Write what *events* changed, and *facts*, in one transaction."""
-        execute = self._db.execute
-        execute("BEGIN")
+    def write(self, batch: Batch) -> None:
+        """Write *batch* in one transaction."""
+        db = self._db
+        db.execute("BEGIN")
         try:
-            for event in events:
-                if isinstance(event, OrderChanged | StopTrailed):
-                    row = (event.order.seq, _encode(event.order))
-                    execute("INSERT OR REPLACE INTO orders VALUES (?, ?)", row)
-                elif isinstance(event, Executed):
-                    row = (event.execution.seq, _encode(event.execution))
-                    execute("INSERT INTO executions VALUES (?, ?)", row)
-                elif isinstance(event, PositionChanged):
-                    entry = (event.position.symbol, _encode(event.position))
-                    execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", entry)
-            for name, fact in facts.items():
-                execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, _encode(fact)))
+            db.executemany(_PUT_ORDER, [_order_row(o) for o in batch.orders.values()])
+            db.executemany(_PUT_BOOKING, [_booking_row(b) for b in batch.bookings])
+            rows = [(*of, sealed(p)) for of, p in batch.positions.items()]
+            db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", rows)
+            for profile in batch.profiles.values():
+                # Of a new account the balance comes with the profile
+                balance = sealed(batch.balances.get(profile.account))
+                db.execute(_PUT_PROFILE, (profile.account, sealed(profile), balance))
+            balances = [(sealed(b), b.account) for b in batch.balances.values()]
+            db.executemany("UPDATE accounts SET balance = ? WHERE name = ?", balances)
+            prices = [(symbol, sealed(p)) for symbol, p in batch.prices.items()]
+            db.executemany("INSERT OR REPLACE INTO prices VALUES (?, ?)", prices)
+            counts, newest = self._counts_with(batch)
+            for name, fact in (*batch.facts.items(), ("counts", counts)):
+                self.put_fact(name, fact)
         except BaseException:
-            execute("ROLLBACK")
+            db.execute("ROLLBACK")
             raise
-        execute("COMMIT")
+        db.execute("COMMIT")
+        self._counts, self._newest_order = counts, newest
+
+    def put_fact(self, name: str, fact: object) -> None:
+        self._put("facts", name, fact)
 
     def fact(self, name: str, kind: type[T]) -> T | None:
-        row = self._db.execute("SELECT body FROM facts WHERE name = ?", (name,)).fetchone()
-        return msgspec.json.decode(row[0], type=kind) if row else None
+        with self._readable():
+            row = self._db.execute("SELECT body FROM facts WHERE name = ?", (name,)).fetchone()
+            return unsealed(row[0], kind) if row else None
 
-    def orders(self) -> list[Order]:
-        return self._all("SELECT body FROM orders ORDER BY seq", Order)
+    def profiles(self) -> list[Profile]:
+        """Return them in the order in which they were opened."""
+        return sorted(self._all("SELECT profile FROM accounts", Profile), key=lambda p: p.uid)
 
-    def executions(self) -> list[Execution]:
-        return self._all("SELECT body FROM executions ORDER BY seq", Execution)
+    def balances(self) -> list[Balance]:
+        return self._all("SELECT balance FROM accounts", Balance)
 
     def positions(self) -> list[Position]:
         return self._all("SELECT body FROM positions", Position)
+
+    def open_orders(self) -> list[Order]:
+        """Return them oldest first."""
+        return self._all("SELECT body FROM orders WHERE is_open ORDER BY seq", Order)
+
+    def prices(self) -> dict[str, Prices]:
+        with self._readable():
+            rows = self._db.execute("SELECT symbol, body FROM prices").fetchall()
+            return {symbol: unsealed(body, Prices) for symbol, body in rows}
+
+    def last_seq(self) -> int:
+        """Return the highest number that an order, an execution or a transfer has."""
+        asked = "SELECT max(seq) FROM orders UNION ALL SELECT max(seq) FROM bookings"
+        return max(seq or 0 for (seq,) in self._db.execute(asked))
 
     def subscribers(self) -> list[Subscriber]:
         return self._all("SELECT body FROM subscribers", Subscriber)
 
     def put_subscriber(self, subscriber: Subscriber) -> None:
-        row = (subscriber.name, _encode(subscriber))
-        self._db.execute("INSERT OR REPLACE INTO subscribers VALUES (?, ?)", row)
+        self._put("subscribers", subscriber.name, subscriber)
 
     def drop_subscriber(self, name: str) -> None:
         self._db.execute("DELETE FROM subscribers WHERE name = ?", (name,))
 
+    def keys(self) -> list[ApiKey]:
+        return self._all("SELECT body FROM keys", ApiKey)
+
+    def put_key(self, key: ApiKey) -> None:
+        self._put("keys", key.key, key)
+
+    def drop_key(self, key: str) -> None:
+        self._db.execute("DELETE FROM keys WHERE key = ?", (key,))
+
+    def _put(self, table: str, key: str, value: object) -> None:
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (key, sealed(value)))
+
     def _all(self, query: str, kind: type[T]) -> list[T]:
-        decoder = msgspec.json.Decoder(kind)
-        return [decoder.decode(body) for (body,) in self._db.execute(query)]
+        with self._readable():
+            return [unsealed(body, kind) for (body,) in self._db.execute(query)]
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, RowDamaged, msgspec.MsgspecError) as error:
+            raise StateUnusable(self._path, f"it is damaged ({error}); {INSTEAD}") from error
+
+    def _counted(self) -> "_Counts":
+        with self._readable():
+            return _Counts(*(self._count(t) for t in ("accounts", "orders", "bookings")))
+
+    def _counts_with(self, batch: Batch) -> "tuple[_Counts, int]":
+        """Return how many rows there are with those of *batch*, and the newest order."""
+        newest = self._newest_order
+        counts = _Counts(
+            self._count("accounts") if batch.profiles else self._counts.accounts,
+            self._counts.orders + sum(seq > newest for seq in batch.orders),
+            self._counts.bookings + len(batch.bookings),
+        )
+        return counts, max(newest, *batch.orders) if batch.orders else newest
+
+    def _count(self, table: str) -> int:
+        (count,) = self._db.execute(f"SELECT count(*) FROM {table}").fetchone()
+        return int(count)
+
+
+class _Counts(msgspec.Struct, frozen=True):
+    """How many rows there are; a row that is missing shows."""
+
+    accounts: int
+    orders: int
+    bookings: int
+
+    def __str__(self) -> str:
+        return f"{self.accounts} accounts, {self.orders} orders and {self.bookings} bookings"
+
+
+def _order_row(order: Order) -> tuple[object, ...]:
+    return (
+        order.seq,
+        order.account,
+        order.order_id,
+        order.link,
+        order.symbol,
+        order.is_open,
+        is_stop(order),
+        bool(order.filled),
+        order.status.value,
+        ms(order.created),
+        ms(order.updated),
+        sealed(order),
+    )
+
+
+def _booking_row(booking: Booking) -> tuple[object, ...]:
+    cause = booking.cause
+    columns: tuple[object, ...]
+    if isinstance(cause, Transfer):
+        columns = (TRANSFER, cause.transfer_id, "", ms(cause.time), False)
+    else:
+        of, time_ms = cause.order_id, ms(cause.time)
+        columns = (cause.exec_type.value, of, cause.symbol, time_ms, bool(cause.closed_size))
+    left = (str(booking.cash), str(booking.size), sealed(cause))
+    return (cause.seq, cause.account, *columns, *left)

@@ -1,0 +1,118 @@
+"""Group commit: what happens within one turn of the event loop is written together, then told."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+from tradewright.domain.errors import TradewrightError
+from tradewright.matching import Engine, Event, RequestRejected
+from tradewright.paper.batch import NO_NOTE, Batch, Books, TransferNote
+from tradewright.paper.store import Store
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[list[Event]], None]
+
+
+class ExchangeBroken(TradewrightError):
+    def __init__(self) -> None:
+        super().__init__("exchange is broken: an earlier change failed; restart it")
+
+
+class GroupCommit:
+    """Memory runs ahead of the file by one batch; nobody is told of it before it is written."""
+
+    def __init__(
+        self, engine: Engine, store: Store, facts: Callable[[], dict[str, Any]], *, is_checked: bool
+    ) -> None:
+        self.broken = asyncio.Event()
+        self.listeners: list[Listener] = []
+        """Told of all events, in their order, once the requests that caused them are answered."""
+        self.on_written: list[Callable[[Batch], None]] = []
+        self._books = Books(engine, is_checked=is_checked)
+        self._store = store
+        self._facts = facts
+        self._is_due = False
+        self._written = asyncio.Event()
+        self._told = asyncio.Event()
+        self._telling = asyncio.Event()
+        self._telling.set()
+
+    @contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """Let refusals through; after any other failure memory and file may differ, so stop."""
+        if self.broken.is_set():
+            raise ExchangeBroken
+        try:
+            yield
+        except RequestRejected:
+            raise
+        except Exception as error:
+            if not self.broken.is_set():
+                log.critical(
+                    "exchange is broken and stops: memory and state may differ", exc_info=error
+                )
+            self.broken.set()
+            raise ExchangeBroken from error
+
+    def take(self, events: list[Event], now: datetime, note: TransferNote = NO_NOTE) -> None:
+        """Book *events*; they are written when this turn of the loop is over."""
+        self._books.take(events, now, note)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def flush(self) -> None:
+        """Write what was taken, at once.
+
+        Raises:
+            ExchangeBroken: It cannot be written, or earlier changes could not.
+        """
+        if not self._is_due:
+            return
+        self._is_due = False
+        written, self._written = self._written, asyncio.Event()
+        told = self._telling = self._told
+        self._told = asyncio.Event()
+        try:
+            with self.unbroken():
+                batch = self._books.close(self._facts())
+                self._store.write(batch)
+                for take in self.on_written:
+                    take(batch)
+        finally:
+            # Who waits goes on and sees whether it is broken
+            written.set()
+        # Behind all who waited: they answer first
+        asyncio.get_running_loop().call_soon(self._tell, batch.events, told)
+
+    def _flush(self) -> None:
+        # Whoever waits for it is told, and the exchange stops
+        with suppress(ExchangeBroken):
+            self.flush()
+
+    async def durable(self) -> None:
+        """Return when all that has happened so far would survive the process.
+
+        Raises:
+            ExchangeBroken: It could not be written.
+        """
+        if self._is_due:
+            await self._written.wait()
+        if self.broken.is_set():
+            raise ExchangeBroken
+
+    async def told(self) -> None:
+        """Return when the listeners know all that has happened so far."""
+        told = self._told if self._is_due else self._telling
+        await self.durable()
+        await told.wait()
+
+    def _tell(self, events: list[Event], told: asyncio.Event) -> None:
+        with suppress(ExchangeBroken), self.unbroken():
+            for listener in self.listeners:
+                listener(events)
+        told.set()

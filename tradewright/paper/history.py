@@ -1,0 +1,233 @@
+"""What is remembered of orders, executions and transfers, newest first, page by page."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from heapq import merge
+from itertools import islice
+from typing import Any, TypeVar
+
+from tradewright.matching import Execution, Order, OrderStatus, RequestRejected, StopKind
+from tradewright.paper.query import (
+    FOREVER_MS,
+    TRANSFER,
+    Booking,
+    BookingQuery,
+    Hidden,
+    OrderQuery,
+    Page,
+    Transfer,
+)
+from tradewright.paper.row import unsealed
+
+_MOST_MERGED = 16
+"""Symbols that are looked up one by one; of more than that all rows are gone through."""
+_NOTHING = Hidden()
+
+T = TypeVar("T")
+_Row = tuple[Any, ...]
+
+
+def is_stop(order: Order) -> bool:
+    """Return whether it is a ``StopOrder``; a conditional one is not once it has traded."""
+    if order.stop is StopKind.CONDITIONAL:
+        return order.status is OrderStatus.UNTRIGGERED or not order.filled
+    return order.stop is not StopKind.NONE
+
+
+class History:
+    """Reads of the tables that grow without end; nothing of them is kept in memory."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def orders(self, account: str, query: OrderQuery, hidden: Hidden = _NOTHING) -> Page[Order]:
+        """Return ended orders, the ones created last first."""
+        where = _Where("NOT is_open", ("account = ?", account))
+        where.within("created_ms", query.start_ms, query.end_ms)
+        where.add("status = ?", query.status)
+        if query.are_stops is not None:
+            where.add(f"is_stop = {int(query.are_stops)}")
+        where.add("(has_fill OR updated_ms > ?)", query.unfilled_since_ms, even=0)
+        where.add("order_id = ?", query.order_id)
+        where.add("link = ?", "" if query.order_id else query.link)
+        where.without("order_id", hidden.order_ids)
+        rows = self._newest("orders", "created_ms, seq, body", where, query)
+        return _page(rows, query.limit, lambda row: unsealed(row[2], Order))
+
+    def executions(
+        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+    ) -> Page[Execution]:
+        """Return executions, the last first."""
+        where = self._booked(account, query, hidden, f"type <> '{TRANSFER}'")
+        rows = self._newest("bookings", "time_ms, seq, body", where, query)
+        return _page(rows, query.limit, lambda row: unsealed(row[2], Execution))
+
+    def closed(
+        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+    ) -> Page[list[Execution]]:
+        """Return the closing executions of each order that closed something, oldest first.
+
+        The time of an order is that of the first of them.
+        """
+        where = self._booked(account, query, hidden, "closes = 1")
+        rows = self._newest("bookings", "time_ms, seq, order_id", where, query)
+        return _page(rows, query.limit, lambda row: self._closing(account, row[2], hidden))
+
+    def transactions(
+        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+    ) -> Page[Booking]:
+        """Return what changed the wallet, the last first."""
+        where = self._booked(account, query, hidden)
+        rows = self._newest("bookings", "time_ms, seq, type, body, cash, size", where, query)
+        return _page(rows, query.limit, _booking)
+
+    def transfers(
+        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+    ) -> Page[Transfer]:
+        """Return transfers, the last first."""
+        where = self._booked(account, query, hidden, f"type = '{TRANSFER}'", "type <> 'Trade'")
+        rows = self._newest("bookings", "time_ms, seq, body", where, query)
+        return _page(rows, query.limit, lambda row: unsealed(row[2], Transfer))
+
+    def has_link(self, account: str, link: str) -> bool:
+        """Return whether an order ever had *link*."""
+        asked = "SELECT 1 FROM orders WHERE account = ? AND link = ? AND link <> ''"
+        return self._db.execute(asked, (account, link)).fetchone() is not None
+
+    def has_transfer(self, transfer_id: str) -> bool:
+        asked = "SELECT 1 FROM bookings WHERE order_id = ? AND type = ?"
+        return self._db.execute(asked, (transfer_id, TRANSFER)).fetchone() is not None
+
+    def orders_after(self, account: str | None, seq: int, limit: int) -> list[Order]:
+        """Return the orders of all states, oldest first."""
+        rows = self._after("orders", account, seq, limit, "TRUE")
+        return [unsealed(body, Order) for (body,) in rows]
+
+    def executions_after(self, account: str | None, seq: int, limit: int) -> list[Execution]:
+        """Return executions, oldest first."""
+        rows = self._after("bookings", account, seq, limit, f"type <> '{TRANSFER}'")
+        return [unsealed(body, Execution) for (body,) in rows]
+
+    def bookings_after(self, account: str, seq: int, last: int, limit: int) -> list[Booking]:
+        """Return what changed the wallet, oldest first, up to number *last*."""
+        asked = (
+            "SELECT seq, account, type, body, cash, size FROM bookings "
+            "WHERE seq > ? AND seq <= ? AND +account = ? ORDER BY seq LIMIT ?"
+        )
+        return [_booking(row) for row in self._select(asked, (seq, last, account, limit))]
+
+    def last_booking(self) -> int:
+        ((seq,),) = self._select("SELECT coalesce(max(seq), 0) FROM bookings", ())
+        return int(seq)
+
+    def count_orders(self, account: str) -> int:
+        asked = "SELECT count(*) FROM orders WHERE account = ? AND "
+        counts = [self._select(asked + term, (account,)) for term in ("is_open", "NOT is_open")]
+        return sum(count for ((count,),) in counts)
+
+    def _after(
+        self, table: str, account: str | None, seq: int, limit: int, term: str
+    ) -> list[_Row]:
+        where = _Where(term, ("seq > ?", seq))
+        where.add("+account = ?", account)
+        asked = f"SELECT body FROM {table} WHERE {where} ORDER BY seq LIMIT ?"
+        return self._db.execute(asked, (*where.given, limit)).fetchall()
+
+    def _booked(self, account: str, query: BookingQuery, hidden: Hidden, *terms: str) -> "_Where":
+        where = _Where(*terms, ("account = ?", account))
+        where.within("time_ms", query.start_ms, query.end_ms)
+        if query.types is not None:
+            where.among("type", query.types)
+            if "Trade" not in query.types:
+                # The index of the rare ones serves only who says so
+                where.add("type <> 'Trade'")
+        if query.order_id:
+            where.add("order_id = ?", query.order_id)
+        elif query.link:
+            order = "SELECT order_id FROM orders WHERE account = ? AND link = ? AND link <> ''"
+            where.add(f"order_id = ({order})", account, query.link)
+        where.add("seq < ?", hidden.from_seq, even=FOREVER_MS)
+        return where
+
+    def _closing(self, account: str, order_id: str, hidden: Hidden) -> list[Execution]:
+        asked = (
+            "SELECT body FROM bookings WHERE order_id = ? AND account = ? AND closes > 0 "
+            "AND seq < ? ORDER BY seq"
+        )
+        rows = self._db.execute(asked, (order_id, account, hidden.from_seq))
+        return [unsealed(body, Execution) for (body,) in rows]
+
+    def _newest(
+        self, table: str, columns: str, where: "_Where", query: OrderQuery | BookingQuery
+    ) -> list[_Row]:
+        """Return one row more than asked for, if there are as many."""
+        time = columns.partition(",")[0]
+        if query.cursor:
+            where.add(f"({time}, seq) < (?, ?)", *_position(query.cursor))
+        symbols = query.symbols
+        end = f"ORDER BY {time} DESC, seq DESC LIMIT {query.limit + 1}"
+        if symbols is None or len(symbols) > _MOST_MERGED:
+            if symbols is not None:
+                where.among("symbol", symbols)
+            return self._select(f"SELECT {columns} FROM {table} WHERE {where} {end}", where.given)
+        asked = f"SELECT {columns} FROM {table} WHERE {where} AND symbol = ? {end}"
+        found = [self._select(asked, [*where.given, s]) for s in sorted(symbols)]
+        return list(islice(merge(*found, key=lambda row: row[:2], reverse=True), query.limit + 1))
+
+    def _select(self, asked: str, given: Sequence[object]) -> list[_Row]:
+        return self._db.execute(asked, given).fetchall()
+
+
+class _Where:
+    """Terms of a condition, all of them to hold, and what is given for their marks."""
+
+    def __init__(self, *terms: str | tuple[str, object]) -> None:
+        self._terms: list[str] = []
+        self.given: list[object] = []
+        for term in terms:
+            if isinstance(term, str):
+                self.add(term)
+            else:
+                self.add(*term)
+
+    def __str__(self) -> str:
+        return " AND ".join(self._terms)
+
+    def add(self, term: str, *given: object, even: object = None) -> None:
+        """Add *term* unless what is given for it is empty, or *even*."""
+        if given and (given[0] == even or given[0] in ("", None)):
+            return
+        self._terms.append(term)
+        self.given += given
+
+    def within(self, column: str, start_ms: int, end_ms: int) -> None:
+        self.add(f"{column} >= ?", start_ms, even=0)
+        self.add(f"{column} <= ?", end_ms, even=FOREVER_MS)
+
+    def among(self, column: str, values: Iterable[str]) -> None:
+        # The plus keeps SQLite from an index on the column, which would have to be sorted
+        self.add(f"+{column} IN (SELECT value FROM json_each(?))", json.dumps(sorted(values)))
+
+    def without(self, column: str, values: Iterable[str]) -> None:
+        if values:
+            listed = json.dumps(sorted(values))
+            self.add(f"{column} NOT IN (SELECT value FROM json_each(?))", listed)
+
+
+def _position(cursor: str) -> tuple[int, int]:
+    time, _, seq = cursor.partition("-")
+    if not (time.isdecimal() and seq.isdecimal() and len(cursor) < 40):
+        raise RequestRejected(10001, "params error: cursor invalid")
+    return int(time), int(seq)
+
+
+def _page(rows: list[_Row], limit: int, read: Callable[[_Row], T]) -> Page[T]:
+    cursor = f"{rows[limit - 1][0]}-{rows[limit - 1][1]}" if len(rows) > limit else ""
+    return [read(row) for row in rows[:limit]], cursor
+
+
+def _booking(row: _Row) -> Booking:
+    kind: type[Execution | Transfer] = Transfer if row[2] == TRANSFER else Execution
+    return Booking(unsealed(row[3], kind), Decimal(row[4]), Decimal(row[5]))

@@ -1,0 +1,132 @@
+"""The file that the state lies in: its tables, and whether it can be trusted."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tradewright.domain.errors import TradewrightError
+
+INSTEAD = "use another state file, or a copy of this one from before"
+_APPLICATION = 0x74777078
+_LAYOUT = 1
+_CACHE_KIB = 32_768
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE subscribers (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE keys (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE accounts (name TEXT PRIMARY KEY, profile BLOB NOT NULL, balance BLOB NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE prices (symbol TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE positions (
+    account TEXT NOT NULL, symbol TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (account, symbol)
+) WITHOUT ROWID;
+CREATE TABLE orders (
+    seq INTEGER PRIMARY KEY, account TEXT NOT NULL, order_id TEXT NOT NULL, link TEXT NOT NULL,
+    symbol TEXT NOT NULL, is_open INTEGER NOT NULL, is_stop INTEGER NOT NULL,
+    has_fill INTEGER NOT NULL, status TEXT NOT NULL, created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX order_ids ON orders (order_id);
+CREATE UNIQUE INDEX order_links ON orders (account, link) WHERE link <> '';
+CREATE INDEX open_orders ON orders (seq) WHERE is_open;
+CREATE INDEX ended_orders ON orders
+    (account, created_ms, seq, has_fill, updated_ms, status, is_stop) WHERE NOT is_open;
+CREATE INDEX ended_orders_of_symbol ON orders
+    (account, symbol, created_ms, seq, has_fill, updated_ms, status, is_stop) WHERE NOT is_open;
+CREATE TABLE bookings (
+    seq INTEGER PRIMARY KEY, account TEXT NOT NULL, type TEXT NOT NULL, order_id TEXT NOT NULL,
+    symbol TEXT NOT NULL, time_ms INTEGER NOT NULL, closes INTEGER NOT NULL, cash TEXT NOT NULL,
+    size TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX bookings_of_order ON bookings (order_id);
+CREATE INDEX bookings_by_time ON bookings (account, time_ms, seq);
+CREATE INDEX bookings_of_symbol ON bookings (account, symbol, time_ms, seq);
+CREATE INDEX rare_bookings ON bookings (account, time_ms, seq) WHERE type <> 'Trade';
+CREATE INDEX closings ON bookings (account, time_ms, seq) WHERE closes = 1;
+CREATE INDEX closings_of_symbol ON bookings (account, symbol, time_ms, seq) WHERE closes = 1;
+"""
+
+
+class StateUnusable(TradewrightError):
+    def __init__(self, path: Path | None, detail: str) -> None:
+        super().__init__(f"state {path} cannot be used: {detail}")
+
+
+def connected(path: Path | None) -> sqlite3.Connection:
+    """Open the state at *path*, a new one if there is none; this process alone may use it.
+
+    Raises:
+        StateUnusable: It cannot be opened, is another's, of another layout, or damaged.
+    """
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateUnusable(path, f"{error}; name a file that can be written") from error
+    # SQLite's own transactions: Python must not open any by itself
+    try:
+        db = sqlite3.connect("" if path is None else path, timeout=1, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StateUnusable(path, f"{error}; name a file that can be written") from error
+    try:
+        _take(db)
+        _lay_out(db, path)
+    except sqlite3.OperationalError as error:
+        db.close()
+        advice = (
+            "another exchange may be using it; stop that one or use another state file"
+            if "locked" in str(error)
+            else "name a file that can be written"
+        )
+        raise StateUnusable(path, f"{error}; {advice}") from error
+    except sqlite3.Error as error:
+        db.close()
+        raise StateUnusable(path, f"{error}; {INSTEAD}") from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _take(db: sqlite3.Connection) -> None:
+    db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    # Two exchanges on one file would each lose what the other writes
+    db.execute("PRAGMA locking_mode=EXCLUSIVE")
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("COMMIT")
+
+
+def _lay_out(db: sqlite3.Connection, path: Path | None) -> None:
+    tables = _tables(db)
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (layout,) = db.execute("PRAGMA user_version").fetchone()
+    if tables and application != _APPLICATION:
+        owner = (
+            "an earlier tradewright" if {"facts", "orders"} <= tables.keys() else "another program"
+        )
+        raise StateUnusable(path, f"it was written by {owner}; use another state file")
+    if tables and layout != _LAYOUT:
+        raise StateUnusable(path, f"its layout is {layout}, not {_LAYOUT}; use another state file")
+    db.execute(f"PRAGMA journal_mode={'MEMORY' if path is None else 'WAL'}")
+    db.execute("PRAGMA synchronous=NORMAL")
+    if not tables:
+        db.executescript(
+            f"BEGIN; {_SCHEMA} PRAGMA application_id={_APPLICATION}; "
+            f"PRAGMA user_version={_LAYOUT}; COMMIT"
+        )
+        return
+    if tables != _expected():
+        raise StateUnusable(path, f"its tables are not those of layout {_LAYOUT}; {INSTEAD}")
+    (fault,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if fault != "ok":
+        raise StateUnusable(path, f"it is damaged ({fault}); {INSTEAD}")
+
+
+def _tables(db: sqlite3.Connection) -> dict[str, str]:
+    return dict(db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+
+
+def _expected() -> dict[str, str]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(_SCHEMA)
+        return _tables(db)
