@@ -25,7 +25,7 @@ from tradewright.domain.trade import Executed, Started, Trade
 from tradewright.paper import PaperExchange, PaperSettings, running
 from tradewright.paper.call import Call
 from tradewright.paper.keys import ApiKey
-from tradewright.paper.rest.trade import create
+from tradewright.paper.rest.order import create
 from tradewright.ports import TradeView
 
 START = datetime(2025, 1, 1, tzinfo=UTC)

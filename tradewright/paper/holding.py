@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-from tradewright.domain.market import Side
 from tradewright.matching import Account, ExecType, MarginMode, Position, StopKind
 from tradewright.paper.clock import ms
 from tradewright.paper.query import Booking, Transfer
@@ -26,18 +25,20 @@ def position_message(position: Position, account: Account) -> Row:
 def _position(position: Position, account: Account, none: str, session: str) -> Row:
     symbol, size = position.symbol, position.size
     mark = account.board.mark.get(symbol, ZERO)
-    liquidation, limit, risk_id = none, Decimal(2_000_000), 1
+    market, tier = account.board.markets[symbol], account.tier_of(symbol)
+    liquidation = none
     margin = maintenance = "0"
     if size:
         margin = cents(account.initial_margin_of(symbol))
         maintenance = cents(account.maintenance_margin_of(symbol))
-        liquidation = ""
+        price = account.liq_price(symbol)
+        liquidation = num(price) if price is not None else ""
     stops = account.stops(symbol)
     trailing = stops.get(StopKind.TRAILING)
     return {
         "positionIdx": 0,
-        "riskId": risk_id,
-        "riskLimitValue": num(limit),
+        "riskId": market.ladder.index(tier) + 1,
+        "riskLimitValue": num(tier.limit),
         "symbol": symbol,
         "side": position.side.value if size else "",
         "size": num(size),
@@ -197,6 +198,7 @@ def transaction_row(booking: Booking, uid: int) -> Row:
         "id": f"{uid}_{cause.symbol}_{cause.seq}",
         "symbol": cause.symbol,
         "category": "linear",
+        "side": cause.side.value,
         "transactionTime": str(ms(cause.time)),
         "qty": num(cause.qty),
         "tradePrice": num(cause.price),
@@ -205,17 +207,13 @@ def transaction_row(booking: Booking, uid: int) -> Row:
         "orderLinkId": cause.link,
     }
     if cause.exec_type is ExecType.FUNDING:
-        # Of the position, whose owner pays (negative) or receives; the rate has its sign
-        side = Side.BUY if booking.size > 0 else Side.SELL
         return row | {
-            "side": side.value,
             "type": "SETTLEMENT",
             "funding": num(-cause.fee),
             "change": num(-cause.fee),
-            "feeRate": num(cause.fee_rate * side.sign),
+            "feeRate": num(cause.fee_rate * cause.side.sign),
         }
     return row | {
-        "side": cause.side.value,
         "type": "LIQUIDATION" if cause.exec_type is ExecType.BUST else "TRADE",
         "fee": num(cause.fee),
         "cashFlow": num(cause.pnl),

@@ -25,7 +25,7 @@ def account_info(call: Call) -> Row:
         "marginMode": call.exchange.view.account(call.account).profile.margin_mode.value,
         "isMasterTrader": False,
         "spotHedgingStatus": "OFF",
-        "updatedTime": str(call.exchange.born_ms),
+        "updatedTime": str(call.exchange.source.begins_ms),
         "dcpStatus": "OFF",
         "timeWindow": 0,
         "smpGroup": 0,
@@ -89,20 +89,20 @@ def set_margin_mode(call: Call) -> Row | Answer:
     if wish not in _MARGIN_MODES:
         raise invalid("setMarginMode")
     if wish == "PORTFOLIO_MARGIN":
-        return _mode_refused(3400071, "The net asset is not satisfied")
+        return _mode_refused((("3400071", "The net asset is not satisfied"),))
     mode = MarginMode(wish)
     if exchange.engine.accounts[call.account].profile.margin_mode is mode:
         return {"reasons": []}
     try:
         exchange.change(lambda now: exchange.engine.set_margin_mode(call.account, mode, now))
     except RequestRejected as rejection:
-        return _mode_refused(rejection.code, rejection.text)
+        return _mode_refused(rejection.reasons or ((str(rejection.code), rejection.text),))
     return {"reasons": []}
 
 
-def _mode_refused(code: int, message: str) -> Answer:
-    reasons = [{"reasonCode": str(code), "reasonMsg": message}]
-    return Answer({"reasons": reasons}, code=3400045, text="Set margin mode failed")
+def _mode_refused(reasons: tuple[tuple[str, str], ...]) -> Answer:
+    rows = [{"reasonCode": code, "reasonMsg": message} for code, message in reasons]
+    return Answer({"reasons": rows}, code=3400045, text="Set margin mode failed")
 
 
 def set_collateral_switch(call: Call) -> Row:
@@ -120,6 +120,8 @@ def set_collateral_switch(call: Call) -> Row:
 
 def set_limit_action(call: Call) -> Row:
     exchange, wish = call.exchange, call.params.get("modifyEnable")
+    if text(call.params, "category") not in ("linear", "inverse"):
+        raise RequestRejected(10001, "Illegal category")
     if wish not in (True, False, "true", "false"):
         raise invalid("modifyEnable")
     rejects = wish in (False, "false")

@@ -6,7 +6,7 @@ from decimal import Decimal
 from tradewright.matching import Account, RequestRejected
 from tradewright.paper.batch import TransferNote
 from tradewright.paper.call import Call
-from tradewright.paper.query import BookingQuery, Transfer
+from tradewright.paper.query import BookingQuery, Page, Transfer
 from tradewright.paper.rest.page import limit_of, window
 from tradewright.paper.rest.param import Params, decimal, needed, number, text
 from tradewright.paper.wire import COIN, ZERO, Row, cents, num, stamp
@@ -57,13 +57,14 @@ def transfer(call: Call) -> Row:
         raise RequestRejected(131211, "fromAccountType can't be the same as toAccountType")
     _check_account(source, 131232, "Transfers out this account are not supported")
     _check_account(target, 131231, "Transfers into this account are not supported")
-    if call.exchange.view.has_transfer(transfer_id):
+    # Two at the same time are seen only in what is written
+    call.exchange.flush()
+    if _moved(call, BookingQuery(order_id=transfer_id, limit=1))[0]:
         raise RequestRejected(131214, "TransferId exist")
     out = source == UNIFIED
-    if amount > (_transferable(_account(call)) if out else _funding(call)):
+    if amount > (_account(call).withdrawable() if out else _funding(call)):
         raise RequestRejected(131212, "Insufficient balance")
-    note = TransferNote(transfer_id, source, target)
-    call.exchange.transfer(call.account, -amount if out else amount, note)
+    _move(call, -amount if out else amount, TransferNote(transfer_id, source, target))
     return {"transferId": transfer_id, "status": "SUCCESS"}
 
 
@@ -119,7 +120,7 @@ def transferable(call: Call) -> Row:
     coins = needed(call.params, "coinName").split(",")
     if len(coins) > _MOST_TRANSFERABLE:
         raise RequestRejected(10001, "params error: coinName invalid")
-    free = cents(_transferable(_account(call)))
+    free = cents(_account(call).withdrawable())
     amounts = {coin: free if coin == COIN else "0" for coin in coins}
     return {"availableWithdrawal": amounts[coins[0]], "availableWithdrawalMap": amounts}
 
@@ -131,10 +132,10 @@ def apply_money(call: Call) -> Row:
     if adjust not in (0, 1) or not isinstance(items, list):
         raise RequestRejected(10001, "params error: utaDemoApplyMoney invalid")
     total = sum((_applied(item) for item in items), ZERO)
-    if total and adjust == 1 and total > _transferable(_account(call)):
+    if total and adjust == 1 and total > _account(call).withdrawable():
         raise RequestRejected(131212, "Insufficient balance")
     if total:
-        call.exchange.transfer(call.account, -total if adjust == 1 else total, TransferNote())
+        _move(call, -total if adjust == 1 else total, TransferNote())
     return {"subMemberId": str(_uid(call))}
 
 
@@ -182,9 +183,13 @@ def _uid(call: Call) -> int:
     return _account(call).profile.uid
 
 
-def _transferable(account: Account) -> Decimal:
-    """Return what may leave: neither margin nor profit that is not realised yet."""
-    return max(min(account.balance.cash, account.available()), ZERO)
+def _move(call: Call, amount: Decimal, note: TransferNote) -> None:
+    exchange = call.exchange
+    exchange.change(lambda now: exchange.engine.transfer(call.account, amount, now), note)
+
+
+def _moved(call: Call, query: BookingQuery) -> Page[Transfer]:
+    return call.exchange.store.history.transfers(call.account, query)
 
 
 def _funding(call: Call) -> Decimal:
@@ -192,7 +197,7 @@ def _funding(call: Call) -> Decimal:
     total, cursor = ZERO, ""
     while True:
         query = BookingQuery(limit=_PAGE, cursor=cursor)
-        found, cursor = call.exchange.view.transfers(call.account, query)
+        found, cursor = _moved(call, query)
         total -= sum((t.amount for t in found if FUND in (t.source, t.target)), ZERO)
         if not cursor:
             return total
@@ -203,7 +208,7 @@ def _balance(call: Call, kind: str, coin: str) -> Row:
     if coin == COIN:
         account = _account(call)
         wallet = account.balance.cash if kind == UNIFIED else _funding(call)
-        free = _transferable(account) if kind == UNIFIED else wallet
+        free = account.withdrawable() if kind == UNIFIED else wallet
     return {"coin": coin, "walletBalance": cents(wallet), "transferBalance": cents(free)}
 
 

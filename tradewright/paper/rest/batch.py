@@ -43,14 +43,12 @@ def _each(call: Call, change: Change, row: Callable[[Params, Order | None], Row]
 
 
 def _items(call: Call) -> list[Params]:
-    items = call.params.get("request")
-    if not isinstance(items, list) or not items:
+    items: list[Params] | None = call.params.get("request")
+    if not items:
         raise invalid("request")
     if len(items) > _MOST:
         raise RequestRejected(10001, f"params error: request has more than {_MOST} orders")
-    if not all(isinstance(item, dict) for item in items):
-        raise invalid("request")
-    return [{k: v for k, v in item.items() if v is not None and v != ""} for item in items]
+    return items
 
 
 def _known(params: Params, done: Order | None) -> Row:

@@ -1,5 +1,9 @@
 """Orders are placed, changed and cancelled, one by one."""
 
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
 from tradewright.domain.market import Side
 from tradewright.matching import (
     Change,
@@ -7,6 +11,7 @@ from tradewright.matching import (
     Order,
     OrderChanged,
     OrderRequest,
+    OrderStatus,
     OrderType,
     RequestRejected,
     StopKind,
@@ -15,6 +20,7 @@ from tradewright.matching import (
 )
 from tradewright.paper import wire
 from tradewright.paper.call import Call
+from tradewright.paper.query import OrderQuery
 from tradewright.paper.rest.param import (
     Params,
     choice,
@@ -77,9 +83,32 @@ def amended(call: Call, params: Params) -> Order:
 
 def cancelled(call: Call, params: Params) -> Order:
     exchange, account = call.exchange, call.account
-    order = _open_order(call, params)
+    try:
+        order = _open_order(call, params)
+    except RequestRejected:
+        late = _just_filled(call, params)
+        if late is None:
+            raise
+        exchange.change(lambda _: [OrderChanged(late)])
+        return late
     exchange.change(lambda now: exchange.engine.cancel(account, order.order_id, now))
     return order
+
+
+def _just_filled(call: Call, params: Params) -> Order | None:
+    """Return what becomes of an order that was filled while it is still shown as open.
+
+    Bybit accepts such a cancel and says in a second message of the fill that it came too late.
+    """
+    exchange, account = call.exchange, call.account
+    shown = exchange.view.order(account, text(params, "orderId"), text(params, "orderLinkId"))
+    if shown is None or not shown.is_open:
+        return None
+    exchange.flush()
+    known, _ = exchange.store.history.orders(account, OrderQuery(order_id=shown.order_id))
+    if not known or known[0].status is not OrderStatus.FILLED:
+        return None
+    return replace(known[0], cancel_type="CancelByUser", reject_reason="EC_OrigClOrdIDDoesNotExist")
 
 
 def cancel_all(call: Call) -> Row:
@@ -165,14 +194,19 @@ def _slippage_type(params: Params) -> str:
 
 def _open_order(call: Call, params: Params) -> Order:
     """Return the order that is meant, by its id or, without one, by its link."""
-    account = call.exchange.engine.accounts[call.account]
     order_id, link = text(params, "orderId"), text(params, "orderLinkId")
     if not order_id and not link:
         raise RequestRejected(10001, "params error: orderId or orderLinkId is required")
-    for order in account.open_orders(text(params, "symbol")):
-        if order.order_id == order_id or (not order_id and order.link == link):
-            return order
-    raise RequestRejected(110001, "order not exists or too late to cancel")
+    account = call.exchange.engine.accounts[call.account]
+    orders = account.orders.get(text(params, "symbol"), {})
+    found = orders.get(order_id) if order_id else _linked(orders.values(), link)
+    if found is None:
+        raise RequestRejected(110001, "order not exists or too late to cancel")
+    return found
+
+
+def _linked(orders: Iterable[Order], link: str) -> Order | None:
+    return next((o for o in orders if o.link == link), None)
 
 
 def _first(events: list[Event]) -> Order:

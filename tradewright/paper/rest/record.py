@@ -1,15 +1,15 @@
 """What was: orders, executions, closed profit, the log of the account's cash."""
 
-from tradewright.matching import ExecType, Order, OrderStatus, RequestRejected, StopKind
+from tradewright.matching import ExecType, Order, OrderStatus, RequestRejected
 from tradewright.paper import wire
 from tradewright.paper.call import Call
+from tradewright.paper.history import is_stop
 from tradewright.paper.holding import transaction_row
 from tradewright.paper.query import TRANSFER, BookingQuery, OrderQuery
 from tradewright.paper.rest.page import DAY_MS, limit_of, page, window
 from tradewright.paper.rest.param import Params, invalid, number, symbols_of, text
 from tradewright.paper.wire import COIN, Row
 
-_RECENT_CLOSED = 500
 _ARE_STOPS = {"": None, "Order": False, "StopOrder": True}
 _OF_SPOT = ("tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
 _LOGGED = {
@@ -27,32 +27,29 @@ def realtime(call: Call) -> Row:
     limit = limit_of(params, 20, 50)
     order_id, link = text(params, "orderId"), text(params, "orderLinkId")
     if order_id or link:
-        open_ones = _matching(view.account(account).open_orders(), order_id, link)
-        query = OrderQuery(order_id=order_id, link=link, limit=1)
-        found = open_ones or view.orders(account, query)[0]
+        found = _named(call, order_id, link)
         return _listed([wire.realtime_row(o) for o in found], "")
     symbols = symbols_of(call.exchange.engine.markets, params, required=True)
+    are_stops = _are_stops(params)
     if _is_of_spot(params):
         return _listed([], "")
-    are_stops = _are_stops(params)
     if number(params, "openOnly") == 1:
-        return _recently_closed(call, symbols, are_stops, limit)
-    orders = [
-        o
-        for o in reversed(view.account(account).open_orders(_only(symbols)))
-        if (symbols is None or o.symbol in symbols) and are_stops in (None, is_stop(o))
-    ]
-    listed, cursor = page(orders, params, limit)
+        recent = view.recent_closed(account)
+        orders = [o for o in recent if symbols is None or o.symbol in symbols]
+        orders = sorted(orders, key=lambda o: (o.created, o.seq), reverse=True)
+    else:
+        orders = view.open_orders(account, symbols)
+    shown = [o for o in orders if are_stops in (None, _is_stop(o))]
+    listed, cursor = page(shown, params, limit)
     return _listed([wire.realtime_row(o) for o in listed], cursor)
 
 
-def _recently_closed(
-    call: Call, symbols: frozenset[str] | None, are_stops: bool | None, limit: int
-) -> Row:
-    query = OrderQuery(symbols=symbols, are_stops=are_stops, limit=_RECENT_CLOSED)
-    orders, _ = call.exchange.view.orders(call.account, query)
-    listed, cursor = page(orders, call.params, limit)
-    return _listed([wire.realtime_row(o) for o in listed], cursor)
+def _named(call: Call, order_id: str, link: str) -> list[Order]:
+    view = call.exchange.view
+    if order := view.order(call.account, order_id, link):
+        return [order]
+    query = OrderQuery(order_id=order_id, link=link, limit=1)
+    return view.orders(call.account, query)[0]
 
 
 def order_history(call: Call) -> Row:
@@ -139,21 +136,13 @@ def transaction_log(call: Call) -> Row:
     return {"list": [r for r in rows if kind in ("", r["type"])], "nextPageCursor": cursor}
 
 
-def is_stop(order: Order) -> bool:
-    """Return whether an open order still waits for its trigger, as a ``StopOrder`` does."""
-    return order.stop is not StopKind.NONE and order.status is OrderStatus.UNTRIGGERED
+def _is_stop(order: Order) -> bool:
+    """Return whether it is a ``StopOrder``, which one that was triggered is no longer."""
+    return order.status is OrderStatus.UNTRIGGERED if order.is_open else is_stop(order)
 
 
 def _listed(rows: list[Row], cursor: str) -> Row:
     return {"category": "linear", "list": rows, "nextPageCursor": cursor}
-
-
-def _matching(orders: list[Order], order_id: str, link: str) -> list[Order]:
-    return [o for o in orders if o.order_id == order_id or (not order_id and o.link == link)]
-
-
-def _only(symbols: frozenset[str] | None) -> str | None:
-    return next(iter(symbols)) if symbols is not None and len(symbols) == 1 else None
 
 
 def _is_of_spot(params: Params) -> bool:

@@ -1,14 +1,14 @@
 """What the private streams say: everything that happened to an account, in its order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tradewright.matching import (
     Account,
     Event,
-    Executed,
     ExecType,
+    Executed,
     OrderChanged,
     PositionChanged,
     WalletChanged,
@@ -38,7 +38,7 @@ class PrivateFeed:
         self._hub = hub
         self._messages = 0
 
-    def tell(self, events: list[Event]) -> None:
+    def tell(self, events: Iterable[Event]) -> None:
         """Push what one change, or one move of the market, did."""
         touched: dict[tuple[str, str], None] = {}
         for event in events:
