@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Timeframe
 from tradewright.paper import wire
 from tradewright.paper.barrier import Subscriber
@@ -58,7 +59,7 @@ class Control:
             ("GET", "/paper/executions", self.executions),
             ("GET", "/paper/orders", self.orders),
         ]
-        return [Route(path, _answered(h), methods=[method]) for method, path, h in handlers]
+        return [Route(path, answered(h), methods=[method]) for method, path, h in handlers]
 
     async def clock(self, request: Request) -> dict[str, Any]:
         exchange = self._exchange
@@ -199,13 +200,15 @@ def _timeout_ms(request: Request) -> int:
     return min(max(asked, 0), _MOST_TIMEOUT_MS)
 
 
-def _answered(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def answered(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         host = request.client.host if request.client else ""
         if not host or not ipaddress.ip_address(host).is_loopback:
             return _json({"error": "only loopback may control the paper exchange"}, 403)
         try:
             return _json(await handler(request))
+        except TradewrightError as error:
+            return _json({"error": str(error)}, 400)
         except (KeyError, ValueError, msgspec.DecodeError) as error:
             return _json({"error": f"request is not understood: {error}"}, 400)
 

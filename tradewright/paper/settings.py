@@ -62,6 +62,8 @@ class PaperSettings(BaseSettings):
         description="Made up, relayed from Bybit, or a file: recorded candles (CSV), recorded "
         "order book and trades (JSONL), or a script (YAML).",
     )
+    faults: Path | None = Field(default=None, description="What goes wrong: a scenario in YAML.")
+
     seed: int = Field(default=1, description="Of the generated market and of all ids.")
     symbols: tuple[str, ...] = Field(
         default=(), description="Of a generated or relayed market; none means all."
