@@ -16,10 +16,10 @@ from tradewright.matching import RequestRejected
 from tradewright.paper import payload
 from tradewright.paper.auth import Doorkeeper, Unauthorised
 from tradewright.paper.call import Answer, Call, Row
-from tradewright.paper.clock import ms, wall
+from tradewright.paper.clock import ms, told_ms, wall
 from tradewright.paper.exchange import Exchange
-from tradewright.paper.keys import KeyRing
-from tradewright.paper.limits import Limits, Window
+from tradewright.paper.keys import ApiKey, KeyRing
+from tradewright.paper.limits import Limits, Meter
 from tradewright.paper.routes import ROUTES, Route
 from tradewright.paper.transport import Receive, Scope, Send, ip_of, reset, transport_of
 
@@ -98,8 +98,8 @@ class Gateway:
         faults: Faults | None = None,
     ) -> None:
         self.faults = faults
-        self.now_ms: Callable[[], int] = _wall_ms
-        """The wall clock of windows and envelopes; another one is a skewed clock."""
+        self.now_ms: Callable[[], int] = told_ms
+        """What windows are judged by and envelopes tell."""
         self._exchange = exchange
         self._door = Doorkeeper(ring)
         self._limits = limits
@@ -113,7 +113,7 @@ class Gateway:
             while (await receive())["type"] != "http.disconnect":
                 pass
             return
-        headers = [(b"content-length", b"%d" % len(response.body)), *response.headers]
+        headers = [_JSON, (b"content-length", b"%d" % len(response.body)), *response.headers]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
@@ -134,7 +134,6 @@ class Gateway:
             "time": now_ms,
         }
         headers = [
-            _JSON,
             (b"timenow", b"%d" % now_ms),
             (b"traceid", secrets.token_hex(16).encode()),
             (b"ret_code", b"%d" % code),
@@ -142,14 +141,16 @@ class Gateway:
         return Response(status, _encode(body), headers)
 
     async def _answer(self, request: Request, receive: Receive) -> Response:
-        if not self._limits.admits(request.ip, self.now_ms()):
+        if not self._limits.admits(request.ip, _wall_ms()):
             return self.envelope(10018, "access too frequent", status=403)
         if request.method not in _METHODS:
             return self.envelope(10001, "Bad request", status=400)
         if request.is_write:
             body = await _body(receive)
             if body is None:
-                return self._closing(self.envelope(10001, "Request too large", status=413))
+                response = self.envelope(10001, "Request too large", status=413)
+                response.headers.append((b"connection", b"close"))
+                return response
             request.body = body
         elif _has_body(request.headers):
             return self.envelope(10001, "Forbidden request", status=403)
@@ -158,17 +159,16 @@ class Gateway:
             return self.envelope(10017, "Route not found.", status=404)
         if self.faults is None:
             return await self._handle(request, route)
-        response = await self.faults.before(request)
-        if response is not None:
-            return response
+        instead = await self.faults.before(request)
+        if instead is not None:
+            return instead
         response = await self._handle(request, route)
         return await self.faults.after(request, response) or response
 
     async def _handle(self, request: Request, route: Route) -> Response:
-        now_ms = self.now_ms()
-        key = window = None
-        is_free = True
+        meter = Meter(None, _wall_ms)
         try:
+            key = None
             if route.is_signed:
                 key = self._door.admit(
                     request.headers,
@@ -176,22 +176,13 @@ class Gateway:
                     path=request.path,
                     is_write=request.is_write,
                     ip=request.ip,
-                    now_ms=now_ms,
+                    now_ms=self.now_ms(),
                 )
-                window = self._limits.of(key.uid, request.path)
-            spend = self._spending(window)
+                meter = Meter(self._limits.of(key.uid, request.path), _wall_ms)
             # The orders of a batch are counted one by one, by the handler
-            is_free = window is None or (
-                window.left(now_ms) > 0 if route.is_batch else window.take(now_ms)
-            )
-            if not is_free:
+            if not (meter.has_room() if route.is_batch else meter.spend()):
                 raise RequestRejected(10006, "Too many visits. Exceeded the API Rate Limit.")
-            params = request.understood()
-            if route.has_category and params.get("category", "linear") != "linear":
-                raise RequestRejected(10001, "Illegal category")
-            answer = route.handler(Call(self._exchange, params, key, spend))
-            if request.is_write and (durable := getattr(self._exchange, "durable", None)):
-                await durable()
+            response = await self._asked(request, route, key, meter)
         except Unauthorised:
             return self.envelope(401, "Unauthorized", status=401)
         except RequestRejected as rejection:
@@ -199,21 +190,21 @@ class Gateway:
         except Exception:
             log.exception("request failed: method=%s path=%s", request.method, request.path)
             response = self.envelope(10016, "Internal System Error.")
-        else:
-            if isinstance(answer, Answer):
-                response = self.envelope(answer.code, answer.text, answer.result, answer.ext_info)
-            else:
-                response = self.envelope(0, "OK", answer)
-        if window is not None:
-            response.headers += _limit_headers(window, self.now_ms(), is_over=not is_free)
+        response.headers += meter.headers()
         return response
 
-    def _spending(self, window: Window | None) -> Callable[[], bool]:
-        return lambda: window is None or window.take(self.now_ms())
-
-    def _closing(self, response: Response) -> Response:
-        response.headers.append((b"connection", b"close"))
-        return response
+    async def _asked(
+        self, request: Request, route: Route, key: ApiKey | None, meter: Meter
+    ) -> Response:
+        params = request.understood()
+        if route.has_category and params.get("category", "linear") != "linear":
+            raise RequestRejected(10001, "Illegal category")
+        answer = route.handler(Call(self._exchange, params, key, meter.spend))
+        if request.is_write and (durable := getattr(self._exchange, "durable", None)):
+            await durable()
+        if isinstance(answer, Answer):
+            return self.envelope(answer.code, answer.text, answer.result, answer.ext_info)
+        return self.envelope(0, "OK", answer)
 
 
 def _request(scope: Scope) -> Request:
@@ -245,15 +236,6 @@ async def _body(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body"):
             return body
-
-
-def _limit_headers(window: Window, now_ms: int, *, is_over: bool) -> list[tuple[bytes, bytes]]:
-    reset_ms = window.reset_ms(now_ms) if is_over else now_ms
-    return [
-        (b"x-bapi-limit", b"%d" % window.limit),
-        (b"x-bapi-limit-status", b"%d" % window.left(now_ms)),
-        (b"x-bapi-limit-reset-timestamp", b"%d" % reset_ms),
-    ]
 
 
 def _wall_ms() -> int:

@@ -4,6 +4,7 @@ Windows roll by the wall clock. Each keeps the times of at most as many requests
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Literal
 
 SECOND, FIVE_SECONDS, MINUTE, FIVE_MINUTES = 1000, 5000, 60_000, 300_000
@@ -96,6 +97,39 @@ class Window:
         self.left(now_ms)
         oldest = self._taken[0] + self._period_ms if self._taken else now_ms
         return max(oldest, now_ms + _SOON_MS)
+
+
+class Meter:
+    """What one request takes of a window, by the wall clock; nothing where none is."""
+
+    def __init__(self, window: Window | None, now_ms: Callable[[], int]) -> None:
+        self._window = window
+        self._now_ms = now_ms
+        self._is_over = False
+
+    def has_room(self) -> bool:
+        if self._window is not None and self._window.left(self._now_ms()) <= 0:
+            self._is_over = True
+        return not self._is_over
+
+    def spend(self) -> bool:
+        """Count one; False, and nothing counted, if that is over the limit."""
+        if self._window is not None and not self._window.take(self._now_ms()):
+            self._is_over = True
+            return False
+        return True
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        window = self._window
+        if window is None:
+            return []
+        now_ms = self._now_ms()
+        reset_ms = window.reset_ms(now_ms) if self._is_over else now_ms
+        return [
+            (b"x-bapi-limit", b"%d" % window.limit),
+            (b"x-bapi-limit-status", b"%d" % window.left(now_ms)),
+            (b"x-bapi-limit-reset-timestamp", b"%d" % reset_ms),
+        ]
 
 
 class Limits:

@@ -15,11 +15,6 @@ from starlette.applications import Starlette
 from tradewright.domain.errors import TradewrightError
 from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
-from tradewright.paper.fault import control as faults
-from tradewright.paper.fault import scenario
-from tradewright.paper.fault.air import FaultyAir
-from tradewright.paper.fault.board import FaultBoard
-from tradewright.paper.fault.door import FaultyDoor
 from tradewright.paper.gateway import Gateway
 from tradewright.paper.keys import ApiKey, KeyRing
 from tradewright.paper.limits import Limits
@@ -43,9 +38,10 @@ class PortTaken(TradewrightError):
 class PaperExchange:
     """A running paper exchange, for a process or a test."""
 
-    def __init__(self, exchange: Exchange, settings: PaperSettings, port: int) -> None:
+    def __init__(self, exchange: Exchange, door: "Door", port: int) -> None:
         self.exchange = exchange
-        self.settings = settings
+        self.door = door
+        self.settings = exchange.settings
         self.port = port
 
     @property
@@ -76,26 +72,22 @@ class _Server(uvicorn.Server):
 async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
     """Run the exchange in this event loop; its state is closed and complete afterwards."""
     settings = settings.with_keys()
-    planned = scenario.load(settings.faults) if settings.faults else None
     with (
         _listener(settings.host, settings.port) as listener,
         closing(Store(settings.state)) as store,
     ):
         exchange = Exchange(settings, store)
-        async with _serving(exchange, settings, listener, planned):
-            yield PaperExchange(exchange, settings, listener.getsockname()[1])
+        runner = Runner(exchange)
+        ring = KeyRing([ApiKey(settings.api_key, settings.api_secret.get_secret_value())])
+        door = Door(exchange, runner, ring)
+        async with _serving(exchange, runner, door, listener):
+            yield PaperExchange(exchange, door, listener.getsockname()[1])
 
 
 @asynccontextmanager
 async def _serving(
-    exchange: Exchange,
-    settings: PaperSettings,
-    listener: socket.socket,
-    planned: scenario.Scenario | None,
+    exchange: Exchange, runner: Runner, door: "Door", listener: socket.socket
 ) -> AsyncIterator[None]:
-    runner = Runner(exchange)
-    ring = KeyRing([ApiKey(settings.api_key, settings.api_secret.get_secret_value())])
-    door = Door(exchange, runner, ring)
     config = uvicorn.Config(
         door,
         http=HttpProtocol,
@@ -125,13 +117,10 @@ async def _serving(
         answers = asyncio.create_task(server.answers.wait())
         await asyncio.wait([answers, serving], return_when=asyncio.FIRST_COMPLETED)
         answers.cancel()
-        if planned is not None:
-            door.board.put(planned)
         yield
     finally:
         market.cancel()
         watch.cancel()
-        door.air.close()
         await asyncio.wait([market, watch])
         exchange.barriers.close()
         server.should_exit = True
@@ -179,15 +168,11 @@ class Door:
 
     def __init__(self, exchange: Exchange, runner: Runner, ring: KeyRing) -> None:
         settings = exchange.settings
+        self.ring = ring
         limits = Limits(settings.rate_scale, int(settings.ip_ban_s * 1000))
         self.gateway = Gateway(exchange, ring, limits)
         self.streams = Streams(exchange.feed.hub, exchange.feed, ring, limits, settings)
-        self.board = FaultBoard(exchange.now)
-        FaultyDoor(self.board, self.gateway, ring)
-        self.air = FaultyAir(self.board, exchange.feed.hub)
-        self._site = Starlette(
-            routes=[*Control(exchange, runner).routes(), *faults.routes(self.board)]
-        )
+        self._site = Starlette(routes=Control(exchange, runner).routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: App = self._site

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from tradewright.matching import RequestRejected
 from tradewright.paper.auth import Doorkeeper
-from tradewright.paper.clock import ms, wall
+from tradewright.paper.clock import told_ms
 from tradewright.paper.keys import KeyRing
 from tradewright.paper.limits import Limits
 from tradewright.paper.settings import PaperSettings
@@ -53,7 +53,6 @@ class Streams:
     def __init__(
         self, hub: Hub, topics: Topics, ring: KeyRing, limits: Limits, settings: PaperSettings
     ) -> None:
-        self.now_ms: Callable[[], int] = _wall_ms
         self._hub = hub
         self._topics = topics
         self._door = Doorkeeper(ring)
@@ -105,14 +104,14 @@ class Streams:
             return 404
         ip = ip_of(scope)
         same = sum(c.ip == ip and c.channel == channel for c in self._hub.connections)
-        return 0 if self._limits.admits_stream(ip, same, self.now_ms()) else 403
+        return 0 if self._limits.admits_stream(ip, same, told_ms()) else 403
 
     def _answer(self, connection: Connection, asked: Asked) -> None:
         is_private = connection.channel == "private"
         try:
             match asked.op:
                 case "ping":
-                    connection.send(frame.pong(connection, asked, self.now_ms()))
+                    connection.send(frame.pong(connection, asked, told_ms()))
                 case "auth" if is_private:
                     self._authorise(connection, asked)
                 case "subscribe":
@@ -131,7 +130,7 @@ class Streams:
         if connection.account:
             raise Refused("Repeat auth")
         try:
-            key = self._door.admit_stream(asked.args, connection.ip, self.now_ms())
+            key = self._door.admit_stream(asked.args, connection.ip, told_ms())
         except RequestRejected as rejection:
             raise Refused(rejection.text) from None
         connection.account = key.account
@@ -243,7 +242,3 @@ def _idle_s(query: bytes) -> float:
     if not (number.isascii() and number.isdigit() and len(number) < 6 and unit in ("s", "m")):
         return IDLE_S
     return min(max(int(number) * (60 if unit == "m" else 1), LEAST_IDLE_S), IDLE_S)
-
-
-def _wall_ms() -> int:
-    return ms(wall())
