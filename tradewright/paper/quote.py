@@ -20,6 +20,8 @@ FUNDING_CAP = "0.00375"
 _KEPT_PRINTS = 1000
 _KEPT_FUNDINGS = 200
 _IDS = uuid.UUID("0d3b7b0e-58c6-5d1c-8a55-5e4b3c8f6a02")
+_INTEREST_MS = 5 * MINUTE_MS
+_KEPT_INTERESTS = 500
 _ZERO = Decimal(0)
 
 
@@ -65,17 +67,39 @@ class DayStats:
 
     def day(self) -> Day | None:
         """Return the figures; None before any candle has closed."""
+        made = self._series.day()
+        day = self._kept() if made is None else self._made(made)
+        forming = self._series.forming(self._series.base)
+        if day is None or forming is None:
+            return day
+        return day._replace(
+            high=max(day.high, forming.high),
+            low=min(day.low, forming.low),
+            volume=day.volume + forming.volume,
+            turnover=day.turnover + forming.turnover,
+        )
+
+    def _made(self, day: Bar) -> Day:
+        series = self._series
+        newest = series.last_closed(series.base) or day
+        since_ms = max(day.open_ms, newest.open_ms - HOUR_MS + 1)
+        hour = series.between(series.base, since_ms, None, 1)
+        hour_ago = hour[0].open if hour else day.open
+        return Day(day.open, day.high, day.low, day.volume, day.turnover, hour_ago)
+
+    def _kept(self) -> Day | None:
         self._catch_up()
         if not self._bars:
             return None
         hour = bisect_right(self._bars, self._bars[-1].open_ms - HOUR_MS, key=_open_ms)
-        high, low = self._highs[0].high, self._lows[0].low
-        volume, turnover = self._volume, self._turnover
-        forming = self._series.forming(self._series.base)
-        if forming is not None:
-            high, low = max(high, forming.high), min(low, forming.low)
-            volume, turnover = volume + forming.volume, turnover + forming.turnover
-        return Day(self._bars[0].open, high, low, volume, turnover, self._bars[hour].open)
+        return Day(
+            self._bars[0].open,
+            self._highs[0].high,
+            self._lows[0].low,
+            self._volume,
+            self._turnover,
+            self._bars[hour].open,
+        )
 
     def _catch_up(self) -> None:
         newest = self._series.last_closed(self._series.base)
@@ -119,9 +143,10 @@ class Quote:
         """What is due next, and what was due where nothing else is known."""
         self.fundings: deque[Funding] = deque(maxlen=_KEPT_FUNDINGS)
         self.references = References()
-        self.update_ids: dict[int, int] = {}
+        self.update_ids: dict[str, int] = {}
         """Of the book streams, by depth."""
         self._seq = 0
+        self._interests: dict[int, Decimal] = {}
 
     @property
     def direction(self) -> str:
@@ -144,18 +169,29 @@ class Quote:
         self.prints.append(printed)
         return printed
 
-    def refer(
-        self, now_ms: int, mark: Decimal | None, index: Decimal | None, rate: Decimal | None
-    ) -> None:
-        """Take mark and index prices (both, or none) and the coming funding rate."""
-        if mark is not None and index is not None:
-            self.references.take(now_ms, mark, index)
-        if rate is not None:
-            self.funding_rate = rate
+    def refer(self, now_ms: int, mark: Decimal, index: Decimal) -> None:
+        """Take mark and index prices that are not those of the last trade."""
+        self.references.take(now_ms, mark, index)
 
     def fund(self, now_ms: int, rate: Decimal) -> None:
         """Take a funding that was paid."""
         self.fundings.append(Funding(now_ms, rate))
+
+    def open_interest(self, at_ms: int) -> Decimal:
+        """Return what is held at *at_ms*, both sides: as much as the day before it traded.
+
+        It changes every five minutes.
+        """
+        at_ms -= at_ms % _INTEREST_MS
+        if at_ms not in self._interests:
+            if len(self._interests) >= _KEPT_INTERESTS:
+                self._interests.clear()
+            interval = "5" if "5" in self.series.intervals else self.series.base
+            bars = self.series.between(interval, at_ms - DAY_MS, at_ms - 1, 1440)
+            volume = sum((bar.volume for bar in bars), _ZERO)
+            step = self.market.instrument.qty_step
+            self._interests[at_ms] = volume.quantize(step) if volume else _ZERO
+        return self._interests[at_ms]
 
     def _direction_to(self, price: Decimal, side: Side) -> str:
         if not self.prints:
@@ -189,22 +225,13 @@ def price_limits(engine: Engine, quote: Quote) -> tuple[Decimal, Decimal]:
     return instrument.floor_price(highest), instrument.ceil_price(lowest)
 
 
-def open_interest(quote: Quote, at_ms: int) -> Decimal:
-    """Return what is held at *at_ms*, both sides: as much as the day before it traded."""
-    series = quote.series
-    interval = "60" if "60" in series.intervals else series.base
-    bars = series.between(interval, at_ms - DAY_MS, at_ms - 1, 1440)
-    volume = sum((bar.volume for bar in bars), _ZERO)
-    return volume.quantize(quote.market.instrument.qty_step)
-
-
 def ticker_row(engine: Engine, quote: Quote, now_ms: int) -> dict[str, Any]:
     """Return the fields that the ticker of REST and of the stream have in common."""
     symbol = quote.symbol
     last, mark, index = engine.last[symbol], engine.mark[symbol], engine.index[symbol]
     day = quote.stats.day() or Day(last, last, last, _ZERO, _ZERO, last)
     bids, asks = levels(engine, symbol, 1)
-    held = open_interest(quote, now_ms)
+    held = quote.open_interest(now_ms)
     return {
         "symbol": symbol,
         "lastPrice": num(last),

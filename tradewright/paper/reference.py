@@ -18,10 +18,10 @@ class Minute(NamedTuple):
     open_ms: int
     mark_high: Decimal
     mark_low: Decimal
-    mark: Decimal
+    mark_close: Decimal
     index_high: Decimal
     index_low: Decimal
-    index: Decimal
+    index_close: Decimal
 
     def moved(self, mark: Decimal, index: Decimal) -> "Minute":
         return Minute(
@@ -37,10 +37,10 @@ class Minute(NamedTuple):
     def prices(self, kind: Kind) -> tuple[Decimal, Decimal, Decimal]:
         """Return high, low and close; a premium is known at the close alone."""
         if kind == "mark":
-            return self.mark_high, self.mark_low, self.mark
+            return self.mark_high, self.mark_low, self.mark_close
         if kind == "index":
-            return self.index_high, self.index_low, self.index
-        premium = round(self.mark / self.index - 1, 6)
+            return self.index_high, self.index_low, self.index_close
+        premium = round(self.mark_close / self.index_close - 1, 6)
         return premium, premium, premium
 
 

@@ -10,7 +10,7 @@ from tradewright.paper.rest.page import limit_of
 from tradewright.paper.rest.param import text
 from tradewright.paper.wire import Row, num
 
-_REST_DEPTH = 1000
+_REST_DEPTH = "1000"
 """The book stream whose ``u`` a book of REST has."""
 _LIMITS = {"linear": (25, 1000), "inverse": (25, 1000), "spot": (1, 1000), "option": (1, 25)}
 

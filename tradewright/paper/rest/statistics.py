@@ -8,7 +8,7 @@ from decimal import Decimal
 from tradewright.matching import RequestRejected
 from tradewright.paper.call import Call
 from tradewright.paper.market.candle import MINUTE_MS, Bar
-from tradewright.paper.quote import Quote, open_interest
+from tradewright.paper.quote import Quote
 from tradewright.paper.rest.category import category_of
 from tradewright.paper.rest.market import quote_of
 from tradewright.paper.rest.page import limit_of
@@ -61,7 +61,7 @@ def open_interest_history(call: Call) -> Row:
     rows = [
         {"openInterest": num(held), "singleOpenInterest": num(held / 2), "timestamp": str(at_ms)}
         for at_ms in times
-        for held in [open_interest(quote, at_ms)]
+        for held in [quote.open_interest(at_ms)]
     ]
     return {"symbol": quote.symbol, "category": category, "list": rows, "nextPageCursor": cursor}
 

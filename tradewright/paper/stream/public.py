@@ -11,8 +11,10 @@ from tradewright.matching import Event, ExecType, Executed, Execution, OrderChan
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.market.candle import Bar
 from tradewright.paper.quote import Print
+from tradewright.paper.stream.book import BookTopic
+from tradewright.paper.stream.catalogue import INSURANCE, is_of_events, topic_of
 from tradewright.paper.stream.hub import Hub
-from tradewright.paper.stream.topic import BookTopic, KlineTopic, Message, Topic, message, topic
+from tradewright.paper.stream.topic import KlineTopic, Message, Topic, message
 from tradewright.paper.wire import num
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SYSTEM_STATUS = "system.status"
 _MOST_TRADES = 1024
 _LIQUIDATIONS_S = 0.5
+_INSURANCE = "100000000"
 
 
 class PublicFeed:
@@ -40,27 +43,30 @@ class PublicFeed:
         self._live: dict[str, list[Topic]] = {}
         self._next_s: dict[str, float] = {}
         self._waiting: set[str] = set()
-        self._idle: set[str] = set()
+        self.idle: set[str] = set()
+        """Topics whose best level is told again when it stays the same."""
         self._batches: dict[str, list[dict[str, Any]]] = {}
 
     def is_known(self, name: str) -> bool:
         """Return whether *name* is a topic of linear contracts here."""
-        kind, _, symbol = name.partition(".")
-        if kind in ("publicTrade", "allLiquidation"):
-            return symbol in self._exchange.quotes
-        return name in self._topics or topic(name, self._exchange) is not None
+        if name in self._topics or name in INSURANCE:
+            return True
+        exchange = self._exchange
+        return is_of_events(name, exchange) or topic_of(name, exchange) is not None
 
     def greeting(self, name: str) -> list[Message]:
         """Return what a new subscriber of *name* is sent at once; call it after subscribing."""
-        found = self._topics.get(name) or topic(name, self._exchange)
+        if name in INSURANCE:
+            return [self._insurance(name)]
+        found = self._topics.get(name) or topic_of(name, self._exchange)
         if found is None:
             return []
         self._topics[name] = found
         live = self._live.setdefault(name.rpartition(".")[2], [])
         if found not in live:
             live.append(found)
-        if isinstance(found, BookTopic) and found.depth == 1 and name not in self._idle:
-            self._idle.add(name)
+        if isinstance(found, BookTopic) and found.depth == 1 and name not in self.idle:
+            self.idle.add(name)
             self._watch(found, self.idle_s)
         return found.greeting()
 
@@ -101,8 +107,13 @@ class PublicFeed:
     def refer(
         self, symbol: str, mark: Decimal | None, index: Decimal | None, rate: Decimal | None
     ) -> None:
-        """Take mark and index prices and the coming funding rate; None is not known."""
-        self._exchange.quotes[symbol].refer(self._exchange.clock.now_ms(), mark, index, rate)
+        """Take what the engine was told of mark and index, and the coming funding rate."""
+        quote, engine = self._exchange.quotes[symbol], self._exchange.engine
+        if mark is not None or index is not None:
+            now_ms = self._exchange.clock.now_ms()
+            quote.refer(now_ms, mark or engine.mark[symbol], index or engine.index[symbol])
+        if rate is not None:
+            quote.funding_rate = rate
 
     def fund(self, symbol: str, rate: Decimal, at_ms: int) -> None:
         """Take a funding that was paid at *at_ms*."""
@@ -110,16 +121,21 @@ class PublicFeed:
 
     def liquidation(self, symbol: str, side: Side, qty: Decimal, price: Decimal) -> None:
         """Tell that a position on *side* was liquidated, bankrupt at *price*."""
-        name = f"allLiquidation.{symbol}"
+        now_ms = self._exchange.clock.now_ms()
+        name, former = f"allLiquidation.{symbol}", f"liquidation.{symbol}"
+        size, bust = num(qty), num(price)
         if self.hub.wants(name):
-            row = {
-                "T": self._exchange.clock.now_ms(),
-                "s": symbol,
-                "S": side.value,
-                "v": num(qty),
-                "p": num(price),
-            }
+            row = {"T": now_ms, "s": symbol, "S": side.value, "v": size, "p": bust}
             self._batch(name, row, _LIQUIDATIONS_S)
+        if self.hub.wants(former):
+            data = {
+                "updatedTime": now_ms,
+                "symbol": symbol,
+                "side": side.value,
+                "size": size,
+                "price": bust,
+            }
+            self.hub.publish(former, message(former, "snapshot", data))
 
     def status(self, rows: list[dict[str, Any]]) -> None:
         """Tell all who listen that the system's state is another."""
@@ -153,6 +169,19 @@ class PublicFeed:
                 execution.qty,
                 at_ms=ms(execution.time),
             )
+
+    def _insurance(self, name: str) -> Message:
+        """Return the pools of a coin: one, which nothing here takes from."""
+        coin = name.partition(".")[2]
+        quotes = self._exchange.quotes.values()
+        symbols = [q.symbol for q in quotes if q.market.instrument.quote_coin == coin]
+        row = {
+            "coin": coin,
+            "symbols": ",".join(symbols),
+            "balance": _INSURANCE,
+            "updateTime": str(self._exchange.clock.now_ms()),
+        }
+        return message(name, "snapshot", [row] if symbols else [])
 
     def _pace(self, found: Topic) -> None:
         loop = asyncio.get_running_loop()
@@ -199,7 +228,7 @@ class PublicFeed:
 
         def run() -> None:
             if not self.hub.wants(found.name):
-                self._idle.discard(found.name)
+                self.idle.discard(found.name)
                 return
             rest_s = found.told_s + self.idle_s - loop.time()
             if rest_s <= 0:

@@ -8,19 +8,15 @@ time, when the message was made; times inside the data are market time.
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from tradewright.domain.market import Side
 from tradewright.paper.clock import ms, wall
-from tradewright.paper.ladder import Row, difference, rows
 from tradewright.paper.market.candle import Bar, bucket_end
-from tradewright.paper.quote import Level, Quote, levels, price_limits, ticker_row
+from tradewright.paper.quote import Quote, price_limits, ticker_row
 from tradewright.paper.wire import changed, num
 
 if TYPE_CHECKING:
     from tradewright.paper.exchange import Exchange
 
 Message = dict[str, Any]
-DEPTHS = {"1": 0.01, "50": 0.02, "200": 0.1, "1000": 0.2}
-"""Seconds between two messages, by depth."""
 
 
 def message(topic: str, kind: str, data: object) -> Message:
@@ -50,63 +46,6 @@ class Topic(ABC):
 
     def _sequence(self) -> int:
         return self._quote.sequence(self._exchange.clock.now_ms())
-
-
-class BookTopic(Topic):
-    """A snapshot, then changes; of the best level only snapshots. ``u`` is consecutive."""
-
-    def __init__(self, name: str, exchange: "Exchange", quote: Quote, depth: str) -> None:
-        super().__init__(name, exchange, quote)
-        self.pace_s = DEPTHS[depth]
-        self.depth = int(depth)
-        self.told_s = 0.0
-        self._told: tuple[list[Level], list[Level]] | None = None
-        self._seq = 0
-
-    @property
-    def update_id(self) -> int:
-        return self._quote.update_ids.get(self.depth, 0)
-
-    def greeting(self) -> list[Message]:
-        if self._told is None:
-            self._tell(self._book())
-        return [self.snapshot()]
-
-    def snapshot(self) -> Message:
-        bids, asks = self._told or ([], [])
-        return self._message("snapshot", rows(bids), rows(asks))
-
-    def news(self) -> Message | None:
-        before, after = self._told, self._book()
-        if before == after:
-            return None
-        self._tell(after)
-        if before is None or self.depth == 1:
-            return self.snapshot()
-        bids = difference(before[0], after[0], Side.BUY)
-        asks = difference(before[1], after[1], Side.SELL)
-        return self._message("delta", bids, asks)
-
-    def forget(self) -> None:
-        self._told = None
-
-    def _book(self) -> tuple[list[Level], list[Level]]:
-        return levels(self._exchange.engine, self._quote.symbol, self.depth)
-
-    def _tell(self, book: tuple[list[Level], list[Level]]) -> None:
-        self._told = book
-        self._quote.update_ids[self.depth] = self.update_id + 1
-        self._seq = self._sequence()
-
-    def _message(self, kind: str, bids: list[Row], asks: list[Row]) -> Message:
-        data = {
-            "s": self._quote.symbol,
-            "b": bids,
-            "a": asks,
-            "u": self.update_id,
-            "seq": self._seq,
-        }
-        return message(self.name, kind, data) | {"cts": self._exchange.clock.now_ms()}
 
 
 class TickerTopic(Topic):
@@ -216,21 +155,3 @@ class PriceLimitTopic(Topic):
 
     def _message(self) -> Message:
         return {"topic": self.name, "ts": ms(wall()), "data": self._told}
-
-
-def topic(name: str, exchange: "Exchange") -> Topic | None:
-    """Return the topic *name*; None if it does not follow the market, or is none here."""
-    kind, _, rest = name.partition(".")
-    detail, _, symbol = rest.rpartition(".")
-    quote = exchange.quotes.get(symbol)
-    if quote is None:
-        return None
-    if kind == "orderbook" and detail in DEPTHS:
-        return BookTopic(name, exchange, quote, detail)
-    if kind == "kline" and detail in quote.series.intervals:
-        return KlineTopic(name, exchange, quote, detail)
-    if kind == "tickers" and not detail:
-        return TickerTopic(name, exchange, quote)
-    if kind == "priceLimit" and not detail:
-        return PriceLimitTopic(name, exchange, quote)
-    return None
