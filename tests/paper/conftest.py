@@ -17,6 +17,7 @@ from pybit.exceptions import InvalidRequestError
 from pydantic import SecretStr
 
 from tradewright.paper import PaperExchange, PaperSettings, running
+from tradewright.paper.routes import ROUTES
 
 KEY, SECRET = "paper-key", "paper-secret"
 START = datetime(2022, 1, 1, tzinfo=UTC)
@@ -69,6 +70,14 @@ class Desk:
         call = getattr(self.http, method)
         answer: dict[str, Any] = await asyncio.to_thread(call, category="linear", **params)
         return dict(answer["result"])
+
+    async def ask(self, name: str, **params: Any) -> dict[str, Any]:
+        """Return the whole answer to pybit's method *name*; a path where pybit has no method."""
+        if not name.startswith("/"):
+            return dict(await asyncio.to_thread(getattr(self.http, name), **params))
+        method = next(m for m, path in ROUTES if path == name)
+        request = {"method": method, "path": self.http.endpoint + name, "query": params}
+        return dict(await asyncio.to_thread(self.http._submit_request, auth=True, **request))
 
     async def klines(self, interval: str = "1", **params: Any) -> list[list[str]]:
         result = await self.call("get_kline", symbol="BTCUSDT", interval=interval, **params)

@@ -189,7 +189,7 @@ CALLS: dict[str, tuple[str | None, Params]] = {
         {"category": "linear", "modifyEnable": False},
     ),
     "/v5/account/demo-apply-money": (
-        "request_demo_trading_funds",
+        None,
         {"adjustType": 0, "utaDemoApplyMoney": [{"coin": "USDT", "amountStr": "100"}]},
     ),
     "/v5/asset/transfer/inter-transfer": (
@@ -244,21 +244,10 @@ def test_every_route_has_its_contract() -> None:
 
 
 async def answers(desk: Desk) -> dict[str, dict[str, Any]]:
-    methods = {path: method for method, path in ROUTES}
     found = {}
     for path, (name, params) in CALLS.items():
-        if name is None:
-            answer = await asyncio.to_thread(
-                desk.http._submit_request,
-                method=methods[path],
-                path=desk.http.endpoint + path,
-                query=params,
-                auth=True,
-            )
-        else:
-            answer = await asyncio.to_thread(getattr(desk.http, name), **params)
-        assert answer["retCode"] == 0, answer
-        found[path] = answer
+        found[path] = await desk.ask(name or path, **params)
+        assert found[path]["retCode"] == 0
     return found
 
 

@@ -1,6 +1,5 @@
 """Every refusal that a client can meet, with Bybit's code and text."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -195,21 +194,21 @@ ACCOUNT: list[Refusal] = [
     ("set_limit_price_action", {"category": "spot", "modifyEnable": True}, 10001, ILLEGAL),
     ("set_limit_price_action", {"category": "linear"}, 10001, wrong("modifyEnable")),
     ("get_transferable_amount", {"coinName": ""}, 10001, required("coinName")),
-    ("request_demo_trading_funds", {"adjustType": 2}, 10001, wrong("utaDemoApplyMoney")),
+    ("/v5/account/demo-apply-money", {"adjustType": 2}, 10001, wrong("utaDemoApplyMoney")),
     (
-        "request_demo_trading_funds",
+        "/v5/account/demo-apply-money",
         {"utaDemoApplyMoney": [{"coin": "BTC", "amountStr": "1"}]},
         10001,
         wrong("coin"),
     ),
     (
-        "request_demo_trading_funds",
+        "/v5/account/demo-apply-money",
         {"utaDemoApplyMoney": [{"coin": "USDT", "amountStr": "100001"}]},
         10001,
         wrong("amountStr"),
     ),
     (
-        "request_demo_trading_funds",
+        "/v5/account/demo-apply-money",
         {"adjustType": 1, "utaDemoApplyMoney": [{"coin": "USDT", "amountStr": "100000"}] * 2},
         131212,
         "Insufficient balance",
@@ -281,7 +280,7 @@ async def test_what_cannot_be_is_refused_with_its_code_and_text(
 
 async def refusal(desk: Desk, method: str, params: Params) -> tuple[int, str]:
     try:
-        answer = await asyncio.to_thread(getattr(desk.http, method), **params)
+        answer = await desk.ask(method, **params)
     except InvalidRequestError as error:
         return error.status_code, error.message
     return answer["retCode"], answer["retMsg"]

@@ -16,6 +16,7 @@ _ELSEWHERE = ("SPOT", "CONTRACT", "OPTION", "INVESTMENT")
 _DIGITS = 8
 _MOST_COINS, _MOST_TRANSFERABLE = 10, 20
 _MOST_APPLIED = Decimal(100_000)
+_DEFAULT = [{"coin": COIN, "amountStr": str(_MOST_APPLIED)}]
 _PAGE = 1000
 _WRONG = "Request parameter error"
 
@@ -128,7 +129,7 @@ def transferable(call: Call) -> Row:
 def apply_money(call: Call) -> Row:
     """Add virtual money to the unified account, or take it away."""
     params = call.params
-    adjust, items = number(params, "adjustType") or 0, params.get("utaDemoApplyMoney")
+    adjust, items = number(params, "adjustType") or 0, params.get("utaDemoApplyMoney", _DEFAULT)
     if adjust not in (0, 1) or not isinstance(items, list):
         raise RequestRejected(10001, "params error: utaDemoApplyMoney invalid")
     total = sum((_applied(item) for item in items), ZERO)
