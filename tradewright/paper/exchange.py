@@ -6,6 +6,7 @@ when the requests have been answered, told to the listeners.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 
@@ -16,7 +17,7 @@ from tradewright.matching import Engine, Event, Profile
 from tradewright.paper.barrier import Barriers, Phase
 from tradewright.paper.batch import NO_NOTE, TransferNote
 from tradewright.paper.clock import PaperClock, moment, ms, wall
-from tradewright.paper.commit import GroupCommit
+from tradewright.paper.commit import ExchangeBroken, GroupCommit
 from tradewright.paper.layout import StateUnusable
 from tradewright.paper.links import Links
 from tradewright.paper.market.move import Source
@@ -25,7 +26,7 @@ from tradewright.paper.quote import Quote
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import Store
 from tradewright.paper.stream.feed import Feed
-from tradewright.paper.view import View
+from tradewright.paper.view import View, seen
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -77,10 +78,8 @@ class Exchange:
             is_checked=settings.check_ledger,
         )
         self.broken = self._commit.broken
-        self.view = View(
-            self.engine, store.history, lag_ms=settings.read_lag_ms, guard=self._commit.unbroken
-        )
-        self._commit.on_written += [links.written, self.view.take]
+        self._commit.on_written.append(links.written)
+        self._view = self.open_view(settings.read_lag_ms)
         self.listeners = self._commit.listeners
         """Told of all events, in their order, once the requests that caused them are answered."""
         self.feed = Feed(self)
@@ -91,6 +90,20 @@ class Exchange:
 
     def now(self) -> datetime:
         return self.clock.now()
+
+    @property
+    def view(self) -> View:
+        """What the present request sees; a fault may let it see an older state."""
+        return seen.get() or self._view
+
+    def open_view(self, lag_ms: int) -> View:
+        """Return another view, which begins with the present state; close it after use."""
+        view = View(self.engine, self.store.history, lag_ms=lag_ms, guard=self._commit.unbroken)
+        self._commit.on_written.append(view.take)
+        return view
+
+    def close_view(self, view: View) -> None:
+        self._commit.on_written.remove(view.take)
 
     def change(
         self, call: Callable[[datetime], list[Event]], note: TransferNote = NO_NOTE
@@ -142,6 +155,11 @@ class Exchange:
             ExchangeBroken: It could not be written.
         """
         self._commit.flush()
+
+    def close(self) -> None:
+        """Write what is left, if it can be written."""
+        with suppress(ExchangeBroken):
+            self.flush()
 
     def _born_ms(self) -> int:
         """Return when this state was new; a generated market starts there."""

@@ -13,6 +13,8 @@ import uvloop
 from starlette.applications import Starlette
 
 from tradewright.domain.errors import TradewrightError
+from tradewright.paper import access
+from tradewright.paper import window
 from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.gateway import Gateway
@@ -38,11 +40,15 @@ class PortTaken(TradewrightError):
 class PaperExchange:
     """A running paper exchange, for a process or a test."""
 
-    def __init__(self, exchange: Exchange, door: "Door", port: int) -> None:
+    def __init__(
+        self, exchange: Exchange, door: "Door", port: int, made_up_key: ApiKey | None
+    ) -> None:
         self.exchange = exchange
         self.door = door
         self.settings = exchange.settings
         self.port = port
+        self.made_up_key = made_up_key
+        """The first key, if it is new and was not named in the settings."""
 
     @property
     def http_url(self) -> str:
@@ -71,17 +77,17 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
     """Run the exchange in this event loop; its state is closed and complete afterwards."""
-    settings = settings.with_keys()
     with (
         _listener(settings.host, settings.port) as listener,
         closing(Store(settings.state)) as store,
     ):
         exchange = Exchange(settings, store)
+        made_up_key = access.first_key(exchange)
         runner = Runner(exchange)
-        ring = KeyRing([ApiKey(settings.api_key, settings.api_secret.get_secret_value())])
+        ring = KeyRing(exchange.store.keys())
         door = Door(exchange, runner, ring)
         async with _serving(exchange, runner, door, listener):
-            yield PaperExchange(exchange, door, listener.getsockname()[1])
+            yield PaperExchange(exchange, door, listener.getsockname()[1], made_up_key)
 
 
 @asynccontextmanager
@@ -125,6 +131,7 @@ async def _serving(
         exchange.barriers.close()
         server.should_exit = True
         await serving
+        exchange.close()
 
 
 def serve(
@@ -172,7 +179,13 @@ class Door:
         limits = Limits(settings.rate_scale, int(settings.ip_ban_s * 1000))
         self.gateway = Gateway(exchange, ring, limits)
         self.streams = Streams(exchange.feed.hub, exchange.feed, ring, limits, settings)
-        self._site = Starlette(routes=Control(exchange, runner).routes())
+        self._site = Starlette(
+            routes=[
+                *Control(exchange, runner).routes(),
+                *access.routes(exchange, ring),
+                *window.routes(exchange, lambda: {"faults": [], "strikes": []}),
+            ]
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: App = self._site

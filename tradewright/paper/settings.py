@@ -1,9 +1,8 @@
 """Settings of the paper exchange; also from the environment, as ``TRADEWRIGHT_PAPER_*``."""
 
-import secrets
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -93,14 +92,3 @@ class PaperSettings(BaseSettings):
         if self.rate_limits is not None:
             return self.rate_limits
         return "bybit" if self.speed == 1 else "off"
-
-    def with_keys(self) -> Self:
-        """Return settings that surely hold a key and a secret, made up where there is none."""
-        return self.model_copy(
-            update={
-                "api_key": self.api_key or secrets.token_hex(9),
-                "api_secret": self.api_secret
-                if self.api_secret.get_secret_value()
-                else SecretStr(secrets.token_hex(18)),
-            }
-        )

@@ -1,0 +1,144 @@
+"""Accounts and API keys: made on the control side, kept in the state."""
+
+import re
+import secrets
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.routing import Route
+
+from tradewright.paper.clock import moment, ms, wall
+from tradewright.paper.control import answered
+from tradewright.paper.exchange import MAIN, Exchange
+from tradewright.paper.keys import TRADING, ApiKey, KeyRing
+
+_ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,36}")
+_DAY_MS = 86_400_000
+_FIRST = "first_key"
+
+
+class _Wish(msgspec.Struct, forbid_unknown_fields=True):
+    account: str = MAIN
+    cash: Decimal | None = None
+    """Of a new account; None: as much as the first one had."""
+    read_only: bool = False
+    permissions: tuple[str, ...] = ()
+    """None: all."""
+    ips: tuple[str, ...] = ()
+    expires_days: int | None = None
+    note: str = ""
+
+
+def first_key(exchange: Exchange) -> ApiKey | None:
+    """See to it that there is a key: that of the settings, else the one that was made up once.
+
+    Returns:
+        The key if it has just been made up, and nobody knows it yet.
+    """
+    store, settings = exchange.store, exchange.settings
+    key, secret = settings.api_key, settings.api_secret.get_secret_value()
+    name = store.fact(_FIRST, str)
+    known = next((k for k in store.keys() if k.key == name), None)
+    if known is not None:
+        if key in ("", known.key) and secret in ("", known.secret):
+            return None
+        store.drop_key(known.key)
+    made = _made(exchange, MAIN, key=key, secret=secret)
+    store.put_key(made)
+    store.put_fact(_FIRST, made.key)
+    return None if key and secret else made
+
+
+def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
+    """Return ``/paper/keys``; like all of the control side it answers to loopback alone."""
+
+    async def make(request: Request) -> dict[str, Any]:
+        wish = msgspec.json.decode(await request.body() or b"{}", type=_Wish)
+        permissions = _permissions(wish.permissions)
+        if wish.expires_days is not None and wish.expires_days < 1:
+            raise ValueError("expires_days must be positive")
+        await _open(exchange, wish)
+        expires_ms = wish.expires_days and ms(wall()) + wish.expires_days * _DAY_MS
+        made = _made(
+            exchange,
+            wish.account,
+            read_only=wish.read_only,
+            permissions=permissions,
+            ips=wish.ips,
+            expires_ms=expires_ms,
+            note=wish.note,
+        )
+        exchange.store.put_key(made)
+        ring.add(made)
+        return _shown(made) | {"secret": made.secret}
+
+    async def shown(request: Request) -> dict[str, Any]:
+        found = sorted(ring, key=lambda k: (k.created_ms, k.key))
+        return {"list": [_shown(key) for key in found]}
+
+    async def revoke(request: Request) -> dict[str, Any]:
+        key = request.query_params["key"]
+        if ring.find(key) is None:
+            raise ValueError(f"there is no key {key}; list them")
+        exchange.store.drop_key(key)
+        ring.revoke(key)
+        return {"revoked": key}
+
+    return [
+        Route("/paper/keys", answered(handler), methods=[method])
+        for method, handler in (("POST", make), ("GET", shown), ("DELETE", revoke))
+    ]
+
+
+async def _open(exchange: Exchange, wish: _Wish) -> None:
+    if not _ACCOUNT.fullmatch(wish.account):
+        raise ValueError("account must be of 1 to 36 letters, digits, - and _")
+    if wish.account in exchange.engine.accounts:
+        if wish.cash is not None:
+            raise ValueError(f"account {wish.account} exists already; leave cash out")
+        return
+    cash = exchange.settings.cash if wish.cash is None else wish.cash
+    if not cash.is_finite() or cash <= 0:
+        raise ValueError("cash must be positive")
+    exchange.open_account(wish.account, cash)
+    await exchange.durable()
+
+
+def _permissions(wanted: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    if unknown := set(wanted) - {name for names in TRADING.values() for name in names}:
+        raise ValueError(f"there is no permission {', '.join(sorted(unknown))}")
+    kept = {
+        group: tuple(n for n in names if not wanted or n in wanted)
+        for group, names in TRADING.items()
+    }
+    return {group: names for group, names in kept.items() if names}
+
+
+def _made(
+    exchange: Exchange, account: str, *, key: str = "", secret: str = "", **rights: Any
+) -> ApiKey:
+    return ApiKey(
+        key or secrets.token_hex(9),
+        secret or secrets.token_hex(18),
+        account=account,
+        uid=exchange.engine.accounts[account].profile.uid,
+        created_ms=ms(wall()),
+        **rights,
+    )
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    granted = [name for names in key.permissions.values() for name in names]
+    every = sum(len(names) for names in TRADING.values())
+    return {
+        "key": key.key,
+        "account": key.account,
+        "uid": key.uid,
+        "read_only": key.read_only,
+        "permissions": [] if len(granted) == every else granted,
+        "ips": key.ips,
+        "expires": key.expires_ms and moment(key.expires_ms).isoformat(),
+        "note": key.note,
+    }
