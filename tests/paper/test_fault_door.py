@@ -243,6 +243,29 @@ async def test_a_skewed_clock_tells_a_wrong_time_and_judges_by_it(
     assert len(struck(lines, "clock_skew")) == 2
 
 
+async def test_lagging_reads_show_a_state_that_is_past(desk: Desk, lines: list[EventDict]) -> None:
+    await put(desk, "{kind: lagging_reads, ms: 60000, when: {endpoint: /v5/*/*, method: GET}}")
+    await desk.buy(orderLinkId=LINK)
+
+    past = [await orders(desk), await desk.executions(), (await desk.position())["size"]]
+    refusal = await desk.refused_buy(orderLinkId=LINK)
+    await desk.request("DELETE", "/paper/faults")
+    present = [await orders(desk), await desk.executions(), (await desk.position())["size"]]
+
+    assert past == [[], [], "0"]
+    assert refusal[0] == 110072
+    assert [len(present[0]), len(present[1]), present[2]] == [1, 1, "0.1"]
+    assert len(struck(lines, "lagging_reads")) == 3
+
+
+async def test_only_reads_that_fit_are_late(desk: Desk) -> None:
+    await put(desk, "{kind: lagging_reads, ms: 60000, when: {endpoint: /v5/position/list}}")
+    await desk.buy(orderLinkId=LINK)
+
+    assert (await desk.position())["size"] == "0"
+    assert len(await desk.executions()) == 1
+
+
 # --- whom they strike -------------------------------------------------------------------------
 
 

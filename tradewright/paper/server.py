@@ -17,6 +17,7 @@ from tradewright.paper import access
 from tradewright.paper import window
 from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
+from tradewright.paper.fault.place import Faults
 from tradewright.paper.gateway import Gateway
 from tradewright.paper.keys import ApiKey, KeyRing
 from tradewright.paper.limits import Limits
@@ -123,10 +124,12 @@ async def _serving(
         answers = asyncio.create_task(server.answers.wait())
         await asyncio.wait([answers, serving], return_when=asyncio.FIRST_COMPLETED)
         answers.cancel()
+        door.faults.begin()
         yield
     finally:
         market.cancel()
         watch.cancel()
+        door.faults.close()
         await asyncio.wait([market, watch])
         exchange.barriers.close()
         server.should_exit = True
@@ -179,11 +182,13 @@ class Door:
         limits = Limits(settings.rate_scale, int(settings.ip_ban_s * 1000))
         self.gateway = Gateway(exchange, ring, limits)
         self.streams = Streams(exchange.feed.hub, exchange.feed, ring, limits, settings)
+        self.faults = Faults(exchange, self.gateway, ring)
         self._site = Starlette(
             routes=[
                 *Control(exchange, runner).routes(),
                 *access.routes(exchange, ring),
-                *window.routes(exchange, lambda: {"faults": [], "strikes": []}),
+                *self.faults.routes(),
+                *window.routes(exchange, self.faults.shown),
             ]
         )
 

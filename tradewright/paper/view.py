@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from decimal import Decimal
 
 import msgspec
@@ -240,3 +241,7 @@ class View:
             order_ids=frozenset(o.order_id for b in batches for o in b.orders.values()),
             from_seq=min((x.cause.seq for b in batches for x in b.bookings), default=FOREVER_MS),
         )
+
+
+seen: ContextVar[View | None] = ContextVar("seen", default=None)
+"""The view of the present request, if it is not everybody's; only a fault sets it."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from tradewright.paper import clock
 from tradewright.paper.clock import ms
-from tradewright.paper.fault.board import FaultBoard
+from tradewright.paper.exchange import Exchange
+from tradewright.paper.fault.board import FaultBoard, InForce
 from tradewright.paper.fault.judge import Strike
 from tradewright.paper.fault.kind import Layer
 from tradewright.paper.fault.request import (
@@ -19,6 +20,7 @@ from tradewright.paper.fault.request import (
     Delay,
     Http429,
     HttpError,
+    LaggingReads,
     Maintenance,
     MalformedJson,
     Reset,
@@ -27,6 +29,7 @@ from tradewright.paper.fault.request import (
 from tradewright.paper.fault.when import Subject
 from tradewright.paper.gateway import Aborted, Gateway, Request, Response
 from tradewright.paper.keys import KeyRing
+from tradewright.paper.view import View, seen
 
 _MOST_STALL_S = 600
 _LOOK_S = 0.05
@@ -37,10 +40,15 @@ _HTML = [(b"content-type", b"text/html")]
 class FaultyDoor:
     """What the gateway asks before and after each request."""
 
-    def __init__(self, board: FaultBoard, gateway: Gateway, ring: KeyRing) -> None:
+    def __init__(
+        self, board: FaultBoard, gateway: Gateway, ring: KeyRing, exchange: Exchange
+    ) -> None:
         self._board = board
         self._gateway = gateway
         self._ring = ring
+        self._exchange = exchange
+        self._views: dict[str, tuple[InForce, View]] = {}
+        board.listeners.append(self._renew)
         gateway.now_ms = clock.told_ms
         gateway.faults = self
         self._strikes: ContextVar[tuple[Strike, ...]] = ContextVar("strikes", default=())
@@ -55,6 +63,8 @@ class FaultyDoor:
         for strike in strikes:
             if isinstance(strike.fault, ClockSkew):
                 clock.skew_ms.set(strike.fault.ms)
+            elif isinstance(strike.fault, LaggingReads):
+                seen.set(self._views[strike.name][1])
         for strike in strikes:
             if isinstance(strike.fault, Delay) and strike.fault.acceptance == "before":
                 await asyncio.sleep(strike.ms / 1000)
@@ -72,6 +82,21 @@ class FaultyDoor:
             if strike.fault.layer is Layer.AFTER:
                 answer = await self._instead(strike, request, response)
         return answer
+
+    def _renew(self) -> None:
+        """Keep an older state for each fault that shows one."""
+        lagging = {
+            entry.judge.name: (entry, entry.judge.fault.ms)
+            for entry in self._board.entries
+            if isinstance(entry.judge.fault, LaggingReads)
+        }
+        for name, (entry, view) in list(self._views.items()):
+            if lagging.get(name, (None, 0))[0] is not entry:
+                self._exchange.close_view(view)
+                del self._views[name]
+        for name, (entry, lag_ms) in lagging.items():
+            if name not in self._views:
+                self._views[name] = entry, self._exchange.open_view(lag_ms)
 
     async def _instead(
         self, strike: Strike, request: Request, answer: Response | None

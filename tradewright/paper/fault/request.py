@@ -148,16 +148,12 @@ class LaggingReads(_OnRequest):
     """Orders, executions, positions and balances are seen as they were a while ago."""
 
     kind: Literal["lagging_reads"]
-    ms: Milliseconds
+    ms: int = Field(ge=1, le=60_000)
 
     layer_ = Layer.WITHIN
 
-    @property
-    def span(self) -> Span:
-        return self.ms
-
     def effect(self, ms: int) -> str:
-        return f"reads the state of {ms} ms ago"
+        return f"reads the state of {self.ms} ms ago"
 
 
 class MalformedJson(_OnEitherSide):

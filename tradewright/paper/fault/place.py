@@ -1,0 +1,41 @@
+"""All places of one exchange where something may go wrong."""
+
+from typing import Any
+
+from starlette.routing import Route
+
+from tradewright.paper.exchange import Exchange
+from tradewright.paper.fault import control, scenario
+from tradewright.paper.fault.air import FaultyAir
+from tradewright.paper.fault.board import FaultBoard
+from tradewright.paper.fault.door import FaultyDoor
+from tradewright.paper.gateway import Gateway
+from tradewright.paper.keys import KeyRing
+
+
+class Faults:
+    """The faults of *exchange*; those of its settings are in force from `begin` on.
+
+    Raises:
+        ScenarioInvalid: The file that the settings name cannot be used.
+    """
+
+    def __init__(self, exchange: Exchange, gateway: Gateway, ring: KeyRing) -> None:
+        file = exchange.settings.faults
+        self._planned = scenario.load(file) if file is not None else None
+        self.board = FaultBoard(exchange.now)
+        self.door = FaultyDoor(self.board, gateway, ring, exchange)
+        self.air = FaultyAir(self.board, exchange.feed.hub)
+
+    def begin(self) -> None:
+        if self._planned is not None:
+            self.board.put(self._planned)
+
+    def close(self) -> None:
+        self.air.close()
+
+    def shown(self) -> dict[str, Any]:
+        return {**self.board.shown()}
+
+    def routes(self) -> list[Route]:
+        return control.routes(self.board)
