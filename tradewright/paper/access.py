@@ -40,7 +40,7 @@ def first_key(exchange: Exchange) -> ApiKey | None:
     store, settings = exchange.store, exchange.settings
     key, secret = settings.api_key, settings.api_secret.get_secret_value()
     name = store.fact(_FIRST, str)
-    known = next((k for k in store.keys() if k.key == name), None)
+    known = next((k for k in store.api_keys() if k.key == name), None)
     if known is not None:
         if key in ("", known.key) and secret in ("", known.secret):
             return None

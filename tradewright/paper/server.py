@@ -85,7 +85,7 @@ async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
         exchange = Exchange(settings, store)
         made_up_key = access.first_key(exchange)
         runner = Runner(exchange)
-        ring = KeyRing(exchange.store.keys())
+        ring = KeyRing(exchange.store.api_keys())
         door = Door(exchange, runner, ring)
         async with _serving(exchange, runner, door, listener):
             yield PaperExchange(exchange, door, listener.getsockname()[1], made_up_key)

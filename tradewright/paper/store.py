@@ -124,7 +124,7 @@ class Store:
     def drop_subscriber(self, name: str) -> None:
         self._db.execute("DELETE FROM subscribers WHERE name = ?", (name,))
 
-    def keys(self) -> list[ApiKey]:
+    def api_keys(self) -> list[ApiKey]:
         return self._all("SELECT body FROM keys", ApiKey)
 
     def put_key(self, key: ApiKey) -> None:
