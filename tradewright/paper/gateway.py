@@ -113,7 +113,7 @@ class Gateway:
             while (await receive())["type"] != "http.disconnect":
                 pass
             return
-        headers = [_JSON, (b"content-length", b"%d" % len(response.body)), *response.headers]
+        headers = [(b"content-length", b"%d" % len(response.body)), *response.headers]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
@@ -134,6 +134,7 @@ class Gateway:
             "time": now_ms,
         }
         headers = [
+            _JSON,
             (b"timenow", b"%d" % now_ms),
             (b"traceid", secrets.token_hex(16).encode()),
             (b"ret_code", b"%d" % code),

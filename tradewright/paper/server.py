@@ -13,8 +13,7 @@ import uvloop
 from starlette.applications import Starlette
 
 from tradewright.domain.errors import TradewrightError
-from tradewright.paper import access
-from tradewright.paper import window
+from tradewright.paper import access, window
 from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.fault.place import Faults
