@@ -1,11 +1,10 @@
 """What an operator sees of a trade in Temporal's Web UI, and does there, in a real browser."""
 
-import shutil
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, FrameLocator, Page, async_playwright, expect
+from playwright.async_api import FrameLocator, Page, expect
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
@@ -18,17 +17,6 @@ from tradewright.app.process import running
 from tradewright.domain.market import Instrument
 from tradewright.ports import CandleClosed, Proposals
 from tradewright.settings import Settings, TemporalSettings
-
-PATIENCE_MS = 20_000
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-
-expect.set_options(timeout=PATIENCE_MS)
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on the PATH; install it (Debian: apt install chromium)"
-)
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +43,6 @@ async def stage(
     environment = WorkflowEnvironment.from_client(client)
     async with Stage(environment, make_instrument()).running() as running_stage:
         yield running_stage
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def page(browser: Browser) -> AsyncIterator[Page]:
-    page = await browser.new_page(viewport={"width": 1400, "height": 900})
-    page.set_default_timeout(PATIENCE_MS)
-    yield page
-    await page.close()
 
 
 @pytest.fixture

@@ -1,0 +1,5 @@
+"""A window on the paper exchange: one page, one request a second."""
+
+from tradewright.paper.window.snapshot import routes
+
+__all__ = ["routes"]
