@@ -214,6 +214,7 @@ def make_settings() -> Callable[..., PaperSettings]:
             "api_secret": SecretStr(SECRET),
             "speed": "lockstep",
             "history": 60,
+            "check_ledger": True,
         }
         return PaperSettings(**fields | changes)
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,20 @@ from msgspec.structs import replace
 from pybit.exceptions import InvalidRequestError
 
 from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
-from tradewright.matching import RequestRejected
+from tradewright.domain.market import Side
+from tradewright.matching import (
+    Event,
+    ExecType,
+    OrderRequest,
+    OrderType,
+    RequestRejected,
+    StopRequest,
+    TpslMode,
+)
 from tradewright.paper import PaperSettings, running
-from tradewright.paper.call import Call
 from tradewright.paper.exchange import MAIN, Exchange
-from tradewright.paper.keys import ApiKey
 from tradewright.paper.layout import StateUnusable
 from tradewright.paper.ledger import ledger
-from tradewright.paper.rest import trade
 from tradewright.paper.server import PortTaken
 from tradewright.paper.store import Store
 
@@ -42,6 +49,7 @@ sys.exit(serve(PaperSettings(port=int(sys.argv[1]), state=Path(sys.argv[2]), spe
 
 KEYS = {"TRADEWRIGHT_PAPER_API_KEY": KEY, "TRADEWRIGHT_PAPER_API_SECRET": SECRET}
 T = TypeVar("T")
+BTC = "BTCUSDT"
 
 
 @contextmanager
@@ -193,7 +201,7 @@ async def test_a_state_serves_one_exchange_at_a_time(
                 pass
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(6))
 async def test_what_is_read_back_is_what_was_there(
     make_settings: Callable[..., PaperSettings], tmp_path: Path, seed: int
 ) -> None:
@@ -206,15 +214,16 @@ async def test_what_is_read_back_is_what_was_there(
     with closing(Store(settings.state)) as store:
         after = Exchange(settings, store)
         restored = stored(after)
-        ledger_after = await ledger(store.history, after.engine.accounts[MAIN])
+        books = [await ledger(store.history, a) for a in after.engine.accounts.values()]
 
-    assert rows["executions"]
+    assert {e.exec_type for e in rows["executions"]} >= {ExecType.TRADE, ExecType.FUNDING}
     assert restored == rows
     assert holdings(after) == holdings(before)
     assert after.engine.last == before.engine.last
     assert after.engine.seq == before.engine.seq
     assert after.progress == before.progress
-    assert ledger_after["balanced"]
+    assert [book["balanced"] for book in books] == [True] * 3
+    assert all(book["executions"] for book in books)
 
 
 def stored(exchange: Exchange) -> dict[str, list[Any]]:
@@ -233,33 +242,60 @@ def holdings(exchange: Exchange) -> dict[str, Any]:
 
 
 def trade_by_chance(exchange: Exchange, chance: random.Random) -> None:
-    """Send sixty requests, good and bad, between moves of the market."""
-    instrument = exchange.source.instruments["BTCUSDT"]
-    key = ApiKey(KEY, SECRET)
-
-    def near(price: Decimal) -> str:
-        return str(instrument.floor_price(price * Decimal(str(chance.uniform(0.99, 1.01)))))
-
-    for number in range(60):
-        last = exchange.engine.last["BTCUSDT"]
-        order = {
-            "symbol": "BTCUSDT",
-            "side": chance.choice(["Buy", "Sell"]),
-            "orderType": chance.choice(["Market", "Limit"]),
-            "qty": chance.choice(["0.01", "0.02"]),
-            "price": near(last),
-            "reduceOnly": chance.random() < 0.3,
-            "orderLinkId": f"link-{number}",
-        }
-        stops = {"symbol": "BTCUSDT", "stopLoss": near(last), "trailingStop": "50"}
+    """Let three accounts do good and bad things between moves of the market."""
+    names = (MAIN, "ann", "bob")
+    for name in names[1:]:
+        exchange.open_account(name, Decimal(2_000))
+    progress = exchange.progress
+    for number in range(150):
         with suppress(RequestRejected):
-            if chance.random() < 0.7:
-                trade.create(Call(exchange, order, key))
-            else:
-                trade.trading_stop(Call(exchange, stops, key))
-        events = exchange.engine.glide("BTCUSDT", Decimal(near(last)), exchange.now())
-        exchange.advance(events, replace(exchange.progress, tick=number))
+            exchange.change(partial(act, exchange, chance, chance.choice(names), number))
+        last = exchange.engine.last[BTC]
+        events = exchange.engine.glide(BTC, near(exchange, last, chance), exchange.now())
+        if number % 20 == 0:
+            events += exchange.engine.fund(BTC, Decimal("0.0003"), exchange.now())
+        exchange.advance(events, replace(progress, tick=number))
         exchange.flush()
+
+
+def act(
+    exchange: Exchange, chance: random.Random, account: str, number: int, now: datetime
+) -> list[Event]:
+    engine, last = exchange.engine, exchange.engine.last[BTC]
+    side = chance.choice([Side.BUY, Side.SELL])
+    order_type = chance.choice([OrderType.MARKET, OrderType.LIMIT])
+    wish = chance.random()
+    if wish < 0.6:
+        request = OrderRequest(
+            symbol=BTC,
+            side=side,
+            order_type=order_type,
+            qty=Decimal(chance.choice(["0.01", "0.1", "0.4"])),
+            price=near(exchange, last, chance) if order_type is OrderType.LIMIT else Decimal(0),
+            reduce_only=chance.random() < 0.2,
+            link=f"link-{number}",
+        )
+        return engine.place(account, request, now)
+    if wish < 0.75:
+        stops = StopRequest(stop_loss=near(exchange, last, chance), trailing_stop=Decimal(50))
+        return engine.set_stops(account, BTC, stops, now)
+    if wish < 0.85:
+        part = StopRequest(
+            tpsl_mode=TpslMode.PARTIAL,
+            stop_loss=near(exchange, last, chance),
+            sl_size=Decimal("0.01"),
+        )
+        return engine.set_stops(account, BTC, part, now)
+    if wish < 0.9:
+        return engine.set_leverage(account, BTC, Decimal(chance.choice([20, 50, 100])), now)
+    if wish < 0.95:
+        return engine.cancel_all(account, [BTC], now)
+    return engine.transfer(account, Decimal(chance.choice([-20, 30])), now)
+
+
+def near(exchange: Exchange, price: Decimal, chance: random.Random) -> Decimal:
+    instrument = exchange.engine.markets[BTC].instrument
+    return instrument.floor_price(price * Decimal(str(chance.uniform(0.985, 1.015))))
 
 
 async def test_missed_candles_are_caught_up_after_a_restart(
