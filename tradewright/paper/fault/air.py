@@ -1,6 +1,7 @@
 """Faults on the streams: what happens to messages on their way, and to connections."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -35,9 +36,12 @@ class _Line:
         self.silent_until = 0.0
         self.silenced_by = ""
         self.pings = True
-        self.late: dict[str, float] = {}
-        """When the last delayed message of a topic is due."""
+        self.late: dict[str, deque[tuple[float, list[bytes]]]] = {}
+        """Delayed messages of a topic, each with when it is due, in their order."""
         self.held: list[_Held] = []
+
+    def is_busy(self, now: float) -> bool:
+        return bool(self.late or self.held or self.silent_until > now)
 
 
 class FaultyAir:
@@ -82,7 +86,7 @@ class FaultyAir:
     def _struck(
         self, line: _Line, topic: str, payload: bytes, strikes: list[Strike]
     ) -> Iterable[bytes]:
-        payloads, held = [payload], None
+        payloads, held, due = [payload], None, 0.0
         for strike in strikes:
             match strike.fault:
                 case StreamDrop() | StreamSilence():
@@ -92,7 +96,6 @@ class FaultyAir:
                     return ()
                 case StreamDelay():
                     due = self._loop.time() + strike.ms / 1000
-                    line.late[topic] = max(line.late.get(topic, 0.0), due)
                 case StreamReorder(by=by):
                     held = _Held(payloads, by)
                     self._loop.call_later(strike.ms / 1000, self._release, line, held)
@@ -105,20 +108,34 @@ class FaultyAir:
         if held is not None:
             line.held.append(held)
             return ()
-        return self._passed(line, topic, payloads)
+        return self._passed(line, topic, payloads, due)
 
-    def _passed(self, line: _Line, topic: str, payloads: list[bytes]) -> list[bytes]:
+    def _passed(
+        self, line: _Line, topic: str, payloads: list[bytes], due: float = 0.0
+    ) -> list[bytes]:
         """Return what goes out now: *payloads* and what they overtook; nothing if they are late."""
-        now = self._loop.time()
-        if line.late.get(topic, 0.0) > now:
-            self._loop.call_later(line.late[topic] - now, self._push, line, payloads)
+        if due or topic in line.late:
+            queue = line.late.setdefault(topic, deque())
+            queue.append((max(due, queue[-1][0]) if queue else due, payloads))
+            if len(queue) == 1:
+                self._loop.call_at(due, self._arrive, line, topic)
             return []
-        line.late.pop(topic, None)
         for held in line.held:
             held.by -= 1
         overtaken = [payload for held in line.held if held.by <= 0 for payload in held.payloads]
         line.held = [held for held in line.held if held.by > 0]
         return payloads + overtaken
+
+    def _arrive(self, line: _Line, topic: str) -> None:
+        """Send what is due of the late messages of *topic*."""
+        queue = line.late[topic]
+        while queue and queue[0][0] <= self._loop.time():
+            self._push(line, queue.popleft()[1])
+        if queue:
+            self._loop.call_at(queue[0][0], self._arrive, line, topic)
+        else:
+            del line.late[topic]
+            self._rest()
 
     def _push(self, line: _Line, payloads: list[bytes]) -> None:
         if self._loop.time() >= line.silent_until:
@@ -129,6 +146,7 @@ class FaultyAir:
         if held in line.held:
             line.held.remove(held)
             self._push(line, held.payloads)
+            self._rest()
 
     def _look_for_silence(self, connection: Connection, payload: bytes) -> None:
         for order_id, (account, strike) in list(self._after.items()):
@@ -178,10 +196,17 @@ class FaultyAir:
                 self._begun[entry] = self._loop.create_task(self._begin(entry))
         for gone in self._begun.keys() - set(entries):
             self._begun.pop(gone).cancel()
-        # Without faults the hub need not ask; what is late or held back still has to come in order
-        is_quiet = all(entry.judge.fault.side == "request" for entry in entries)
-        if not is_quiet or self._lines:
+        self._after = {k: v for k, v in self._after.items() if v[1].name in names}
+        self._rest()
+
+    def _rest(self) -> None:
+        """Let the hub ask only while a fault concerns it, or something is still to come."""
+        now = self._loop.time()
+        if any(entry.judge.fault.side != "request" for entry in self._board.entries):
             self._hub.filter = self.sent
+            return
+        self._lines = {c: line for c, line in self._lines.items() if line.is_busy(now)}
+        self._hub.filter = self.sent if self._lines else None
 
     async def _begin(self, entry: InForce) -> None:
         while not self._board.is_open(entry):
