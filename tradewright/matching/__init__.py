@@ -1,16 +1,18 @@
 """Order matching, stops, fees and margin: one engine for the paper exchange and the backtest."""
 
 from tradewright.matching.account import Account
-from tradewright.matching.engine import Engine, Links
+from tradewright.matching.engine import Engine, PreCheck
 from tradewright.matching.event import (
     Event,
     Executed,
+    Liquidated,
     OrderChanged,
     PositionChanged,
     ProfileChanged,
     StopTrailed,
     WalletChanged,
 )
+from tradewright.matching.ledger import Links
 from tradewright.matching.market import Market, Tier
 from tradewright.matching.order import (
     Change,
@@ -46,6 +48,7 @@ __all__ = [
     "Execution",
     "Fees",
     "Links",
+    "Liquidated",
     "MarginMode",
     "Market",
     "Order",
@@ -55,6 +58,7 @@ __all__ = [
     "OrderType",
     "Position",
     "PositionChanged",
+    "PreCheck",
     "Profile",
     "ProfileChanged",
     "RequestRejected",

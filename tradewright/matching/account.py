@@ -4,9 +4,19 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from tradewright.domain.market import Side
+from tradewright.matching import margin
 from tradewright.matching.board import Board
-from tradewright.matching.order import ZERO, Order, OrderType, StopKind
-from tradewright.matching.position import Balance, Position, Profile, RequestRejected
+from tradewright.matching.market import Tier
+from tradewright.matching.order import ZERO, Order, OrderStatus, OrderType, StopKind
+from tradewright.matching.position import (
+    Balance,
+    MarginMode,
+    Position,
+    Profile,
+    RequestRejected,
+)
+
+_MOST_TICKS = 19_999_998  # of the highest price that an instrument has
 
 
 class Account:
@@ -21,10 +31,17 @@ class Account:
             for s in board.markets
         }
         self.orders: dict[str, dict[str, Order]] = {s: {} for s in board.markets}
+        self._held: dict[str, None] = {}
+        self._demand: dict[tuple[str, Side], tuple[Decimal, Decimal]] = {}
+        """Quantity and value of what rests and may open a position."""
 
     @property
     def name(self) -> str:
         return self.profile.account
+
+    @property
+    def is_isolated(self) -> bool:
+        return self.profile.margin_mode is MarginMode.ISOLATED
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
         """Return the open orders of *symbol* or of all, oldest first."""
@@ -33,9 +50,27 @@ class Account:
         )
         return sorted((o for orders in books for o in orders.values()), key=lambda o: o.seq)
 
+    def order(self, order_id: str) -> Order:
+        for orders in self.orders.values():
+            if order_id in orders:
+                return orders[order_id]
+        raise RequestRejected(110001, "order not exists or too late to cancel")
+
     def stops(self, symbol: str) -> dict[StopKind, Order]:
-        """Return the stops that follow the position in *symbol*."""
-        return {o.stop: o for o in self.orders[symbol].values() if o.stop.is_of_position}
+        """Return the waiting stops that follow the whole position in *symbol*."""
+        return {
+            o.stop: o
+            for o in self.orders[symbol].values()
+            if o.stop.is_of_position and not o.stop.is_partial and not o.is_resting
+        }
+
+    def partial_stops(self, symbol: str) -> list[Order]:
+        """Return the waiting stops of a size of their own, oldest first."""
+        orders = self.orders[symbol].values()
+        return [o for o in orders if o.stop.is_partial and not o.is_resting]
+
+    def held(self) -> list[Position]:
+        return [self.positions[s] for s in self._held]
 
     def equity(self) -> Decimal:
         return self.balance.cash + self.unrealised()
@@ -44,55 +79,177 @@ class Account:
         mark = self.board.mark
         return sum((p.unrealised(mark[p.symbol]) for p in self.held()), ZERO)
 
-    def held(self) -> list[Position]:
-        return [p for p in self.positions.values() if p.size]
-
     def position_margin(self) -> Decimal:
-        return sum((self.initial_margin_of(p.symbol) for p in self.held()), ZERO)
+        return sum((self.initial_margin_of(s) for s in self._held), ZERO)
 
     def maintenance_margin(self) -> Decimal:
-        return sum((self.maintenance_margin_of(p.symbol) for p in self.held()), ZERO)
+        return sum((self.maintenance_margin_of(s) for s in self._held), ZERO)
 
     def initial_margin_of(self, symbol: str) -> Decimal:
-        position = self.positions[symbol]
+        """Return the margin that the position occupies, with what was added to it."""
+        position, taker = self.positions[symbol], self.profile.fees.taker
         if not position.size:
             return ZERO
-        return position.initial_margin(self.board.mark[symbol], self.profile.fees)
+        value = self._entry_or_mark_value(position)
+        extra = position.extra_margin if self.is_isolated else ZERO
+        return margin.initial_margin(position, value, taker) + extra
 
     def maintenance_margin_of(self, symbol: str) -> Decimal:
-        position = self.positions[symbol]
+        position, taker = self.positions[symbol], self.profile.fees.taker
         if not position.size:
             return ZERO
-        mark, rate = self.board.mark[symbol], Decimal("0.005")
-        return position.maintenance_margin(mark, self.profile.fees, rate)
+        value = position.size * self.board.mark[symbol]
+        fee = margin.closing_fee(position, self._entry_or_mark_value(position), taker)
+        return margin.maintenance_margin(self.board.markets[symbol], value) + fee
 
-    def order_margin(self, without: str = "") -> Decimal:
-        resting = [o for o in self.open_orders() if o.is_resting and o.order_id != without]
-        return sum((self.cost(o) for o in resting), ZERO)
+    def order_margin(self) -> Decimal:
+        return sum((self._cost(*key, *demand) for key, demand in self._demand.items()), ZERO)
 
-    def available(self, without: str = "") -> Decimal:
-        """Return what new orders may use, as if the order *without* were not there."""
-        return self.equity() - self.position_margin() - self.order_margin(without)
+    def order_margin_of(self, symbol: str) -> Decimal:
+        return sum((self._cost(symbol, side, *self._wanted(symbol, side)) for side in Side), ZERO)
 
-    def found(self, order_id: str) -> Order:
-        for orders in self.orders.values():
-            if order_id in orders:
-                return orders[order_id]
-        raise RequestRejected(110001, "order not exists or too late to cancel")
+    def available(self) -> Decimal:
+        """Return what new orders may use.
+
+        Gains and losses that are not realised count with cross margin alone.
+        """
+        own = self.balance.cash if self.is_isolated else self.equity()
+        return own - self.position_margin() - self.order_margin()
+
+    def withdrawable(self) -> Decimal:
+        return max(min(self.available(), self.balance.cash), ZERO)
 
     def cost(self, order: Order) -> Decimal:
-        """Return the margin that *order* needs: of what it opens, with both fees."""
-        position, fees = self.positions[order.symbol], self.profile.fees
-        opening = order.leaves - position.reducible(order.side)
-        if order.reduce_only or opening <= 0:
-            return ZERO
-        price = self.board.touch(order.symbol, order.side)
-        if order.order_type is OrderType.LIMIT:
-            price = min(price, order.price) if order.side is Side.BUY else max(price, order.price)
-        bankrupt = 1 - order.side.sign / position.leverage
-        rate = 1 / position.leverage + fees.taker * (1 + bankrupt)
-        return opening * price * rate
+        """Return how much more margin *order* occupies than its present state does."""
+        symbol, side = order.symbol, order.side
+        before = self._wanted(symbol, side)
+        qty, value = before
+        known = self.orders[symbol].get(order.order_id)
+        for state, sign in ((known, -1), (order, 1)):
+            if state is not None and _opens(state):
+                price = self._likely_price(state) if sign > 0 else state.price
+                qty += sign * state.leaves
+                value += sign * state.leaves * price
+        return self._cost(symbol, side, qty, value) - self._cost(symbol, side, *before)
 
     def can_afford(self, order: Order) -> bool:
         cost = self.cost(order)
-        return not cost or cost <= self.available(without=order.order_id)
+        return cost <= 0 or cost <= self.available()
+
+    def value_with(self, symbol: str, order: Order | None = None) -> Decimal:
+        """Return the value of the position and of the orders that add to it, and of *order*."""
+        position = self.positions[symbol]
+        value = position.size * self.board.mark.get(symbol, ZERO)
+        for side in Side:
+            qty, worth = self._wanted(symbol, side)
+            if order is not None and order.side is side:
+                qty, worth = qty + order.leaves, worth + order.leaves * self._likely_price(order)
+            value += _beyond(position.reducible(side), qty, worth)
+        return value
+
+    def tier_of(self, symbol: str) -> Tier:
+        """Return the risk tier of the position and the orders together."""
+        return self.board.markets[symbol].tier_of(self.value_with(symbol))
+
+    def liq_price(self, symbol: str) -> Decimal | None:
+        """Return the mark price of liquidation; None if there is none that can be reached."""
+        position, market = self.positions[symbol], self.board.markets[symbol]
+        if not position.size:
+            return None
+        if self.is_isolated:
+            price = margin.isolated_liq_price(position, market)
+        else:
+            others = self.maintenance_margin() - self.maintenance_margin_of(symbol)
+            price = margin.cross_liq_price(
+                position,
+                market,
+                mark=self.board.mark[symbol],
+                equity=self.equity(),
+                other_maintenance=others,
+                taker=self.profile.fees.taker,
+            )
+        tick = market.instrument.tick_size
+        return price if price and tick <= price <= tick * _MOST_TICKS else None
+
+    def bust_price(self, symbol: str) -> Decimal | None:
+        """Return the price at which the position is worth nothing any more."""
+        position = self.positions[symbol]
+        return self.bust_price_of(position) if position.size else None
+
+    def bust_price_of(self, position: Position) -> Decimal:
+        market = self.board.markets[position.symbol]
+        if self.is_isolated:
+            return margin.isolated_bust_price(position, market)
+        mark, taker = self.board.mark[position.symbol], self.profile.fees.taker
+        return margin.cross_bust_price(
+            position, market, mark=mark, equity=self.equity(), taker=taker
+        )
+
+    def is_doomed(self, symbol: str) -> bool:
+        """Return whether the position in *symbol* has too little margin: alone, or all of them."""
+        if symbol not in self._held:
+            return False
+        if not self.is_isolated:
+            return self.equity() <= self.maintenance_margin()
+        gain = self.positions[symbol].unrealised(self.board.mark[symbol])
+        return self.initial_margin_of(symbol) + gain <= self.maintenance_margin_of(symbol)
+
+    def hold(self, position: Position) -> None:
+        self.positions[position.symbol] = position
+        if position.size:
+            self._held[position.symbol] = None
+        else:
+            self._held.pop(position.symbol, None)
+
+    def put(self, order: Order) -> Order | None:
+        """Keep *order* for as long as it is open; return its former state."""
+        orders = self.orders[order.symbol]
+        before = orders.get(order.order_id)
+        if order.is_open:
+            orders[order.order_id] = order
+        elif before is not None:
+            del orders[order.order_id]
+        for state, sign in ((before, -1), (order, 1)):
+            if state is not None and _opens(state):
+                self._demand_more(state, sign)
+        return before
+
+    def _entry_or_mark_value(self, position: Position) -> Decimal:
+        if self.is_isolated:
+            return position.cost
+        return position.size * self.board.mark[position.symbol]
+
+    def _demand_more(self, order: Order, sign: int) -> None:
+        key = order.symbol, order.side
+        qty, value = self._wanted(*key)
+        qty += sign * order.leaves
+        if qty:
+            self._demand[key] = qty, value + sign * order.leaves * order.price
+        else:
+            self._demand.pop(key, None)
+
+    def _wanted(self, symbol: str, side: Side) -> tuple[Decimal, Decimal]:
+        return self._demand.get((symbol, side), (ZERO, ZERO))
+
+    def _cost(self, symbol: str, side: Side, qty: Decimal, value: Decimal) -> Decimal:
+        position = self.positions[symbol]
+        rate = 1 / position.leverage
+        rate += self.profile.fees.taker * (2 - side.sign * rate)
+        return _beyond(position.reducible(side), qty, value) * rate
+
+    def _likely_price(self, order: Order) -> Decimal:
+        price = self.board.touch(order.symbol, order.side)
+        if order.order_type is OrderType.MARKET:
+            return price
+        return min(price, order.price) if order.side is Side.BUY else max(price, order.price)
+
+
+def _opens(order: Order) -> bool:
+    return order.status is not OrderStatus.UNTRIGGERED and order.is_open and not order.reduce_only
+
+
+def _beyond(reducible: Decimal, qty: Decimal, value: Decimal) -> Decimal:
+    """Return the *value* of what *qty* opens after it has reduced a position."""
+    if not reducible:
+        return value
+    return value * (qty - reducible) / qty if qty > reducible else ZERO

@@ -1,10 +1,14 @@
 """What is traded: instruments with the width and depth of their books, and risk tiers."""
 
 from decimal import Decimal
+from functools import cache
 
 import msgspec
 
 from tradewright.domain.market import Instrument
+
+_NO_LIMIT = Decimal("1E+18")
+_LOWEST_MAINTENANCE = Decimal("0.005")
 
 
 class Tier(msgspec.Struct, frozen=True):
@@ -15,6 +19,12 @@ class Tier(msgspec.Struct, frozen=True):
     initial_rate: Decimal
     max_leverage: Decimal
     deduction: Decimal = Decimal(0)
+    """Makes the maintenance margin continuous where one tier ends and the next begins."""
+
+
+@cache
+def _endless(max_leverage: Decimal) -> tuple[Tier, ...]:
+    return (Tier(_NO_LIMIT, _LOWEST_MAINTENANCE, 1 / max_leverage, max_leverage),)
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -25,6 +35,16 @@ class Market(msgspec.Struct, frozen=True):
     depth: Decimal | None = None
     """USDT per price level around candles; None is without limit, at the best price."""
     tiers: tuple[Tier, ...] = ()
+    """Ascending; none means one without limit, at half a per cent."""
     funding_minutes: int = 480
     limit_ratio_x: Decimal = Decimal("0.01")
     limit_ratio_y: Decimal = Decimal("0.02")
+
+    @property
+    def ladder(self) -> tuple[Tier, ...]:
+        return self.tiers or _endless(self.instrument.max_leverage)
+
+    def tier_of(self, value: Decimal) -> Tier:
+        """Return the tier of a position worth *value*; the last one of what exceeds them all."""
+        ladder = self.ladder
+        return next((t for t in ladder if value <= t.limit), ladder[-1])

@@ -59,6 +59,11 @@ class StopKind(StrEnum):
         return self in (StopKind.PARTIAL_STOP_LOSS, StopKind.PARTIAL_TAKE_PROFIT)
 
     @property
+    def follows(self) -> bool:
+        """Return whether it always has the size of its position."""
+        return self.is_of_position and not self.is_partial
+
+    @property
     def create_type(self) -> str:
         return _CREATE_TYPES[self]
 
@@ -190,6 +195,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     create_type: str = "CreateByUser"
     slippage_type: str = ""
     slippage: Decimal = ZERO
+    parent_id: str = ""
+    """The order that brought a stop of its own size."""
+    turn: int = 0
+    """Place in the queue of the accounts' orders at its price; the lowest comes first."""
     ahead: Decimal = ZERO
     """What the market's own liquidity has in front of it at its price."""
     trail: Decimal = ZERO

@@ -16,10 +16,12 @@ CENT = Decimal("1E-8")  # Bybit counts USDT in eight decimals
 class RequestRejected(TradewrightError):
     """The exchange refuses a request, with Bybit's code and text."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, reasons: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(f"request was rejected: {text} (retCode {code})")
         self.code = code
         self.text = text
+        self.reasons = reasons
+        """Codes and texts of a margin mode that cannot be set."""
 
 
 class Fees(msgspec.Struct, frozen=True):
@@ -65,16 +67,6 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     def unrealised(self, mark: Decimal) -> Decimal:
         return (self.size * mark - self.cost) * self.side.sign
-
-    def closing_fee(self, mark: Decimal, fees: Fees) -> Decimal:
-        """Return the taker fee at the bankruptcy price, which margin sets aside."""
-        return self.size * mark * (1 - self.side.sign / self.leverage) * fees.taker
-
-    def initial_margin(self, mark: Decimal, fees: Fees) -> Decimal:
-        return self.size * mark / self.leverage + self.closing_fee(mark, fees)
-
-    def maintenance_margin(self, mark: Decimal, fees: Fees, rate: Decimal) -> Decimal:
-        return self.size * mark * rate + self.closing_fee(mark, fees)
 
 
 class ExecType(StrEnum):
@@ -164,7 +156,7 @@ def share(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
     return total if part == whole else (total * part / whole).quantize(CENT)
 
 
-class Fill(msgspec.Struct, frozen=True):
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """A match before it is booked."""
 
     order: Order
@@ -176,6 +168,8 @@ class Fill(msgspec.Struct, frozen=True):
     seq: int
     exec_id: str
     mark: Decimal
+    index: Decimal
+    exec_type: ExecType = ExecType.TRADE
 
 
 def book(position: Position, fill: Fill) -> tuple[Position, Execution]:
@@ -201,6 +195,7 @@ def book(position: Position, fill: Fill) -> tuple[Position, Execution]:
         size=left + opened,
         cost=position.cost - closed_cost + fill.price * opened,
         open_fee=position.open_fee - open_fee + fee - close_fee,
+        extra_margin=ZERO if not left else share(position.extra_margin, left, position.size),
         realised=-(fee - close_fee) if fresh else position.realised + net,
         total_realised=position.total_realised + net,
         created=position.created or fill.time,
@@ -236,4 +231,55 @@ def book(position: Position, fill: Fill) -> tuple[Position, Execution]:
         closed_cost=closed_cost,
         open_fee=open_fee,
         close_fee=close_fee,
+        exec_type=fill.exec_type,
+        create_type=order.create_type,
+        index=fill.index,
+    )
+
+
+def fund(
+    position: Position,
+    rate: Decimal,
+    *,
+    mark: Decimal,
+    index: Decimal,
+    exec_id: str,
+    seq: int,
+    time: datetime,
+) -> tuple[Position, Execution]:
+    """Return *position* after funding at *rate*, and what it paid: the long pays if positive."""
+    value = position.size * mark
+    fee = (value * rate * position.side.sign).quantize(CENT)
+    after = msgspec.structs.replace(
+        position,
+        realised=position.realised - fee,
+        total_realised=position.total_realised - fee,
+        updated=time,
+        seq=seq,
+    )
+    return after, Execution(
+        exec_id=exec_id,
+        seq=seq,
+        account=position.account,
+        order_id="",
+        link="",
+        symbol=position.symbol,
+        side=position.side,
+        order_type=None,
+        order_price=ZERO,
+        order_qty=ZERO,
+        leaves=ZERO,
+        stop=StopKind.NONE,
+        price=mark,
+        qty=position.size,
+        value=value,
+        fee=fee,
+        fee_rate=rate,
+        is_maker=False,
+        time=time,
+        mark=mark,
+        leverage=position.leverage,
+        exec_type=ExecType.FUNDING,
+        create_type="",
+        index=index,
     )

@@ -14,30 +14,48 @@ from tradewright.matching.order import (
     OrderType,
     StopKind,
     StopRequest,
+    TpslMode,
     TriggerDirection,
 )
 from tradewright.matching.position import Position, RequestRejected
 
 _LINK = re.compile(r"[A-Za-z0-9_-]{1,36}")
+_STOPS = {
+    "take_profit",
+    "stop_loss",
+    "tp_trigger_by",
+    "sl_trigger_by",
+    "tp_limit_price",
+    "sl_limit_price",
+}
+_AMENDABLE_STOP = {"trigger_price", "trigger_by"}
+_AMENDABLE_PARTIAL = _AMENDABLE_STOP | {"qty", "price"}
 _MARKET_BAND = Decimal("0.01")  # a market order's stored price is its protective limit
 
 
-def accepted_qty(request: OrderRequest, instrument: Instrument, reducible: Decimal) -> Decimal:
-    """Return the quantity to trade: what was asked, cut to the position if it only reduces."""
+def accepted_qtys(
+    request: OrderRequest, instrument: Instrument, reducible: Decimal
+) -> list[Decimal]:
+    """Return the quantity to trade: what was asked, cut to the position if it only reduces.
+
+    What reduces more than one order may is split into several.
+    """
     qty = request.qty
     limit = (
         instrument.max_market_qty if request.order_type is OrderType.MARKET else instrument.max_qty
     )
     reduces = request.reduce_only or request.close_on_trigger
-    if reduces and not request.trigger_price:
-        if not reducible:
-            raise RequestRejected(
-                110017, "current position is zero, cannot fix reduce-only order qty"
-            )
-        if not qty and request.close_on_trigger:
-            return min(reducible, limit)
-    check_qty(qty, instrument, limit)
-    return min(qty, reducible) if reduces and not request.trigger_price else qty
+    if not reduces or request.trigger_price:
+        check_qty(qty, instrument, limit)
+        return [qty]
+    if not reducible:
+        raise RequestRejected(110017, "current position is zero, cannot fix reduce-only order qty")
+    if not qty and request.close_on_trigger:
+        return [min(reducible, limit)]
+    check_qty(qty, instrument, max(limit, qty))
+    qty = min(qty, reducible)
+    whole = int(qty // limit)
+    return [limit] * whole + ([qty - whole * limit] if qty % limit else [])
 
 
 def check_qty(qty: Decimal, instrument: Instrument, limit: Decimal) -> None:
@@ -53,15 +71,18 @@ def check_qty(qty: Decimal, instrument: Instrument, limit: Decimal) -> None:
         )
 
 
-def check(request: OrderRequest, instrument: Instrument, last: Decimal, qty: Decimal) -> None:
-    """Raise RequestRejected unless link, prices and triggers are ones that Bybit takes."""
+def check(
+    request: OrderRequest, instrument: Instrument, last: Decimal, qty: Decimal, trigger: Decimal
+) -> None:
+    """Raise RequestRejected unless link, prices and stops are ones that Bybit takes.
+
+    *trigger* is the present price of the kind that triggers it.
+    """
     if request.link and not _LINK.fullmatch(request.link):
         raise RequestRejected(10001, "params error: orderLinkId invalid")
     is_limit = request.order_type is OrderType.LIMIT
     if is_limit:
-        if request.price <= 0:
-            raise RequestRejected(10001, "params error: Price invalid")
-        check_tick(request.price, instrument, "Price")
+        check_price(request.price, instrument, "Price")
     reduces = request.reduce_only or request.close_on_trigger
     if not reduces and qty * (request.price if is_limit else last) < instrument.min_notional:
         raise RequestRejected(
@@ -69,9 +90,11 @@ def check(request: OrderRequest, instrument: Instrument, last: Decimal, qty: Dec
         )
     if reduces and (request.take_profit or request.stop_loss):
         raise RequestRejected(10001, "reduce-only order can not carry tp/sl")
+    _check_slippage(request)
     if request.trigger_price:
         check_tick(request.trigger_price, instrument, "TriggerPrice")
-        _check_direction(request.trigger_direction, request.trigger_price, last)
+        _check_direction(request.trigger_direction, request.trigger_price, trigger)
+    _check_stop_types(request, instrument)
     current = request.price if is_limit else (request.trigger_price or last)
     _check_stop(StopKind.STOP_LOSS, request.side, request.stop_loss, current, instrument)
     _check_stop(StopKind.TAKE_PROFIT, request.side, request.take_profit, current, instrument)
@@ -86,23 +109,74 @@ def check_stops(
     for price in (request.trailing_stop, request.active_price):
         if price:
             check_tick(price, instrument, "TrailingStop")
+    _check_stop_types(request, instrument)
+    sizes = {
+        s
+        for s, price in (
+            (request.tp_size, request.take_profit),
+            (request.sl_size, request.stop_loss),
+        )
+        if price and s is not None
+    }
+    if request.tpsl_mode is TpslMode.FULL:
+        return
+    if len(sizes) > 1:
+        raise RequestRejected(10001, "params error: tpSize must equal slSize")
+    for size in sizes:
+        if size <= 0 or size % instrument.qty_step:
+            raise RequestRejected(10001, "params error: tpSize or slSize invalid")
+        if size > position.size:
+            raise RequestRejected(
+                110058,
+                "You can't set take profit and stop loss due to insufficient size of remaining "
+                "position size.",
+            )
+
+
+def _check_slippage(request: OrderRequest) -> None:
+    kind, slippage = request.slippage_type, request.slippage
+    if not kind:
+        return
+    if request.order_type is not OrderType.MARKET or kind not in ("TickSize", "Percent"):
+        raise RequestRejected(10001, "params error: slippageToleranceType invalid")
+    if kind == "TickSize" and (not 1 <= slippage <= 10_000 or slippage % 1):
+        raise RequestRejected(110108, "Allowable range: 1 to 10000 tick size")
+    if kind == "Percent" and (not Decimal("0.01") <= slippage <= 10 or slippage * 100 % 1):
+        raise RequestRejected(110109, "Allowable range: 0.01% to 10%")
+
+
+def _check_stop_types(request: OrderRequest | StopRequest, instrument: Instrument) -> None:
+    for price, order_type, limit in (
+        (request.take_profit, request.tp_order_type, request.tp_limit_price),
+        (request.stop_loss, request.sl_order_type, request.sl_limit_price),
+    ):
+        if not price or order_type is OrderType.MARKET:
+            continue
+        if request.tpsl_mode is TpslMode.FULL:
+            raise RequestRejected(10001, "params error: tpslMode Full only supports Market tp/sl")
+        check_price(limit, instrument, "LimitPrice")
 
 
 def amended(order: Order, change: Change, instrument: Instrument, last: Decimal) -> Order:
-    """Return *order* with *change*.
+    """Return *order* with *change*; *last* is the price that its trigger goes by.
 
     Raises:
         RequestRejected: A value is not allowed, or nothing would change.
     """
     wish = {
         name: value
-        for name in ("qty", "price", "trigger_price", "take_profit", "stop_loss")
+        for name in Change.__struct_fields__
         if (value := getattr(change, name)) is not None and value != getattr(order, name)
     }
-    if not wish or (order.stop.is_of_position and set(wish) != {"trigger_price"}):
+    allowed = _AMENDABLE_PARTIAL if order.stop.is_partial else _AMENDABLE_STOP
+    if not wish or (order.stop.is_of_position and not set(wish) <= allowed):
         raise RequestRejected(
             10001,
             "The order remains unchanged as the parameters entered match the existing ones.",
+        )
+    if order.filled and set(wish) & _STOPS:
+        raise RequestRejected(
+            110059, "Not allowed to modify the TP/SL of a partially filled open order"
         )
     if "qty" in wish:
         if wish["qty"] <= order.filled:
@@ -113,25 +187,42 @@ def amended(order: Order, change: Change, instrument: Instrument, last: Decimal)
             )
         check_qty(wish["qty"], instrument, instrument.max_qty)
     if "price" in wish:
-        if order.order_type is OrderType.MARKET or wish["price"] <= 0:
+        if order.order_type is OrderType.MARKET:
             raise RequestRejected(10001, "params error: Price invalid")
-        check_tick(wish["price"], instrument, "Price")
+        check_price(wish["price"], instrument, "Price")
     if "trigger_price" in wish:
-        if not order.stop or wish["trigger_price"] <= 0:
+        if order.is_resting or not order.stop or wish["trigger_price"] <= 0:
             raise RequestRejected(10001, "params error: TriggerPrice invalid")
         check_tick(wish["trigger_price"], instrument, "TriggerPrice")
         if order.stop is not StopKind.TRAILING:
             _check_direction(order.trigger_direction, wish["trigger_price"], last)
     after: Order = replace(order, **wish)
-    current = after.price if after.order_type is OrderType.LIMIT else last
-    _check_stop(StopKind.STOP_LOSS, order.side, after.stop_loss, current, instrument)
-    _check_stop(StopKind.TAKE_PROFIT, order.side, after.take_profit, current, instrument)
+    if set(wish) & (_STOPS | {"price"}):
+        current = after.price if after.order_type is OrderType.LIMIT else last
+        _check_stop(StopKind.STOP_LOSS, order.side, after.stop_loss, current, instrument)
+        _check_stop(StopKind.TAKE_PROFIT, order.side, after.take_profit, current, instrument)
     return after
 
 
 def market_price_limit(instrument: Instrument, side: Side, last: Decimal) -> Decimal:
     """Return the protective limit that Bybit stores as a market order's price."""
     return instrument.floor_price(last * (1 + side.sign * _MARKET_BAND))
+
+
+def tolerated_price(
+    instrument: Instrument, side: Side, touch: Decimal, kind: str, slippage: Decimal
+) -> Decimal:
+    """Return how far from the best price a market order may trade that tolerates *slippage*."""
+    if kind == "TickSize":
+        return touch + side.sign * slippage * instrument.tick_size
+    price = touch * (1 + side.sign * slippage / 100)
+    return instrument.floor_price(price) if side is Side.BUY else instrument.ceil_price(price)
+
+
+def check_price(price: Decimal, instrument: Instrument, name: str) -> None:
+    if price <= 0:
+        raise RequestRejected(10001, f"params error: {name} invalid")
+    check_tick(price, instrument, name)
 
 
 def check_tick(price: Decimal, instrument: Instrument, name: str) -> None:
