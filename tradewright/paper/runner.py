@@ -14,7 +14,7 @@ from tradewright.matching import Event, StopKind, StopTrailed
 from tradewright.paper.barrier import Barrier, Phase, Subscriber
 from tradewright.paper.clock import moment
 from tradewright.paper.exchange import WHOLE, Exchange
-from tradewright.paper.market.candle import MINUTE_MS, closing
+from tradewright.paper.market.candle import MINUTE_MS, Bar, closing
 from tradewright.paper.market.move import (
     Beat,
     Close,
@@ -119,7 +119,7 @@ class Runner:
         if touched:
             await self._barrier(last_barrier(step) - 2, "settle", close_ms, _is_account)
         exchange.phase = "close"
-        self._confirm(bars, closing_now)
+        self._confirm(self._closed(bars, closing_now))
         await self._barrier(
             last_barrier(step) - 1, "close", close_ms, lambda s: _sees_close(s, bars, closing_now)
         )
@@ -148,8 +148,9 @@ class Runner:
         exchange.progress = replace(
             progress, step=progress.step + item.steps, tick=0, at_ms=item.close_ms
         )
-        intervals = closing(self._intervals, item.close_ms)
-        self._shows.append(lambda: self._confirm(bars, intervals))
+        # More candles may close before this one is shown
+        closed = self._closed(bars, closing(self._intervals, item.close_ms))
+        self._shows.append(lambda: self._confirm(closed))
 
     async def _until(self, at_ms: int) -> None:
         """Go on at once while the market is late, but let requests in now and then."""
@@ -258,15 +259,21 @@ class Runner:
             series[symbol].add(bar)
         return close.bars.keys()
 
-    def _confirm(self, symbols: Collection[str], intervals: list[str]) -> None:
-        feed = self._exchange.feed
-        for topic in feed.hub.topics:
+    def _closed(self, symbols: Collection[str], intervals: list[str]) -> list[tuple[str, str, Bar]]:
+        """Return the candles that have closed now and that somebody follows."""
+        found = []
+        for topic in self._exchange.feed.hub.topics:
             kind, _, rest = topic.partition(".")
             interval, _, symbol = rest.rpartition(".")
             if kind == "kline" and interval in intervals and symbol in symbols:
                 bar = self._exchange.series[symbol].last_closed(interval)
                 if bar is not None:
-                    feed.candle(symbol, interval, bar, confirm=True)
+                    found.append((symbol, interval, bar))
+        return found
+
+    def _confirm(self, closed: list[tuple[str, str, Bar]]) -> None:
+        for symbol, interval, bar in closed:
+            self._exchange.feed.candle(symbol, interval, bar, confirm=True)
 
     @property
     def _intervals(self) -> tuple[str, ...]:
