@@ -80,7 +80,7 @@ def test_the_forming_candle_counts_for_the_day(quote: Quote) -> None:
     day = quote.stats.day()
 
     assert day is not None
-    assert (day.high, day.low, day.volume, day.ago) == (15, 8, 5, 10)
+    assert [day.high, day.low, day.volume, day.ago] == [15, 8, 5, 10]
 
 
 def test_there_are_no_figures_before_the_first_candle(quote: Quote) -> None:
@@ -121,7 +121,8 @@ def test_without_references_mark_and_index_are_the_last_price() -> None:
 
     for kind in ("mark", "index"):
         assert references.candles(kind, bars, ends) == [b[:5] for b in bars]
-    assert references.candles("premium", bars, ends) == [(b.open_ms, 0, 0, 0, 0) for b in bars]
+    premiums = references.candles("premium", bars, ends)
+    assert premiums == [(b.open_ms, *[Decimal(0)] * 4) for b in bars]
 
 
 def test_references_make_candles_of_any_timeframe() -> None:

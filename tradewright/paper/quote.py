@@ -20,7 +20,6 @@ FUNDING_CAP = "0.00375"
 _KEPT_PRINTS = 1000
 _KEPT_FUNDINGS = 200
 _IDS = uuid.UUID("0d3b7b0e-58c6-5d1c-8a55-5e4b3c8f6a02")
-_INTEREST_MS = 5 * MINUTE_MS
 _KEPT_INTERESTS = 500
 _ZERO = Decimal(0)
 
@@ -139,8 +138,8 @@ class Quote:
         self.series = series
         self.stats = DayStats(series)
         self.prints: deque[Print] = deque(maxlen=_KEPT_PRINTS)
-        self.funding_rate = self.usual_rate = funding_rate
-        """What is due next, and what was due where nothing else is known."""
+        self.funding_rate = funding_rate
+        """What is due next."""
         self.fundings: deque[Funding] = deque(maxlen=_KEPT_FUNDINGS)
         self.references = References()
         self.update_ids: dict[str, int] = {}
@@ -180,13 +179,13 @@ class Quote:
     def open_interest(self, at_ms: int) -> Decimal:
         """Return what is held at *at_ms*, both sides: as much as the day before it traded.
 
-        It changes every five minutes.
+        It changes every hour.
         """
-        at_ms -= at_ms % _INTEREST_MS
+        at_ms -= at_ms % HOUR_MS
         if at_ms not in self._interests:
             if len(self._interests) >= _KEPT_INTERESTS:
                 self._interests.clear()
-            interval = "5" if "5" in self.series.intervals else self.series.base
+            interval = "60" if "60" in self.series.intervals else self.series.base
             bars = self.series.between(interval, at_ms - DAY_MS, at_ms - 1, 1440)
             volume = sum((bar.volume for bar in bars), _ZERO)
             step = self.market.instrument.qty_step
@@ -202,35 +201,12 @@ class Quote:
         return "Zero" + before.direction.removeprefix("Zero")
 
 
-def levels(engine: Engine, symbol: str, depth: int) -> tuple[list[Level], list[Level]]:
-    """Return bids and asks, best first; sizes are made up, for depth is unlimited."""
-    instrument = engine.markets[symbol].instrument
-    tick, step = instrument.tick_size, instrument.qty_step
-    unit = max(step, instrument.floor_qty(Decimal(20_000) / engine.last[symbol]))
-    sides = []
-    for side in (Side.SELL, Side.BUY):
-        best = engine.touch(symbol, side)
-        prices = (best + side.sign * tick * i for i in range(depth))
-        sides.append([(p, unit * (1 + i % 5)) for i, p in enumerate(prices) if p > 0])
-    return sides[0], sides[1]
-
-
-def price_limits(engine: Engine, quote: Quote) -> tuple[Decimal, Decimal]:
-    """Return the highest price to buy at and the lowest to sell at."""
-    mark, index = engine.mark[quote.symbol], engine.index[quote.symbol]
-    near, far = quote.market.limit_ratio_x, quote.market.limit_ratio_y
-    instrument = quote.market.instrument
-    highest = min(mark * (1 + far), max(index, mark * (1 + near)))
-    lowest = max(mark * (1 - far), min(index, mark * (1 - near)))
-    return instrument.floor_price(highest), instrument.ceil_price(lowest)
-
-
 def ticker_row(engine: Engine, quote: Quote, now_ms: int) -> dict[str, Any]:
     """Return the fields that the ticker of REST and of the stream have in common."""
     symbol = quote.symbol
     last, mark, index = engine.last[symbol], engine.mark[symbol], engine.index[symbol]
     day = quote.stats.day() or Day(last, last, last, _ZERO, _ZERO, last)
-    bids, asks = levels(engine, symbol, 1)
+    bids, asks = engine.levels(symbol, 1)
     held = quote.open_interest(now_ms)
     return {
         "symbol": symbol,

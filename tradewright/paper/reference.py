@@ -11,7 +11,7 @@ from tradewright.paper.market.candle import MINUTE_MS, Bar
 Kind = Literal["mark", "index", "premium"]
 Candle = tuple[int, Decimal, Decimal, Decimal, Decimal]
 """Open time, open, high, low, close."""
-_KEPT = 1500
+_KEPT = 1000
 
 
 class Minute(NamedTuple):
@@ -45,7 +45,7 @@ class Minute(NamedTuple):
 
 
 class References:
-    """Empty while mark and index follow the last price; then the newest day is kept."""
+    """Empty while mark and index follow the last price; then the newest minutes are kept."""
 
     def __init__(self) -> None:
         self._minutes: deque[Minute] = deque(maxlen=_KEPT)

@@ -1,9 +1,6 @@
 """What is listed, and how much of it may be held on margin."""
 
-from decimal import Decimal
-
 from tradewright.matching import Market, RequestRejected
-from tradewright.matching.market import Tier
 from tradewright.paper.call import Call
 from tradewright.paper.rest.category import LINEAR, category_of
 from tradewright.paper.rest.market import quote_of
@@ -65,7 +62,6 @@ def _numbered(call: Call) -> list[tuple[int, Market]]:
 
 
 def _tier_rows(number: int, market: Market) -> list[Row]:
-    tiers = market.tiers or (_only_tier(market),)
     return [
         {
             "id": number * _TIERS_KEPT + n,
@@ -77,15 +73,5 @@ def _tier_rows(number: int, market: Market) -> list[Row]:
             "maxLeverage": num(tier.max_leverage),
             "mmDeduction": num(tier.deduction) if tier.deduction else "",
         }
-        for n, tier in enumerate(tiers, start=1)
+        for n, tier in enumerate(market.ladder, start=1)
     ]
-
-
-def _only_tier(market: Market) -> Tier:
-    leverage = market.instrument.max_leverage
-    return Tier(
-        limit=Decimal(10**9),
-        maintenance_rate=Decimal("0.005"),
-        initial_rate=round(1 / leverage, 6),
-        max_leverage=leverage,
-    )

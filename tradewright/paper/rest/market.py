@@ -4,7 +4,7 @@ from tradewright.matching import RequestRejected
 from tradewright.paper.call import Call
 from tradewright.paper.clock import ms, told
 from tradewright.paper.ladder import rows
-from tradewright.paper.quote import Print, Quote, levels, price_limits, ticker_row
+from tradewright.paper.quote import Print, Quote, ticker_row
 from tradewright.paper.rest.category import LINEAR, category_of
 from tradewright.paper.rest.page import limit_of
 from tradewright.paper.rest.param import text
@@ -45,7 +45,7 @@ def orderbook(call: Call) -> Row:
     exchange = call.exchange
     limit = limit_of(call.params, *_LIMITS[category_of(call, required=True)])
     quote = quote_of(call)
-    bids, asks = levels(exchange.engine, quote.symbol, limit)
+    bids, asks = exchange.engine.levels(quote.symbol, limit)
     now_ms = exchange.clock.now_ms()
     return {
         "s": quote.symbol,
@@ -72,7 +72,7 @@ def recent_trade(call: Call) -> Row:
 def price_limit(call: Call) -> Row:
     category_of(call, required=False)
     quote = quote_of(call)
-    highest, lowest = price_limits(call.exchange.engine, quote)
+    highest, lowest = call.exchange.engine.price_limit(quote.symbol)
     return {
         "symbol": quote.symbol,
         "buyLmt": num(highest),

@@ -28,30 +28,28 @@ def funding_history(call: Call) -> Row:
     start, end = number(params, "startTime"), number(params, "endTime")
     if start is not None and end is None:
         raise RequestRejected(10001, "params error: endTime is required with startTime")
-    rows = [
-        {
-            "symbol": quote.symbol,
-            "fundingRate": num(rate),
-            "fundingRateTimestamp": str(at_ms),
-        }
-        for at_ms, rate in _fundings(quote, start, end, call.exchange.clock.now_ms(), limit)
-    ]
+    paid, source = dict(quote.fundings), call.exchange.source
+    rows = []
+    for at_ms in _funding_times(quote, start, end, call.exchange.clock.now_ms())[:limit]:
+        rate = paid[at_ms] if at_ms in paid else source.funding_rate(quote.symbol, at_ms)
+        rows.append(
+            {
+                "symbol": quote.symbol,
+                "fundingRate": num(rate or Decimal(0)),
+                "fundingRateTimestamp": str(at_ms),
+            }
+        )
     return {"category": category, "list": rows}
 
 
-def _fundings(
-    quote: Quote, start: int | None, end: int | None, now_ms: int, limit: int
-) -> list[tuple[int, Decimal]]:
-    """Return the newest fundings, as far back as there are candles."""
+def _funding_times(quote: Quote, start: int | None, end: int | None, now_ms: int) -> range:
+    """Return when funding was paid, newest first, as far back as there are candles."""
     oldest = quote.series.oldest()
     if oldest is None:
-        return []
-    begin = max(oldest.open_ms, start or 0)
+        return range(0)
     until = now_ms if end is None else min(end, now_ms)
-    paid = dict(quote.fundings)
-    newest = until - until % quote.funding_ms
-    times = range(newest, begin - 1, -quote.funding_ms)[:limit]
-    return [(at_ms, paid.get(at_ms, quote.usual_rate)) for at_ms in times]
+    begin = max(oldest.open_ms, start or 0)
+    return range(until - until % quote.funding_ms, begin - 1, -quote.funding_ms)
 
 
 def open_interest_history(call: Call) -> Row:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tradewright.domain.market import Side
 from tradewright.paper.ladder import Row, difference, rows
-from tradewright.paper.quote import Level, Quote, levels
+from tradewright.paper.quote import Level, Quote
 from tradewright.paper.stream.topic import Message, Topic, message
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class BookTopic(Topic):
         self._told = None
 
     def _book(self) -> tuple[list[Level], list[Level]]:
-        return levels(self._exchange.engine, self._quote.symbol, self.depth)
+        return self._exchange.engine.levels(self._quote.symbol, self.depth)
 
     def _tell(self, book: tuple[list[Level], list[Level]]) -> None:
         self._told = book

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tradewright.domain.market import Side
-from tradewright.matching import Event, ExecType, Executed, Execution, OrderChanged
+from tradewright.matching import Event, ExecType, Executed, Execution, Liquidated, OrderChanged
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.market.candle import Bar
 from tradewright.paper.quote import Print
@@ -152,16 +152,13 @@ class PublicFeed:
                 touched[event.order.symbol] = None
             elif isinstance(event, Executed):
                 self._executed(event.execution)
+            elif isinstance(event, Liquidated):
+                self.liquidation(event.symbol, event.side, event.qty, event.price)
         for symbol in touched:
             self.market(symbol)
 
     def _executed(self, execution: Execution) -> None:
-        if execution.exec_type is ExecType.FUNDING:
-            return
-        if execution.exec_type is ExecType.BUST:
-            held = execution.side.opposite
-            self.liquidation(execution.symbol, held, execution.qty, execution.price)
-        if not execution.is_maker:
+        if execution.exec_type is not ExecType.FUNDING and not execution.is_maker:
             self.trade(
                 execution.symbol,
                 execution.side,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.market.candle import Bar, bucket_end
-from tradewright.paper.quote import Quote, price_limits, ticker_row
+from tradewright.paper.quote import Quote, ticker_row
 from tradewright.paper.wire import changed, num
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class PriceLimitTopic(Topic):
         self._told = None
 
     def _limits(self) -> dict[str, str]:
-        highest, lowest = price_limits(self._exchange.engine, self._quote)
+        highest, lowest = self._exchange.engine.price_limit(self._quote.symbol)
         return {"symbol": self._quote.symbol, "buyLmt": num(highest), "sellLmt": num(lowest)}
 
     def _message(self) -> Message:
