@@ -91,9 +91,5 @@ def _trade_row(symbol: str, printed: Print) -> Row:
         "time": str(printed.at_ms),
         "isBlockTrade": False,
         "isRPITrade": False,
-        "mP": "",
-        "iP": "",
-        "mIv": "",
-        "iv": "",
         "seq": str(printed.seq),
     }

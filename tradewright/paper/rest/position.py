@@ -109,18 +109,25 @@ def set_auto_add_margin(call: Call) -> Row:
 
 
 def switch_mode(call: Call) -> Row:
-    """Answer as an account does that is, and stays, in one-way mode."""
+    """Answer as an account does that is, and stays, in one-way mode.
+
+    A symbol that is so already is an error; a coin, whose symbols are all switched, is none, for
+    clients send it whenever they start.
+    """
     markets, params = call.exchange.engine.markets, call.params
     mode = number(params, "mode")
     if mode not in (_ONE_WAY, _HEDGE):
         raise invalid("mode")
-    if text(params, "symbol"):
+    symbol = text(params, "symbol")
+    if symbol:
         symbol_of(markets, params)
     elif text(params, "coin") != COIN:
         raise invalid("coin")
     if mode == _HEDGE:
         raise RequestRejected(110029, "Hedge mode is not supported for this symbol.")
-    raise RequestRejected(110025, "Position mode is not modified")
+    if symbol:
+        raise RequestRejected(110025, "Position mode is not modified")
+    return {}
 
 
 def confirm_pending_mmr(call: Call) -> Row:

@@ -1,0 +1,206 @@
+"""Lists and histories through pybit: filters, windows, pages."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.paper.conftest import FLAT, START, Desk, Open, WriteCandles
+
+
+async def test_lists_come_in_pages_newest_first(desk: Desk) -> None:
+    links = [f"a-{n}" for n in range(7)]
+    for link in links:
+        await desk.limit("49000", orderLinkId=link)
+
+    found: list[str] = []
+    cursor = ""
+    for expected in (3, 3, 1):
+        answer = await desk.call("get_open_orders", symbol="BTCUSDT", limit=3, cursor=cursor)
+        assert len(answer["list"]) == expected
+        found += [o["orderLinkId"] for o in answer["list"]]
+        cursor = answer["nextPageCursor"]
+
+    assert found == links[::-1]
+    assert cursor == ""
+
+
+async def test_closed_orders_are_found_in_history_and_among_the_recent(desk: Desk) -> None:
+    await desk.buy(orderLinkId="a-1")
+
+    (history,) = await desk.rows("get_order_history", symbol="BTCUSDT")
+    (recent,) = await desk.rows("get_open_orders", symbol="BTCUSDT", openOnly=1)
+
+    assert history["orderLinkId"] == recent["orderLinkId"] == "a-1"
+    assert (history["orderStatus"], history["avgPrice"]) == ("Filled", "50000.1")
+
+
+@pytest.mark.parametrize("method", ["get_order_history", "get_executions", "get_closed_pnl"])
+async def test_a_history_is_of_the_time_asked_for_by_the_market_clock(
+    desk: Desk, method: str
+) -> None:
+    await desk.buy()
+    await desk.buy(side="Sell", reduceOnly=True)
+    now_ms = desk.paper.exchange.clock.now_ms()
+
+    assert await desk.rows(method, startTime=now_ms - 1000, endTime=now_ms)
+    assert await desk.rows(method, startTime=now_ms - 1000)
+    assert await desk.rows(method, endTime=now_ms - 1000) == []
+    assert await desk.rows(method, startTime=now_ms + 1) == []
+    too_long = await desk.refusal(method, startTime=now_ms - 8 * 86_400_000, endTime=now_ms)
+    assert too_long[0] == 10001
+
+
+async def test_base_coin_chooses_the_symbols(desk: Desk) -> None:
+    await desk.limit("49000")
+
+    assert len(await desk.rows("get_open_orders", baseCoin="BTC")) == 1
+    assert await desk.rows("get_open_orders", baseCoin="ETH") == []
+
+
+async def test_executions_are_found_by_order_and_by_link(desk: Desk) -> None:
+    first = await desk.buy(orderLinkId="a-1")
+    await desk.buy(orderLinkId="a-2")
+
+    by_id = await desk.rows("get_executions", orderId=first["orderId"])
+    by_link = await desk.rows("get_executions", orderLinkId="a-2")
+
+    assert [e["orderLinkId"] for e in by_id + by_link] == ["a-1", "a-2"]
+    assert await desk.rows("get_executions", symbol="BTCUSDT", execType="Funding") == []
+
+
+async def test_what_ended_without_a_fill_is_forgotten_after_a_day(
+    open_desk: Open, write_candles: WriteCandles
+) -> None:
+    desk = await open_desk(market=write_candles(*[FLAT] * 1444), data_from=START)
+    await desk.step()
+    await desk.limit("49000", orderLinkId="a-1")
+    await desk.call("cancel_order", symbol="BTCUSDT", orderLinkId="a-1")
+    await desk.buy(orderLinkId="a-2")
+
+    soon = await desk.rows("get_order_history")
+    await desk.step(1441)
+    later = await desk.rows("get_order_history")
+
+    assert {o["orderLinkId"] for o in soon} == {"a-1", "a-2"}
+    assert {o["orderLinkId"] for o in later} == {"a-2"}
+
+
+@pytest.mark.parametrize(
+    ("params", "links"),
+    [
+        ({}, {"filled", "cancelled"}),
+        ({"orderStatus": "Filled"}, {"filled"}),
+        ({"orderStatus": "Cancelled"}, {"cancelled"}),
+        ({"orderStatus": "Rejected"}, set()),
+        ({"orderFilter": "Order"}, {"filled"}),
+        ({"orderFilter": "StopOrder"}, {"cancelled"}),
+        ({"orderFilter": "tpslOrder"}, set()),
+        ({"orderLinkId": "filled"}, {"filled"}),
+        ({"symbol": "BTCUSDT"}, {"filled", "cancelled"}),
+        ({"settleCoin": "USDC"}, set()),
+    ],
+)
+async def test_history_shows_what_its_filters_name(
+    desk: Desk, params: dict[str, Any], links: set[str]
+) -> None:
+    await desk.buy(orderLinkId="filled")
+    await desk.buy(triggerPrice="49800", triggerDirection=2, orderLinkId="cancelled")
+    await desk.call("cancel_all_orders", symbol="BTCUSDT")
+
+    rows = await desk.rows("get_order_history", **params)
+
+    assert {o["orderLinkId"] for o in rows} == links
+
+
+async def test_histories_come_in_pages_that_nothing_new_shifts(desk: Desk) -> None:
+    for n in range(5):
+        await desk.buy("0.01", orderLinkId=f"a-{n}")
+
+    first = await desk.call("get_executions", limit=2)
+    await desk.buy("0.01", orderLinkId="late")
+    second = await desk.call("get_executions", limit=2, cursor=first["nextPageCursor"])
+    third = await desk.call("get_executions", limit=2, cursor=second["nextPageCursor"])
+
+    found = [e["orderLinkId"] for page in (first, second, third) for e in page["list"]]
+    assert found == ["a-4", "a-3", "a-2", "a-1", "a-0"]
+    assert third["nextPageCursor"] == ""
+
+
+async def test_every_line_of_the_log_adds_up_to_the_wallet(desk: Desk) -> None:
+    await desk.buy("0.2")
+    await desk.buy("0.1", side="Sell", reduceOnly=True)
+    exchange = desk.paper.exchange
+    exchange.change(lambda now: exchange.engine.fund("BTCUSDT", Decimal("0.0001"), now))
+    await desk.ask("create_internal_transfer", **MOVE)
+
+    log = (await desk.ask("get_transaction_log"))["result"]["list"]
+
+    assert [row["type"] for row in log] == ["TRANSFER_OUT", "SETTLEMENT", "TRADE", "TRADE"]
+    for row, before in zip(log, [*(r["cashBalance"] for r in log[1:]), "100000"], strict=True):
+        flow, funding, fee = (Decimal(row[n] or 0) for n in ("cashFlow", "funding", "fee"))
+        assert Decimal(row["change"]) == flow + funding - fee
+        assert Decimal(row["cashBalance"]) == Decimal(before) + Decimal(row["change"])
+    assert log[0]["cashBalance"] == (await desk.wallet())["totalWalletBalance"]
+    assert [row["size"] for row in log[1:]] == ["0.1", "0.1", "0.2"]
+    # Paid by the long: half of 0.1 BTC's 5,000 per ten thousand
+    assert (log[1]["funding"], log[1]["fee"], log[1]["feeRate"]) == ("-0.5", "0", "0.0001")
+    assert (log[1]["side"], log[1]["tradePrice"]) == ("Buy", "50000")
+
+
+@pytest.mark.parametrize(
+    ("params", "types"),
+    [
+        ({"type": "TRADE"}, ["TRADE"]),
+        ({"type": "TRANSFER_OUT"}, ["TRANSFER_OUT"]),
+        ({"type": "TRANSFER_IN"}, []),
+        ({"type": "SETTLEMENT"}, []),
+        ({"type": "AIRDROP"}, []),
+        ({"currency": "USDT"}, ["TRANSFER_OUT", "TRADE"]),
+        ({"currency": "BTC"}, []),
+        ({"baseCoin": "BTC"}, ["TRADE"]),
+        ({"baseCoin": "ETH"}, []),
+        ({"category": "linear"}, ["TRANSFER_OUT", "TRADE"]),
+        ({"category": "spot"}, []),
+        ({"transSubType": "movePosition"}, []),
+    ],
+)
+async def test_the_log_shows_what_its_filters_name(
+    desk: Desk, params: dict[str, Any], types: list[str]
+) -> None:
+    await desk.buy()
+    await desk.ask("create_internal_transfer", **MOVE)
+
+    log = (await desk.ask("get_transaction_log", **params))["result"]["list"]
+
+    assert [row["type"] for row in log] == types
+
+
+async def test_funding_is_an_execution_of_no_order(desk: Desk) -> None:
+    await desk.buy(side="Sell")
+    exchange = desk.paper.exchange
+    exchange.change(lambda now: exchange.engine.fund("BTCUSDT", Decimal("0.0001"), now))
+
+    (row,) = await desk.rows("get_executions", execType="Funding")
+
+    told = ("orderType", "execType", "execPrice", "execQty", "execFee", "isMaker", "side")
+    assert [row[name] for name in told] == [
+        "UNKNOWN",
+        "Funding",
+        "50000",
+        "0.1",
+        "-0.5",
+        False,
+        "Sell",
+    ]
+    assert len(await desk.rows("get_executions", execType="Trade")) == 1
+    assert await desk.rows("get_executions", execType="BustTrade") == []
+
+
+MOVE = {
+    "transferId": "42c0cfb0-6bca-4242-bc76-4e6df6cbab16",
+    "coin": "USDT",
+    "amount": "5",
+    "fromAccountType": "UNIFIED",
+    "toAccountType": "FUND",
+}
