@@ -25,7 +25,9 @@ from tradewright.paper.market.opening import open_source
 from tradewright.paper.quote import Quote
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import Store
-from tradewright.paper.stream.feed import Feed
+from tradewright.paper.stream.hub import Hub
+from tradewright.paper.stream.private import PrivateFeed
+from tradewright.paper.stream.public import PublicFeed
 from tradewright.paper.view import View, seen
 
 
@@ -82,8 +84,8 @@ class Exchange:
         self._view = self.open_view(settings.read_lag_ms)
         self.listeners = self._commit.listeners
         """Told of all events, in their order, once the requests that caused them are answered."""
-        self.feed = Feed(self)
-        self.listeners.append(self.feed.tell)
+        self.feed = PublicFeed(self, Hub())
+        self.listeners += [self.feed.tell, PrivateFeed(self, self.feed.hub).tell]
         if MAIN not in self.engine.accounts:
             self.open_account(MAIN, settings.cash)
             self.flush()
