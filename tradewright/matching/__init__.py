@@ -16,6 +16,7 @@ from tradewright.matching.ledger import Links
 from tradewright.matching.market import Market, Tier
 from tradewright.matching.order import (
     Change,
+    Fate,
     Order,
     OrderRequest,
     OrderStatus,
@@ -46,6 +47,7 @@ __all__ = [
     "ExecType",
     "Executed",
     "Execution",
+    "Fate",
     "Fees",
     "Links",
     "Liquidated",

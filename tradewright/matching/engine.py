@@ -62,13 +62,22 @@ class Engine(Moves):
             order = replace(
                 accepted, order_id=order_id, seq=self.seq, link="" if number else accepted.link
             )
+            fate = request.fate
+            if fate is not None and fate.ends is not None:
+                self._put(order)
+                self._end(order, now, reason=fate.reason, status=fate.ends)
+                continue
             if order.status is OrderStatus.UNTRIGGERED:
                 self._put(order)
                 continue
             if order.order_type is OrderType.LIMIT:
                 order = self._queued(order)
             self._put(order)
-            self._match(order, now)
+            share = None if fate is None else fate.fraction
+            instrument = self.markets[order.symbol].instrument
+            self._match(
+                order, now, None if share is None else instrument.floor_qty(order.qty * share)
+            )
         self._settle(request.symbol, now)
         return self._drain()
 

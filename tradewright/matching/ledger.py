@@ -147,11 +147,17 @@ class Ledger:
         self.board.books[order.symbol].queues[order.side].add(resting)
 
     def _end(
-        self, order: Order, now: datetime, *, cancel_type: str = "UNKNOWN", reason: str = ""
+        self,
+        order: Order,
+        now: datetime,
+        *,
+        cancel_type: str = "UNKNOWN",
+        reason: str = "",
+        status: OrderStatus = OrderStatus.CANCELLED,
     ) -> None:
         cancelled = replace(
             order,
-            status=OrderStatus.CANCELLED,
+            status=status,
             updated=now,
             cancel_type=cancel_type,
             reject_reason=reason or "EC_NoError",

@@ -33,16 +33,23 @@ class Matcher(Stops):
     _passed = ""
     """The symbol whose price is moving through its book just now."""
 
-    def _match(self, order: Order, now: datetime) -> None:
-        """Let *order*, which is open but not in the book, trade; what is left rests or ends."""
+    def _match(self, order: Order, now: datetime, most: Decimal | None = None) -> None:
+        """Let *order*, which is open but not in the book, trade; what is left rests or ends.
+
+        Args:
+            order: As it was put last.
+            now: Market time.
+            most: How much of it may trade now; None is all.
+        """
         rests = order.time_in_force in (TimeInForce.GTC, TimeInForce.POST_ONLY)
         if order.time_in_force is TimeInForce.POST_ONLY and self._crosses(order):
             self._end(order, now, reason="EC_PostOnlyWillTakeLiquidity")
             return
-        if order.time_in_force is TimeInForce.FOK and not self._fills_whole(order):
+        is_capped = most is not None and most < order.leaves
+        if order.time_in_force is TimeInForce.FOK and (is_capped or not self._fills_whole(order)):
             self._end(order, now, reason="EC_NoEnoughQtyToFill")
             return
-        while self._take_once(order, now):
+        while self._take_once(order, now, most):
             pass
         live = self._live(order)
         if live is None:
@@ -98,12 +105,14 @@ class Matcher(Stops):
             wanted -= qty
         return wanted <= 0
 
-    def _take_once(self, order: Order, now: datetime) -> bool:
+    def _take_once(self, order: Order, now: datetime, most: Decimal | None) -> bool:
         """Let *order* trade with whoever is first on the other side; return whether it did."""
         taker = self._live(order)
         if taker is None:
             return False
         wanted = min(taker.leaves, self._reducible(taker)) if taker.reduce_only else taker.leaves
+        if most is not None:
+            wanted = min(wanted, most - taker.filled)
         side, book_ = taker.side.opposite, self.board.books[taker.symbol]
         price = self._best(taker.symbol, side)
         if not wanted or price is None or (price - taker.price) * taker.side.sign > 0:

@@ -92,6 +92,16 @@ class TpslMode(StrEnum):
     PARTIAL = "Partial"
 
 
+class Fate(msgspec.Struct, frozen=True, kw_only=True):
+    """What befalls an order on purpose when it arrives, to try out whoever placed it."""
+
+    ends: OrderStatus | None = None
+    """Rejected or Cancelled, as soon as it is accepted."""
+    reason: str = ""
+    fraction: Decimal | None = None
+    """At most this share of it trades on arrival."""
+
+
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asks for. A `trigger_price` makes it conditional."""
 
@@ -119,6 +129,7 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     slippage_type: str = ""
     """``TickSize`` or ``Percent``: how far from the best price a market order may trade."""
     slippage: Decimal = ZERO
+    fate: Fate | None = None
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True):
