@@ -198,8 +198,6 @@ class Gateway:
         self, request: Request, route: Route, key: ApiKey | None, meter: Meter
     ) -> Response:
         params = request.understood()
-        if route.has_category and params.get("category", "linear") != "linear":
-            raise RequestRejected(10001, "Illegal category")
         answer = route.handler(Call(self._exchange, params, key, meter.spend))
         if request.is_write and (durable := getattr(self._exchange, "durable", None)):
             await durable()

@@ -23,7 +23,6 @@ from tradewright.paper.rest.category import cleared, listed, listed_by_default, 
 class Route(msgspec.Struct, frozen=True):
     handler: Handler
     is_signed: bool = True
-    has_category: bool = False
     is_batch: bool = False
     """Whether the handler counts its orders by `Call.spend`."""
 
