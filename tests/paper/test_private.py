@@ -1,0 +1,162 @@
+"""What the private streams say, and to whom."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.paper.conftest import Desk, eventually
+from tradewright.domain.market import Instrument, Side
+from tradewright.matching import (
+    Change,
+    Engine,
+    Event,
+    Market,
+    OrderRequest,
+    OrderType,
+    Profile,
+)
+from tradewright.paper.exchange import Exchange
+from tradewright.paper.stream.hub import Hub
+from tradewright.paper.stream.private import PrivateFeed
+
+NOW = datetime(2022, 1, 1, tzinfo=UTC)
+BTC = "BTCUSDT"
+INSTRUMENT = Instrument(
+    symbol=BTC,
+    base_coin="BTC",
+    tick_size=Decimal("0.1"),
+    qty_step=Decimal("0.001"),
+    min_qty=Decimal("0.001"),
+    max_qty=Decimal(100),
+    max_market_qty=Decimal(50),
+)
+
+
+class Listener:
+    """A hub on which every account listens to *topics*, and which keeps what it is given."""
+
+    def __init__(self, *topics: str) -> None:
+        self.topics = topics
+        self.heard: list[tuple[str, str, dict[str, Any]]] = []
+
+    def wants(self, topic: str, account: str = "") -> bool:
+        return bool(account) and topic in self.topics
+
+    def publish(self, topic: str, message: dict[str, Any], account: str = "") -> None:
+        self.heard.append((account, topic, message | {}))
+
+
+@pytest.fixture
+def engine() -> Engine:
+    engine = Engine([Market(INSTRUMENT)])
+    for number, name in enumerate(("one", "two"), start=1):
+        engine.open_account(Profile(account=name, uid=number), Decimal(100_000))
+    engine.begin(BTC, Decimal(50_000))
+    return engine
+
+
+def told(engine: Engine, events: list[Event], *topics: str) -> list[tuple[str, str, Any]]:
+    hub = Listener(*topics)
+    exchange = cast(Exchange, SimpleNamespace(engine=engine))
+    PrivateFeed(exchange, cast(Hub, hub)).tell(events)
+    return [(account, topic, message["data"][0]) for account, topic, message in hub.heard]
+
+
+def order(**changes: Any) -> OrderRequest:
+    fields: dict[str, Any] = {
+        "symbol": BTC,
+        "side": Side.BUY,
+        "order_type": OrderType.LIMIT,
+        "qty": Decimal("0.1"),
+        "price": Decimal(49_000),
+    }
+    return OrderRequest(**fields | changes)
+
+
+def test_each_account_hears_of_itself_alone(engine: Engine) -> None:
+    # The second sells to what the first has in the book
+    events = engine.place("one", order(price=Decimal(50_000)), NOW)
+    events += engine.place("two", order(side=Side.SELL, price=Decimal(50_000)), NOW)
+
+    heard = told(engine, events, "order", "execution", "position", "wallet")
+
+    for account, topic, row in heard:
+        if topic == "execution":
+            assert row["side"] == ("Buy" if account == "one" else "Sell")
+    assert {account for account, topic, _ in heard if topic == "execution"} == {"one", "two"}
+    sides = {a: row["side"] for a, topic, row in heard if topic == "position" and row["side"]}
+    assert sides == {"one": "Buy", "two": "Sell"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda engine, order_id: engine.amend("one", order_id, Change(price=Decimal(48_000)), NOW),
+        lambda engine, order_id: engine.cancel("one", order_id, NOW),
+    ],
+)
+def test_the_position_is_told_at_every_change_of_an_order(
+    engine: Engine, change: Callable[[Engine, str], list[Event]]
+) -> None:
+    placed = engine.place("one", order(), NOW)
+    order_id = engine.accounts["one"].open_orders()[0].order_id
+
+    changed = change(engine, order_id)
+
+    for events in (placed, changed):
+        heard = told(engine, events, "order", "position")
+        assert [topic for _, topic, _ in heard] == ["order", "position"]
+        assert heard[1][2]["size"] == "0"
+
+
+def test_the_fast_stream_tells_trades_with_few_fields(engine: Engine) -> None:
+    events = engine.place("one", order(order_type=OrderType.MARKET, link="a-1"), NOW)
+    events += engine.fund(BTC, Decimal("0.0001"), NOW)
+
+    heard = told(engine, events, "execution", "execution.fast")
+
+    assert [row["execType"] for _, topic, row in heard if topic == "execution"] == [
+        "Trade",
+        "Funding",
+    ]
+    ((_, _, fast),) = [h for h in heard if h[1] == "execution.fast"]
+    assert (fast["orderLinkId"], fast["isMaker"], fast["execQty"]) == ("a-1", False, "0.1")
+
+
+def test_the_fast_stream_leaves_the_links_of_makers_out(engine: Engine) -> None:
+    engine.place("one", order(link="a-1"), NOW)
+    events = engine.glide(BTC, Decimal(48_000), NOW)
+
+    ((_, _, fast),) = told(engine, events, "execution.fast")
+
+    assert (fast["orderLinkId"], fast["isMaker"]) == ("", True)
+
+
+def test_topics_of_a_category_say_the_same_as_those_of_all(engine: Engine) -> None:
+    events = engine.place("one", order(order_type=OrderType.MARKET), NOW)
+
+    heard = told(engine, events, "order", "order.linear", "order.spot", "dcp.future")
+
+    rows = {topic: [row for _, t, row in heard if t == topic] for _, topic, _ in heard}
+    assert rows.keys() == {"order", "order.linear"}
+    assert rows["order"] == rows["order.linear"]
+
+
+async def test_times_of_messages_are_of_the_wall_and_times_in_them_of_the_market(
+    desk: Desk,
+) -> None:
+    stream = await desk.private()
+
+    await desk.buy()
+
+    await eventually(lambda: stream.of("wallet"))
+    for message in stream.messages:
+        assert abs(message["creationTime"] / 1000 - time.time()) < 60
+    (execution,) = stream.rows("execution")
+    assert int(execution["execTime"]) == desk.paper.exchange.clock.now_ms()
+    assert len({m["id"] for m in stream.messages}) == len(stream.messages)
