@@ -1,8 +1,10 @@
 """The public streams, told by a market that the test plays."""
 
 import asyncio
+import json
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +22,7 @@ from tradewright.paper.quote import Quote
 from tradewright.paper.stream.hub import Hub
 from tradewright.paper.stream.public import PublicFeed
 
+SAMPLES = Path(__file__).parents[3] / "shared" / "facts" / "bybit" / "samples"
 BTC = "BTCUSDT"
 NOW_MS = 1_700_006_400_000
 Sizes = dict[int, int]
@@ -337,11 +340,9 @@ async def test_the_forming_candle_is_told_as_it_changes() -> None:
 async def test_a_candle_that_closed_is_told_at_once() -> None:
     stage = Stage()
     stage.subscribe(f"kline.5.{BTC}")
-    price = Decimal(50_000)
-    bar = Bar(NOW_MS, price, price, price, price, Decimal(2), 2 * price)
 
-    stage.feed.candle(BTC, "5", bar, confirm=True)
-    stage.feed.candle(BTC, "1", bar, confirm=True)
+    stage.feed.candle(BTC, "5", a_bar(), confirm=True)
+    stage.feed.candle(BTC, "1", a_bar(), confirm=True)
 
     (message,) = stage.take()
     (row,) = message["data"]
@@ -398,3 +399,40 @@ def test_a_book_nobody_follows_costs_next_to_nothing() -> None:
     stage.feed.market(BTC)
 
     assert stage.take() == []
+
+
+def shape(value: Any) -> Any:
+    """Return the names and JSON types in *value*; a list is like its first item."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shape(item) for item in value[:1]]
+    return type(value)
+
+
+def a_bar() -> Bar:
+    price = Decimal(50_000)
+    return Bar(NOW_MS, price, price, price, price, Decimal(2), 2 * price)
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="Bybit's samples are not on this machine")
+@pytest.mark.parametrize(
+    ("topic", "sample"),
+    [
+        (f"allLiquidation.{BTC}", "all-liquidation_0"),
+        (f"kline.5.{BTC}", "kline_0"),
+        (f"orderbook.rpi.{BTC}", "orderbook-rpi_2"),
+        (f"priceLimit.{BTC}", "order-price-limit_1"),
+        ("insurance.USDT", "insurance-pool_1"),
+    ],
+)
+async def test_messages_are_like_those_of_the_documentation(topic: str, sample: str) -> None:
+    stage = Stage()
+    told = stage.subscribe(topic)
+    stage.feed.candle(BTC, "5", a_bar(), confirm=True)
+    stage.feed.liquidation(BTC, Side.SELL, Decimal(1), Decimal(51_000))
+
+    await eventually(lambda: told or stage.of(topic))
+
+    message = json.loads(json.dumps((told or stage.of(topic))[0]))
+    assert shape(message) == shape(json.loads((SAMPLES / f"WS_public_{sample}.json").read_text()))

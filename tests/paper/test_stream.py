@@ -127,7 +127,7 @@ async def test_nothing_old_is_pushed_on_a_private_subscription(
 async def test_a_closed_candle_is_pushed_once_per_timeframe(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(*[FLAT] * 3, RISE, *[FLAT] * 2))
+    desk = await open_desk(market=write_candles(*[FLAT] * 3, RISE, *[FLAT] * 2))
     stream = await desk.public(("kline_stream", (1, "BTCUSDT")), ("kline_stream", (3, "BTCUSDT")))
 
     await desk.step(6)
@@ -144,7 +144,7 @@ async def test_a_closed_candle_is_pushed_once_per_timeframe(
 async def test_who_reconnects_within_a_close_is_told_what_closed(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, RISE))
+    desk = await open_desk(market=write_candles(FLAT, RISE))
     await desk.step(2)
 
     stream = await desk.public(("kline_stream", (1, "BTCUSDT")))
@@ -157,7 +157,7 @@ async def test_who_reconnects_within_a_close_is_told_what_closed(
 async def test_ticker_and_book_are_a_snapshot_and_what_changes(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
-    desk = await open_desk(data=write_candles(FLAT, RISE))
+    desk = await open_desk(market=write_candles(FLAT, RISE))
     await desk.step()
     stream = await desk.public(
         ("ticker_stream", ("BTCUSDT",)),
@@ -200,3 +200,24 @@ async def test_a_market_by_the_clock_moves_by_itself(open_desk: Open) -> None:
     assert any(not row["confirm"] for row in rows)
     clock = await desk.get("/paper/clock")
     assert (clock["lockstep"], clock["speed"]) == (False, 3000)
+
+
+async def test_a_liquidated_position_is_told_to_all(
+    open_desk: Open, write_candles: WriteCandles
+) -> None:
+    crash = (50_000, 50_000, 40_000, 40_000)
+    desk = await open_desk(market=write_candles(FLAT, FLAT, crash), cash=1_000)
+    await desk.step()
+    await desk.call("set_leverage", symbol="BTCUSDT", buyLeverage="20", sellLeverage="20")
+    await desk.buy("0.3")
+    stream = await desk.public(
+        ("all_liquidation_stream", ("BTCUSDT",)), ("trade_stream", ("BTCUSDT",))
+    )
+
+    await desk.step(2)
+    await eventually(lambda: stream.rows("allLiquidation.BTCUSDT"))
+
+    (row,) = stream.rows("allLiquidation.BTCUSDT")
+    assert (row["s"], row["S"], row["v"]) == ("BTCUSDT", "Buy", "0.3")
+    assert 40_000 < float(row["p"]) < 50_000
+    assert (await desk.position())["size"] == "0"
