@@ -13,7 +13,7 @@ from decimal import Decimal
 import msgspec
 
 from tradewright.clock import MarketClock
-from tradewright.matching import Engine, Event, Profile
+from tradewright.matching import Engine, Event, OrderRequest, Profile
 from tradewright.paper.barrier import Barriers, Phase
 from tradewright.paper.batch import NO_NOTE, TransferNote
 from tradewright.paper.clock import PaperClock, moment, ms, wall
@@ -84,6 +84,8 @@ class Exchange:
         self._view = self.open_view(settings.read_lag_ms)
         self.listeners = self._commit.listeners
         """Told of all events, in their order, once the requests that caused them are answered."""
+        self.place: Callable[[str, OrderRequest], list[Event]] = self._place
+        """Takes a new order of an account; faults put themselves in its place."""
         self.feed = PublicFeed(self, Hub())
         self.listeners += [self.feed.tell, PrivateFeed(self, self.feed.hub).tell]
         if MAIN not in self.engine.accounts:
@@ -106,6 +108,9 @@ class Exchange:
 
     def close_view(self, view: View) -> None:
         self._commit.on_written.remove(view.take)
+
+    def _place(self, account: str, request: OrderRequest) -> list[Event]:
+        return self.change(lambda now: self.engine.place(account, request, now))
 
     def change(
         self, call: Callable[[datetime], list[Event]], note: TransferNote = NO_NOTE

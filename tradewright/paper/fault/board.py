@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -80,9 +80,13 @@ class FaultBoard:
     def any_on(self, side: Side) -> bool:
         return any(entry.judge.fault.side == side for entry in self._in_force.values())
 
-    def strike(self, side: Side, subject: Subject) -> list[Strike]:
-        """Return what befalls *subject*; it is counted and logged with this."""
-        entries = [e for e in self._in_force.values() if e.judge.fault.side == side]
+    def strike(self, side: Side, subject: Subject, *, but: Collection[str] = ()) -> list[Strike]:
+        """Return what befalls *subject*, no kind of *but*; it is counted and logged with this."""
+        entries = [
+            e
+            for e in self._in_force.values()
+            if e.judge.fault.side == side and e.judge.fault.kind not in but
+        ]
         return self._strike(entries, subject)
 
     def strike_with(self, entry: InForce, subject: Subject) -> list[Strike]:

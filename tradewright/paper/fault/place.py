@@ -9,6 +9,7 @@ from tradewright.paper.fault import control, scenario
 from tradewright.paper.fault.air import FaultyAir
 from tradewright.paper.fault.board import FaultBoard
 from tradewright.paper.fault.door import FaultyDoor
+from tradewright.paper.fault.order import FaultyOrders
 from tradewright.paper.gateway import Gateway
 from tradewright.paper.keys import KeyRing
 
@@ -26,6 +27,7 @@ class Faults:
         self.board = FaultBoard(exchange.now)
         self.door = FaultyDoor(self.board, gateway, ring, exchange)
         self.air = FaultyAir(self.board, exchange.feed.hub)
+        self.orders = FaultyOrders(self.board, exchange, self.air)
 
     def begin(self) -> None:
         if self._planned is not None:

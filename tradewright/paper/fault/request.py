@@ -177,6 +177,8 @@ class RejectedOrder(_OnOrder):
         default="EC_Others", pattern=r"^EC_[A-Za-z]{1,40}$", description="On the stream."
     )
 
+    layer_ = Layer.BEFORE
+
     def effect(self, ms: int) -> str:
         if self.how == "answer":
             return f"gets retCode {self.code}"

@@ -58,8 +58,7 @@ def cancel(call: Call) -> Row:
 
 
 def placed(call: Call, params: Params) -> Order:
-    exchange, account, request = call.exchange, call.account, request_of(params)
-    return _first(exchange.change(lambda now: exchange.engine.place(account, request, now)))
+    return _first(call.exchange.place(call.account, request_of(params)))
 
 
 def amended(call: Call, params: Params) -> Order:
