@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from heapq import merge
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tradewright.matching import Execution, Order, OrderStatus, RequestRejected, StopKind
 from tradewright.paper.query import (
     FOREVER_MS,
+    NOTHING,
     TRANSFER,
     Booking,
     BookingQuery,
@@ -23,7 +24,21 @@ from tradewright.paper.row import unsealed
 
 _MOST_MERGED = 16
 """Symbols that are looked up one by one; of more than that all rows are gone through."""
-_NOTHING = Hidden()
+
+
+class _Executed(NamedTuple):
+    """A booking as it is stored."""
+
+    cause: Execution
+    cash: Decimal
+    size: Decimal
+
+
+class _Transferred(NamedTuple):
+    cause: Transfer
+    cash: Decimal
+    size: Decimal
+
 
 T = TypeVar("T")
 _Row = tuple[Any, ...]
@@ -42,7 +57,7 @@ class History:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
-    def orders(self, account: str, query: OrderQuery, hidden: Hidden = _NOTHING) -> Page[Order]:
+    def orders(self, account: str, query: OrderQuery, hidden: Hidden = NOTHING) -> Page[Order]:
         """Return ended orders, the ones created last first."""
         where = _Where("NOT is_open", ("account = ?", account))
         where.within("created_ms", query.start_ms, query.end_ms)
@@ -57,15 +72,15 @@ class History:
         return _page(rows, query.limit, lambda row: unsealed(row[2], Order))
 
     def executions(
-        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+        self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
     ) -> Page[Execution]:
         """Return executions, the last first."""
         where = self._booked(account, query, hidden, f"type <> '{TRANSFER}'")
         rows = self._newest("bookings", "time_ms, seq, body", where, query)
-        return _page(rows, query.limit, lambda row: unsealed(row[2], Execution))
+        return _page(rows, query.limit, lambda row: unsealed(row[2], _Executed).cause)
 
     def closed(
-        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+        self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
     ) -> Page[list[Execution]]:
         """Return the closing executions of each order that closed something, oldest first.
 
@@ -76,20 +91,20 @@ class History:
         return _page(rows, query.limit, lambda row: self._closing(account, row[2], hidden))
 
     def transactions(
-        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+        self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
     ) -> Page[Booking]:
         """Return what changed the wallet, the last first."""
         where = self._booked(account, query, hidden)
-        rows = self._newest("bookings", "time_ms, seq, type, body, cash, size", where, query)
+        rows = self._newest("bookings", "time_ms, seq, body, type", where, query)
         return _page(rows, query.limit, _booking)
 
     def transfers(
-        self, account: str, query: BookingQuery, hidden: Hidden = _NOTHING
+        self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
     ) -> Page[Transfer]:
         """Return transfers, the last first."""
         where = self._booked(account, query, hidden, f"type = '{TRANSFER}'", "type <> 'Trade'")
         rows = self._newest("bookings", "time_ms, seq, body", where, query)
-        return _page(rows, query.limit, lambda row: unsealed(row[2], Transfer))
+        return _page(rows, query.limit, lambda row: unsealed(row[2], _Transferred).cause)
 
     def has_link(self, account: str, link: str) -> bool:
         """Return whether an order ever had *link*."""
@@ -108,12 +123,12 @@ class History:
     def executions_after(self, account: str | None, seq: int, limit: int) -> list[Execution]:
         """Return executions, oldest first."""
         rows = self._after("bookings", account, seq, limit, f"type <> '{TRANSFER}'")
-        return [unsealed(body, Execution) for (body,) in rows]
+        return [unsealed(body, _Executed).cause for (body,) in rows]
 
     def bookings_after(self, account: str, seq: int, last: int, limit: int) -> list[Booking]:
         """Return what changed the wallet, oldest first, up to number *last*."""
         asked = (
-            "SELECT seq, account, type, body, cash, size FROM bookings "
+            "SELECT time_ms, seq, body, type FROM bookings "
             "WHERE seq > ? AND seq <= ? AND +account = ? ORDER BY seq LIMIT ?"
         )
         return [_booking(row) for row in self._select(asked, (seq, last, account, limit))]
@@ -157,7 +172,7 @@ class History:
             "AND seq < ? ORDER BY seq"
         )
         rows = self._db.execute(asked, (order_id, account, hidden.from_seq))
-        return [unsealed(body, Execution) for (body,) in rows]
+        return [unsealed(body, _Executed).cause for (body,) in rows]
 
     def _newest(
         self, table: str, columns: str, where: "_Where", query: OrderQuery | BookingQuery
@@ -229,5 +244,4 @@ def _page(rows: list[_Row], limit: int, read: Callable[[_Row], T]) -> Page[T]:
 
 
 def _booking(row: _Row) -> Booking:
-    kind: type[Execution | Transfer] = Transfer if row[2] == TRANSFER else Execution
-    return Booking(unsealed(row[3], kind), Decimal(row[4]), Decimal(row[5]))
+    return Booking(*unsealed(row[2], _Transferred if row[3] == TRANSFER else _Executed))

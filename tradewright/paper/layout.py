@@ -35,8 +35,8 @@ CREATE INDEX ended_orders_of_symbol ON orders
     (account, symbol, created_ms, seq, has_fill, updated_ms, status, is_stop) WHERE NOT is_open;
 CREATE TABLE bookings (
     seq INTEGER PRIMARY KEY, account TEXT NOT NULL, type TEXT NOT NULL, order_id TEXT NOT NULL,
-    symbol TEXT NOT NULL, time_ms INTEGER NOT NULL, closes INTEGER NOT NULL, cash TEXT NOT NULL,
-    size TEXT NOT NULL, body BLOB NOT NULL
+    symbol TEXT NOT NULL, time_ms INTEGER NOT NULL, closes INTEGER NOT NULL,
+    body BLOB NOT NULL
 );
 CREATE INDEX bookings_of_order ON bookings (order_id);
 CREATE INDEX bookings_by_time ON bookings (account, time_ms, seq);
@@ -69,6 +69,8 @@ def connected(path: Path | None) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StateUnusable(path, f"{error}; name a file that can be written") from error
     try:
+        if path is not None:
+            _measure(path)
         _take(db)
         _lay_out(db, path)
     except sqlite3.OperationalError as error:
@@ -86,6 +88,23 @@ def connected(path: Path | None) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _measure(path: Path) -> None:
+    """Refuse a file that is shorter than its first page says; SQLite would read zeros."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        # Pages may still be in there
+        return
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        header = file.read(100)
+    size = path.stat().st_size
+    page = int.from_bytes(header[16:18], "big")
+    expected = int.from_bytes(header[28:32], "big") * (65_536 if page == 1 else page)
+    if header.startswith(b"SQLite format 3") and size < expected:
+        raise StateUnusable(path, f"{expected - size} bytes are missing at its end; {INSTEAD}")
 
 
 def _take(db: sqlite3.Connection) -> None:
@@ -117,7 +136,7 @@ def _lay_out(db: sqlite3.Connection, path: Path | None) -> None:
         return
     if tables != _expected():
         raise StateUnusable(path, f"its tables are not those of layout {_LAYOUT}; {INSTEAD}")
-    (fault,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    (fault,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     if fault != "ok":
         raise StateUnusable(path, f"it is damaged ({fault}); {INSTEAD}")
 

@@ -23,6 +23,7 @@ from tradewright.paper.layout import INSTEAD, StateUnusable, connected
 from tradewright.paper.query import TRANSFER, Booking, Transfer
 from tradewright.paper.row import RowDamaged, sealed, unsealed
 
+_COUNTED = ("accounts", "positions", "orders", "bookings")
 _PUT_ORDER = """
 INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (seq) DO UPDATE SET is_open = excluded.is_open, is_stop = excluded.is_stop,
@@ -33,7 +34,7 @@ ON CONFLICT (seq) DO UPDATE SET is_open = excluded.is_open, is_stop = excluded.i
 _PUT_BOOKING = """
 INSERT INTO bookings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7 + (
     ?7 AND EXISTS (SELECT 1 FROM bookings WHERE order_id = ?4 AND closes = 1)
-), ?8, ?9, ?10)
+), ?8)
 """
 _PUT_PROFILE = """
 INSERT INTO accounts VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET profile = excluded.profile
@@ -47,10 +48,12 @@ class Store:
         self._path = path
         self._db = connected(path)
         self.history = History(self._db)
-        self._newest_order = self._db.execute("SELECT max(seq) FROM orders").fetchone()[0] or 0
+        self._newest_order = self.last_seq()
+        self._positions = {(p.account, p.symbol) for p in self.positions()}
         self._counts = self._counted()
-        known = self.fact("counts", _Counts)
-        if known is not None and known != self._counts:
+        self.is_new = self._counts == _Counts()
+        known = self.fact("counts", _Counts) or _Counts()
+        if known != self._counts:
             self.close()
             raise StateUnusable(path, f"it held {known} and now holds {self._counts}; {INSTEAD}")
 
@@ -90,6 +93,13 @@ class Store:
         with self._readable():
             row = self._db.execute("SELECT body FROM facts WHERE name = ?", (name,)).fetchone()
             return unsealed(row[0], kind) if row else None
+
+    def lasting_fact(self, name: str, kind: type[T]) -> T | None:
+        """Return a fact that only a new state does not hold."""
+        fact = self.fact(name, kind)
+        if fact is None and not self.is_new:
+            raise StateUnusable(self._path, f"it has lost its {name}; {INSTEAD}")
+        return fact
 
     def profiles(self) -> list[Profile]:
         """Return them in the order in which they were opened."""
@@ -149,13 +159,15 @@ class Store:
 
     def _counted(self) -> "_Counts":
         with self._readable():
-            return _Counts(*(self._count(t) for t in ("accounts", "orders", "bookings")))
+            return _Counts(*(self._count(t) for t in _COUNTED))
 
     def _counts_with(self, batch: Batch) -> "tuple[_Counts, int]":
         """Return how many rows there are with those of *batch*, and the newest order."""
+        self._positions.update(batch.positions)
         newest = self._newest_order
         counts = _Counts(
             self._count("accounts") if batch.profiles else self._counts.accounts,
+            len(self._positions),
             self._counts.orders + sum(seq > newest for seq in batch.orders),
             self._counts.bookings + len(batch.bookings),
         )
@@ -169,12 +181,16 @@ class Store:
 class _Counts(msgspec.Struct, frozen=True):
     """How many rows there are; a row that is missing shows."""
 
-    accounts: int
-    orders: int
-    bookings: int
+    accounts: int = 0
+    positions: int = 0
+    orders: int = 0
+    bookings: int = 0
 
     def __str__(self) -> str:
-        return f"{self.accounts} accounts, {self.orders} orders and {self.bookings} bookings"
+        return (
+            f"{self.accounts} accounts, {self.positions} positions, {self.orders} orders "
+            f"and {self.bookings} bookings"
+        )
 
 
 def _order_row(order: Order) -> tuple[object, ...]:
@@ -202,5 +218,4 @@ def _booking_row(booking: Booking) -> tuple[object, ...]:
     else:
         of, time_ms = cause.order_id, ms(cause.time)
         columns = (cause.exec_type.value, of, cause.symbol, time_ms, bool(cause.closed_size))
-    left = (str(booking.cash), str(booking.size), sealed(cause))
-    return (cause.seq, cause.account, *columns, *left)
+    return (cause.seq, cause.account, *columns, sealed((cause, booking.cash, booking.size)))
