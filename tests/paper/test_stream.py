@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -221,3 +224,67 @@ async def test_a_liquidated_position_is_told_to_all(
     assert (row["s"], row["S"], row["v"]) == ("BTCUSDT", "Buy", "0.3")
     assert 40_000 < float(row["p"]) < 50_000
     assert (await desk.position())["size"] == "0"
+
+
+class KeptBooks:
+    """What a client makes of snapshots and deltas; it fails where a sequence has a gap."""
+
+    def __init__(self) -> None:
+        self.sides: dict[str, dict[str, dict[str, str]]] = {}
+        self._ids: dict[str, int] = {}
+
+    async def follow(self, socket: ClientConnection) -> None:
+        async for text in socket:
+            message = json.loads(text)
+            if "data" in message:
+                self._take(message["topic"], message["type"], message["data"])
+
+    def show(self, topic: str, sides: dict[str, dict[str, str]]) -> bool:
+        return self.sides.get(topic) == sides
+
+    def _take(self, topic: str, kind: str, data: dict[str, Any]) -> None:
+        if kind == "snapshot":
+            self.sides[topic] = {side: dict(data[side]) for side in "ba"}
+        else:
+            assert data["u"] == self._ids[topic] + 1
+            for side in "ba":
+                for price, size in data[side]:
+                    if size == "0":
+                        del self.sides[topic][side][price]
+                    else:
+                        self.sides[topic][side][price] = size
+        self._ids[topic] = data["u"]
+
+
+def changes(
+    best: int, step: int, chance: random.Random, count: int
+) -> list[tuple[Decimal, Decimal]]:
+    """Return levels near *best*; some of them are gone."""
+    prices = [best + step * chance.randrange(300) for _ in range(count)]
+    return [(Decimal(price) / 10, Decimal(chance.choice([0, 0, 1, 2, 3]))) for price in prices]
+
+
+@pytest.mark.parametrize("speed", ["lockstep", 0.001])
+async def test_kept_books_are_the_book_of_rest(open_desk: Open, speed: str | float) -> None:
+    desk = await open_desk(symbols=("BTCUSDT",), speed=speed)
+    exchange, chance = desk.paper.exchange, random.Random(1)
+    depths = (1, 50, 200, 1000)
+    topics = {depth: f"orderbook.{depth}.BTCUSDT" for depth in depths}
+    books = KeptBooks()
+
+    async with connect(f"{desk.paper.stream_url}/public/linear", proxy=None) as socket:
+        await ask(socket, {"op": "subscribe", "args": list(topics.values())})
+        following = asyncio.create_task(books.follow(socket))
+        for number in range(400):
+            bids, asks = changes(499_999, -1, chance, 9), changes(500_001, 1, chance, 9)
+            exchange.engine.depth("BTCUSDT", bids, asks, exchange.now(), snapshot=number % 97 == 0)
+            exchange.feed.market("BTCUSDT")
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        for depth in depths:
+            rest = await desk.call("get_orderbook", symbol="BTCUSDT", limit=depth)
+            expected = {side: dict(rest[side]) for side in "ba"}
+            await eventually(partial(books.show, topics[depth], expected))
+            assert list(expected["b"])[:1] == list(books.sides[topics[1]]["b"])
+        assert not following.done()
+        following.cancel()
