@@ -27,7 +27,7 @@ from tradewright.domain.plan import ExitRules, TradePlan
 from tradewright.domain.trade import Executed, ExitRequested, Started, Trade, TradeEvent
 from tradewright.paper import PaperExchange, PaperSettings, running
 from tradewright.paper.call import Call
-from tradewright.paper.rest.market import kline
+from tradewright.paper.rest.kline import kline
 from tradewright.ports import (
     CandleClosed,
     CandlesDone,
