@@ -50,7 +50,7 @@ async def test_a_transfer_is_made_once_even_if_it_is_asked_for_twice_at_a_time(
         try:
             answer = await move(desk, "5", "UNIFIED", "FUND", name)
         except InvalidRequestError as error:
-            return error.status_code
+            return int(error.status_code)
         return int(answer["retCode"])
 
     codes = await asyncio.gather(*(one() for _ in range(4)))

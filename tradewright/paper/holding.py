@@ -25,48 +25,51 @@ def position_message(position: Position, account: Account) -> Row:
 def _position(position: Position, account: Account, none: str, session: str) -> Row:
     symbol, size = position.symbol, position.size
     mark = account.board.mark.get(symbol, ZERO)
-    market, tier = account.board.markets[symbol], account.tier_of(symbol)
-    liquidation = none
-    margin = maintenance = "0"
+    risk_id, limit = _tier(account, symbol)
+    value = liquidation = unrealised = break_even = take_profit = stop_loss = none
+    margin = maintenance = trail = "0"
     if size:
+        value, unrealised = cents(position.cost), cents(position.unrealised(mark))
+        break_even = cents(_break_even(position, account))
         margin = cents(account.initial_margin_of(symbol))
         maintenance = cents(account.maintenance_margin_of(symbol))
         price = account.liq_price(symbol)
         liquidation = num(price) if price is not None else ""
-    stops = account.stops(symbol)
-    trailing = stops.get(StopKind.TRAILING)
+        stops = account.stops(symbol)
+        if target := stops.get(StopKind.TAKE_PROFIT):
+            take_profit = num(target.trigger_price)
+        if stop := stops.get(StopKind.STOP_LOSS):
+            stop_loss = num(stop.trigger_price)
+        if trailing := stops.get(StopKind.TRAILING):
+            trail = num(trailing.trail)
     return {
         "positionIdx": 0,
-        "riskId": market.ladder.index(tier) + 1,
-        "riskLimitValue": num(tier.limit),
+        "riskId": risk_id,
+        "riskLimitValue": num(limit),
         "symbol": symbol,
-        "side": position.side.value if size else "",
+        "side": position.side if size else "",
         "size": num(size),
         "avgPrice": cents(position.avg_price) if size else "0",
-        "positionValue": cents(position.cost) if size else none,
+        "positionValue": value,
         "autoAddMargin": int(position.auto_add_margin),
         "positionStatus": "Normal",
         "leverage": num(position.leverage),
-        "breakEvenPrice": cents(_break_even(position, account)) if size else none,
+        "breakEvenPrice": break_even,
         "markPrice": num(mark),
         "liqPrice": liquidation,
         "positionIM": margin,
         "positionIMByMp": margin,
         "positionMM": maintenance,
         "positionMMByMp": maintenance,
-        "takeProfit": num(stops[StopKind.TAKE_PROFIT].trigger_price)
-        if StopKind.TAKE_PROFIT in stops
-        else none,
-        "stopLoss": num(stops[StopKind.STOP_LOSS].trigger_price)
-        if StopKind.STOP_LOSS in stops
-        else none,
-        "trailingStop": num(trailing.trail) if trailing else "0",
+        "takeProfit": take_profit,
+        "stopLoss": stop_loss,
+        "trailingStop": trail,
         "sessionAvgPrice": session,
         "delta": "",
         "gamma": "",
         "vega": "",
         "theta": "",
-        "unrealisedPnl": cents(position.unrealised(mark)) if size else none,
+        "unrealisedPnl": unrealised,
         "curRealisedPnl": cents(position.realised),
         "cumRealisedPnl": cents(position.total_realised),
         "adlRankIndicator": 2 if size else 0,
@@ -82,6 +85,14 @@ def _position(position: Position, account: Account, none: str, session: str) -> 
         "positionBalance": margin,
         "tradeMode": 0,
     }
+
+
+def _tier(account: Account, symbol: str) -> tuple[int, Decimal]:
+    """Return the number of the risk tier, and the value at which it ends."""
+    ladder, value = account.board.markets[symbol].ladder, account.value_with(symbol)
+    highest = len(ladder) - 1
+    number = next((n for n, tier in enumerate(ladder) if value <= tier.limit), highest)
+    return number + 1, ladder[number].limit
 
 
 def _break_even(position: Position, account: Account) -> Decimal:
@@ -198,7 +209,7 @@ def transaction_row(booking: Booking, uid: int) -> Row:
         "id": f"{uid}_{cause.symbol}_{cause.seq}",
         "symbol": cause.symbol,
         "category": "linear",
-        "side": cause.side.value,
+        "side": cause.side,
         "transactionTime": str(ms(cause.time)),
         "qty": num(cause.qty),
         "tradePrice": num(cause.price),

@@ -47,7 +47,7 @@ def _or_empty(value: Decimal) -> str:
 
 def _tpsl_mode(order: Order) -> str:
     if order.tpsl_mode is not None:
-        return order.tpsl_mode.value
+        return order.tpsl_mode
     if order.stop.is_partial:
         return "Partial"
     has_stops = order.take_profit or order.stop_loss or order.stop.is_of_position
@@ -65,10 +65,10 @@ def _order(order: Order) -> Row:
         "symbol": order.symbol,
         "price": num(order.price),
         "qty": num(order.qty),
-        "side": order.side.value,
+        "side": order.side,
         "isLeverage": "",
         "positionIdx": 0,
-        "orderStatus": order.status.value,
+        "orderStatus": order.status,
         "createType": order.stop.create_type if order.stop else order.create_type,
         "cancelType": order.cancel_type,
         "rejectReason": order.reject_reason,
@@ -78,9 +78,9 @@ def _order(order: Order) -> Row:
         "cumExecQty": num(filled),
         "cumExecValue": num(order.filled_value),
         "cumExecFee": num(order.fee),
-        "timeInForce": order.time_in_force.value,
-        "orderType": order.order_type.value,
-        "stopOrderType": order.stop.value,
+        "timeInForce": order.time_in_force,
+        "orderType": order.order_type,
+        "stopOrderType": order.stop,
         "orderIv": "",
         "marketUnit": "",
         "triggerPrice": _or_empty(order.trigger_price),
@@ -147,18 +147,18 @@ def _execution(execution: Execution) -> Row:
         "symbol": execution.symbol,
         "orderId": execution.order_id,
         "orderLinkId": execution.link,
-        "side": execution.side.value,
+        "side": execution.side,
         "orderPrice": num(execution.order_price),
         "orderQty": num(execution.order_qty),
         "leavesQty": num(execution.leaves),
         "createType": execution.stop.create_type if execution.stop else execution.create_type,
-        "orderType": kind.value if kind else "UNKNOWN",
-        "stopOrderType": execution.stop.value or "UNKNOWN",
+        "orderType": kind or "UNKNOWN",
+        "stopOrderType": execution.stop or "UNKNOWN",
         "execFee": num(execution.fee),
         "execId": execution.exec_id,
         "execPrice": num(execution.price),
         "execQty": num(execution.qty),
-        "execType": execution.exec_type.value,
+        "execType": execution.exec_type,
         "execValue": num(execution.value),
         "execTime": str(ms(execution.time)),
         "feeCurrency": COIN,
@@ -203,7 +203,7 @@ def fast_execution_message(execution: Execution) -> Row:
         "execId": execution.exec_id,
         "execPrice": num(execution.price),
         "execQty": num(execution.qty),
-        "side": execution.side.value,
+        "side": execution.side,
         "execTime": str(ms(execution.time)),
         "seq": execution.seq,
     }
@@ -218,11 +218,11 @@ def closed_pnl_row(executions: list[Execution]) -> Row:
     return {
         "symbol": first.symbol,
         "orderId": first.order_id,
-        "side": first.side.value,
+        "side": first.side,
         "qty": num(first.order_qty),
         "orderPrice": num(first.order_price),
-        "orderType": first.order_type.value if first.order_type else "UNKNOWN",
-        "execType": first.exec_type.value,
+        "orderType": first.order_type or "UNKNOWN",
+        "execType": first.exec_type,
         "closedSize": num(closed),
         "cumEntryValue": cents(entry),
         "avgEntryPrice": cents(entry / closed),
