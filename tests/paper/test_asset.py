@@ -55,7 +55,9 @@ async def test_a_transfer_is_made_once_even_if_it_is_asked_for_twice_at_a_time(
 
     codes = await asyncio.gather(*(one() for _ in range(4)))
 
-    assert sorted(codes) == [0, 131214, 131214, 131214]
+    assert codes.count(0) == 1
+    # Twins of one millisecond have one signature, too: they are taken for a replay
+    assert {*codes} <= {0, 131214, 10014}
     assert await balance(desk, "FUND") == ("5", "5")
     (found,) = (await desk.ask("get_internal_transfer_records", transferId=name))["result"]["list"]
     assert found["transferId"] == name
