@@ -2,20 +2,27 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from tradewright.paper.fault import scenario
+from tests.docs.test_schemas import Checker
+from tradewright.paper.fault import scenario, schema
 from tradewright.paper.fault.board import FaultBoard
 from tradewright.paper.fault.catalogue import KINDS
 from tradewright.paper.fault.judge import Strike
-from tradewright.paper.fault.scenario import ScenarioInvalid
+from tradewright.paper.fault.scenario import Scenario, ScenarioInvalid
 from tradewright.paper.fault.when import Subject
+from tradewright.preset import document
+
+ROOT = Path(__file__).parents[2]
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 CREATE = Subject(
@@ -395,3 +402,93 @@ def test_the_status_and_the_time_are_answered_in_maintenance(bench: Bench) -> No
     assert bench.strikes(Subject(endpoint="/v5/system/status")) == [[]]
     assert bench.strikes(Subject(endpoint="/v5/market/time")) == [[]]
     assert bench.strikes() == [["maintenance"]]
+
+
+# --- files and schema -------------------------------------------------------------------------
+
+EXAMPLES = sorted(ROOT.glob("deploy/paper/*.yaml"))
+SCHEMA = Checker(schema.schema())
+
+
+def document_of(path: Path) -> dict[str, Any]:
+    root, flaws = document.parse(path.read_text())
+    assert root is not None
+    assert not flaws
+    return dict(root.data)
+
+
+def accepts(data: Any) -> bool:
+    try:
+        Scenario.model_validate(data)
+    except ValidationError:
+        return False
+    return True
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {
+        *("flaky-network", "stormy-day", "exchange-maintenance")
+    }
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_valid_by_model_and_schema_and_names_its_schema(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+
+    assert scenario.load(path).faults
+    assert [*SCHEMA.iter_errors(document_of(path))] == []
+    assert (path.parent / first.rpartition("$schema=")[2]).resolve() == ROOT / schema.FILE
+
+
+def test_the_examples_show_most_kinds() -> None:
+    shown = {fault.kind for path in EXAMPLES for fault in scenario.load(path).faults}
+
+    assert len(shown) >= 15
+    assert shown <= KINDS.keys()
+
+
+def test_the_schema_obeys_its_dialect() -> None:
+    Draft202012Validator.check_schema(schema.schema())
+
+
+def test_every_part_of_the_schema_is_described() -> None:
+    definitions = schema.schema()["$defs"]
+
+    assert [name for name, each in definitions.items() if "description" not in each] == []
+
+
+VALUES: list[Any] = [
+    *(None, True, 0, 1, 3, -1, 60_001, 1_000_000, 10**20, Decimal("0.5"), Decimal("1.0")),
+    *(Decimal("-800"), Decimal("1E+2"), "", "x", "5..9", "5..", "5..1000000", "before", "rejected"),
+    *("EC_Others", "GET", "begin", "html", 502, 1001, 1006, {}, [], {"times": 1}),
+    *({"probability": 2}, {"endpoint": "/v5/*"}, {"topic": "order*"}, {"from": 3, "until": 2}),
+]
+NAMES = ["name", "kind", "seed", "when", "ms", "acceptance", "status", "body", "how", "code"]
+NAMES += ["fraction", "silence_ms", "at", "pings", "by", "copies", "reset_ms", "reason", "extra"]
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.dictionaries(st.sampled_from(NAMES), st.sampled_from(VALUES), max_size=4),
+    st.booleans(),
+)
+def test_model_and_schema_agree_on_every_fault(
+    kind: str, fields: dict[str, Any], keeps_kind: bool
+) -> None:
+    fault = fields | ({"kind": kind} if keeps_kind else {})
+    data = {"version": 1, "faults": [fault]}
+
+    assert accepts(data) == SCHEMA.is_valid(data), data
+
+
+@settings(deadline=None)
+@given(st.sampled_from(EXAMPLES), st.data())
+def test_model_and_schema_agree_on_changed_examples(path: Path, data: st.DataObject) -> None:
+    changed = document_of(path)
+    fault = data.draw(st.sampled_from(changed["faults"]))
+    place = data.draw(st.sampled_from([changed, fault, fault.get("when", fault)]))
+    keys = sorted(place) + NAMES + ["probability", "from", "until", "after", "times", "topic"]
+    place[data.draw(st.sampled_from(keys))] = data.draw(st.sampled_from(VALUES))
+
+    assert accepts(changed) == SCHEMA.is_valid(changed), changed
