@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -31,10 +31,10 @@ from tradewright.paper.query import Booking, Transfer
 ZERO = Decimal(0)
 
 
-class Prices(NamedTuple):
+class Prices(msgspec.Struct, frozen=True, array_like=True):
     last: Decimal
-    mark: Decimal | None
-    index: Decimal | None
+    mark: Decimal
+    index: Decimal
 
 
 class LedgerBroken(TradewrightError):
@@ -174,7 +174,7 @@ class Books:
         mark, index = engine.mark, engine.index
         moved = {}
         for symbol, last in engine.last.items():
-            prices = Prices(last, mark.get(symbol), index.get(symbol))
+            prices = Prices(last, mark[symbol], index[symbol])
             if known.get(symbol) != prices:
                 moved[symbol] = prices
         return moved

@@ -60,7 +60,7 @@ class Exchange:
         links = Links(store.history)
         self.engine = Engine(markets, seed=f"{settings.seed}", links=links)
         self.barriers = Barriers(self.store.subscribers())
-        self.progress = self.store.fact("progress", Progress) or Progress(
+        self.progress = self.store.lasting_fact("progress", Progress) or Progress(
             started=not settings.is_lockstep
         )
         self.series = self.source.series(self.progress.step)
@@ -170,14 +170,14 @@ class Exchange:
 
     def _born_ms(self) -> int:
         """Return when this state was new; a generated market starts there."""
-        born = self.store.fact("born_ms", int)
+        born = self.store.lasting_fact("born_ms", int)
         if born is None:
             born = ms(wall())
             self.store.put_fact("born_ms", born)
         return born
 
     def _check_identity(self) -> None:
-        known = self.store.fact("identity", str)
+        known = self.store.lasting_fact("identity", str)
         if known is None:
             self.store.put_fact("identity", self.source.identity)
         elif known != self.source.identity:
@@ -195,8 +195,8 @@ class Exchange:
             positions=store.positions(),
             orders=store.open_orders(),
             last={s: p.last for s, p in prices.items()},
-            mark={s: p.mark for s, p in prices.items() if p.mark is not None},
-            index={s: p.index for s, p in prices.items() if p.index is not None},
+            mark={s: p.mark for s, p in prices.items()},
+            index={s: p.index for s, p in prices.items()},
             seq=store.last_seq(),
         )
 

@@ -8,7 +8,9 @@ from heapq import merge
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-from tradewright.matching import Execution, Order, OrderStatus, RequestRejected, StopKind
+from msgspec.structs import replace
+
+from tradewright.matching import ExecType, Execution, Order, OrderStatus, RequestRejected, StopKind
 from tradewright.paper.query import (
     FOREVER_MS,
     NOTHING,
@@ -52,7 +54,10 @@ def is_stop(order: Order) -> bool:
 
 
 class History:
-    """Reads of the tables that grow without end; nothing of them is kept in memory."""
+    """Reads of the tables that grow without end; nothing of them is kept in memory.
+
+    Names of tables, columns and indexes are put into the SQL; what is asked for never is.
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -65,18 +70,24 @@ class History:
         if query.are_stops is not None:
             where.add(f"is_stop = {int(query.are_stops)}")
         where.add("(has_fill OR updated_ms > ?)", query.unfilled_since_ms, even=0)
-        where.add("order_id = ?", query.order_id)
-        where.add("link = ?", "" if query.order_id else query.link)
         where.without("order_id", hidden.order_ids)
-        rows = self._newest("orders", "created_ms, seq, body", where, query)
+        indexes = _Indexes("ended_orders", "ended_orders_of_symbol")
+        if query.order_id:
+            where.add("order_id = ?", query.order_id)
+            indexes = _Indexes("order_ids")
+        elif query.link:
+            where.add("link <> '' AND link = ?", query.link)
+            indexes = _Indexes("order_links")
+        rows = self._newest("orders", indexes, "created_ms, seq, body", where, query)
         return _page(rows, query.limit, lambda row: unsealed(row[2], Order))
 
     def executions(
         self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
     ) -> Page[Execution]:
         """Return executions, the last first."""
-        where = self._booked(account, query, hidden, f"type <> '{TRANSFER}'")
-        rows = self._newest("bookings", "time_ms, seq, body", where, query)
+        where, indexes = self._booked(account, query, hidden)
+        where.add(f"type <> '{TRANSFER}'")
+        rows = self._newest("bookings", indexes, "time_ms, seq, body", where, query)
         return _page(rows, query.limit, lambda row: unsealed(row[2], _Executed).cause)
 
     def closed(
@@ -86,34 +97,33 @@ class History:
 
         The time of an order is that of the first of them.
         """
-        where = self._booked(account, query, hidden, "closes = 1")
-        rows = self._newest("bookings", "time_ms, seq, order_id", where, query)
+        where, _ = self._booked(account, query, hidden)
+        where.add("closes = 1")
+        indexes = _Indexes("closings", "closings_of_symbol")
+        rows = self._newest("bookings", indexes, "time_ms, seq, order_id", where, query)
         return _page(rows, query.limit, lambda row: self._closing(account, row[2], hidden))
 
     def transactions(
         self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
     ) -> Page[Booking]:
         """Return what changed the wallet, the last first."""
-        where = self._booked(account, query, hidden)
-        rows = self._newest("bookings", "time_ms, seq, body, type", where, query)
+        where, indexes = self._booked(account, query, hidden)
+        rows = self._newest("bookings", indexes, "time_ms, seq, body, type", where, query)
         return _page(rows, query.limit, _booking)
 
     def transfers(
         self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
     ) -> Page[Transfer]:
         """Return transfers, the last first."""
-        where = self._booked(account, query, hidden, f"type = '{TRANSFER}'", "type <> 'Trade'")
-        rows = self._newest("bookings", "time_ms, seq, body", where, query)
+        only = replace(query, types=frozenset({TRANSFER}))
+        where, indexes = self._booked(account, only, hidden)
+        rows = self._newest("bookings", indexes, "time_ms, seq, body", where, only)
         return _page(rows, query.limit, lambda row: unsealed(row[2], _Transferred).cause)
 
     def has_link(self, account: str, link: str) -> bool:
         """Return whether an order ever had *link*."""
         asked = "SELECT 1 FROM orders WHERE account = ? AND link = ? AND link <> ''"
         return self._db.execute(asked, (account, link)).fetchone() is not None
-
-    def has_transfer(self, transfer_id: str) -> bool:
-        asked = "SELECT 1 FROM bookings WHERE order_id = ? AND type = ?"
-        return self._db.execute(asked, (transfer_id, TRANSFER)).fetchone() is not None
 
     def orders_after(self, account: str | None, seq: int, limit: int) -> list[Order]:
         """Return the orders of all states, oldest first."""
@@ -147,24 +157,28 @@ class History:
     ) -> list[_Row]:
         where = _Where(term, ("seq > ?", seq))
         where.add("+account = ?", account)
-        asked = f"SELECT body FROM {table} WHERE {where} ORDER BY seq LIMIT ?"
+        asked = f"SELECT body FROM {table} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
         return self._db.execute(asked, (*where.given, limit)).fetchall()
 
-    def _booked(self, account: str, query: BookingQuery, hidden: Hidden, *terms: str) -> "_Where":
-        where = _Where(*terms, ("account = ?", account))
+    def _booked(
+        self, account: str, query: BookingQuery, hidden: Hidden
+    ) -> "tuple[_Where, _Indexes]":
+        where = _Where(("account = ?", account))
         where.within("time_ms", query.start_ms, query.end_ms)
+        where.add("seq < ?", hidden.from_seq, even=FOREVER_MS)
         if query.types is not None:
             where.among("type", query.types)
-            if "Trade" not in query.types:
-                # The index of the rare ones serves only who says so
-                where.add("type <> 'Trade'")
         if query.order_id:
             where.add("order_id = ?", query.order_id)
-        elif query.link:
+            return where, _Indexes("bookings_of_order")
+        if query.link:
             order = "SELECT order_id FROM orders WHERE account = ? AND link = ? AND link <> ''"
             where.add(f"order_id = ({order})", account, query.link)
-        where.add("seq < ?", hidden.from_seq, even=FOREVER_MS)
-        return where
+            return where, _Indexes("bookings_of_order")
+        if query.types is not None and ExecType.TRADE not in query.types:
+            where.add(f"type <> '{ExecType.TRADE}'")
+            return where, _Indexes("rare_bookings")
+        return where, _Indexes("bookings_by_time", "bookings_of_symbol")
 
     def _closing(self, account: str, order_id: str, hidden: Hidden) -> list[Execution]:
         asked = (
@@ -175,24 +189,36 @@ class History:
         return [unsealed(body, _Executed).cause for (body,) in rows]
 
     def _newest(
-        self, table: str, columns: str, where: "_Where", query: OrderQuery | BookingQuery
+        self,
+        table: str,
+        indexes: "_Indexes",
+        columns: str,
+        where: "_Where",
+        query: OrderQuery | BookingQuery,
     ) -> list[_Row]:
         """Return one row more than asked for, if there are as many."""
-        time = columns.partition(",")[0]
+        time, symbols = columns.partition(",")[0], query.symbols
         if query.cursor:
             where.add(f"({time}, seq) < (?, ?)", *_position(query.cursor))
-        symbols = query.symbols
         end = f"ORDER BY {time} DESC, seq DESC LIMIT {query.limit + 1}"
-        if symbols is None or len(symbols) > _MOST_MERGED:
+        start = f"SELECT {columns} FROM {table} INDEXED BY"  # noqa: S608
+        if symbols is None or not indexes.of_symbol or len(symbols) > _MOST_MERGED:
             if symbols is not None:
                 where.among("symbol", symbols)
-            return self._select(f"SELECT {columns} FROM {table} WHERE {where} {end}", where.given)
-        asked = f"SELECT {columns} FROM {table} WHERE {where} AND symbol = ? {end}"
+            return self._select(f"{start} {indexes.of_all} WHERE {where} {end}", where.given)
+        asked = f"{start} {indexes.of_symbol} WHERE {where} AND symbol = ? {end}"
         found = [self._select(asked, [*where.given, s]) for s in sorted(symbols)]
         return list(islice(merge(*found, key=lambda row: row[:2], reverse=True), query.limit + 1))
 
     def _select(self, asked: str, given: Sequence[object]) -> list[_Row]:
         return self._db.execute(asked, given).fetchall()
+
+
+class _Indexes(NamedTuple):
+    """Which ones to use; SQLite, without statistics, would go by others."""
+
+    of_all: str
+    of_symbol: str = ""
 
 
 class _Where:
@@ -222,13 +248,15 @@ class _Where:
         self.add(f"{column} <= ?", end_ms, even=FOREVER_MS)
 
     def among(self, column: str, values: Iterable[str]) -> None:
-        # The plus keeps SQLite from an index on the column, which would have to be sorted
-        self.add(f"+{column} IN (SELECT value FROM json_each(?))", json.dumps(sorted(values)))
+        self._list(f"{column} IN", values)
 
     def without(self, column: str, values: Iterable[str]) -> None:
         if values:
-            listed = json.dumps(sorted(values))
-            self.add(f"{column} NOT IN (SELECT value FROM json_each(?))", listed)
+            self._list(f"{column} NOT IN", values)
+
+    def _list(self, term: str, values: Iterable[str]) -> None:
+        listed = json.dumps(sorted(values))
+        self.add(f"{term} (SELECT value FROM json_each(?))", listed)  # noqa: S608
 
 
 def _position(cursor: str) -> tuple[int, int]:
@@ -244,4 +272,6 @@ def _page(rows: list[_Row], limit: int, read: Callable[[_Row], T]) -> Page[T]:
 
 
 def _booking(row: _Row) -> Booking:
-    return Booking(*unsealed(row[2], _Transferred if row[3] == TRANSFER else _Executed))
+    if row[3] == TRANSFER:
+        return Booking(*unsealed(row[2], _Transferred))
+    return Booking(*unsealed(row[2], _Executed))

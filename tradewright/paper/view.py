@@ -20,7 +20,6 @@ from tradewright.matching import (
     Execution,
     Order,
     OrderChanged,
-    Position,
     PositionChanged,
     Profile,
     ProfileChanged,
@@ -136,11 +135,6 @@ class View:
         else:
             self._show(batch.events)
 
-    @property
-    def accounts(self) -> list[str]:
-        self._catch_up()
-        return list(self._seen)
-
     def account(self, account: str) -> Account:
         """Return orders, positions and balance to read margins from; not to be changed."""
         return self._of(account).account
@@ -159,19 +153,6 @@ class View:
     def recent_closed(self, account: str) -> list[Order]:
         """Return up to `RECENT` orders that ended since the start, the last ended first."""
         return list(self._of(account).recent)[::-1]
-
-    def position(self, account: str, symbol: str) -> Position:
-        return self._of(account).account.positions[symbol]
-
-    def positions(self, account: str) -> list[Position]:
-        """Return the positions in all symbols, flat ones, too."""
-        return list(self._of(account).account.positions.values())
-
-    def balance(self, account: str) -> Balance:
-        return self._of(account).account.balance
-
-    def profile(self, account: str) -> Profile:
-        return self._of(account).account.profile
 
     def orders(self, account: str, query: OrderQuery) -> Page[Order]:
         """Return ended orders, the ones created last first."""
