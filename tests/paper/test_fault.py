@@ -1,5 +1,6 @@
 """Scenarios and their mistakes; which faults strike, and that a seed repeats them."""
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +20,7 @@ from tradewright.paper.fault.board import FaultBoard
 from tradewright.paper.fault.catalogue import KINDS
 from tradewright.paper.fault.judge import Strike
 from tradewright.paper.fault.scenario import Scenario, ScenarioInvalid
-from tradewright.paper.fault.when import Subject
+from tradewright.paper.fault.when import RequestWhen, StreamWhen, Subject
 from tradewright.preset import document
 
 ROOT = Path(__file__).parents[2]
@@ -492,3 +493,42 @@ def test_model_and_schema_agree_on_changed_examples(path: Path, data: st.DataObj
     place[data.draw(st.sampled_from(keys))] = data.draw(st.sampled_from(VALUES))
 
     assert accepts(changed) == SCHEMA.is_valid(changed), changed
+
+
+# --- documentation ----------------------------------------------------------------------------
+
+PAGE = (ROOT / "docs/faults.md").read_text()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_kind_is_documented_with_its_parameters_and_defaults(kind: str) -> None:
+    (row,) = re.findall(rf"^\| `{kind}` \|(.*?)\|", PAGE, re.MULTILINE)
+    fields = KINDS[kind].model_fields
+
+    assert set(re.findall(r"`(\w+)`", row)) == fields.keys() - {"kind", "name", "seed", "when"}
+    for name, told in re.findall(r"`(\w+)` \(([\w.]+)", row):
+        default = fields[name].default
+        written = str(default).lower() if isinstance(default, bool) else str(default)
+        assert told in (written, "to"), name
+
+
+def test_every_filter_is_documented() -> None:
+    filters = {f.alias or n for w in (RequestWhen, StreamWhen) for n, f in w.model_fields.items()}
+
+    section = PAGE.split("## Whom it strikes")[1].split("## Kinds")[0]
+    documented = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert documented == filters
+
+
+def test_the_documented_scenarios_are_valid() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    single = re.findall(r"paper-fault add '(.*?)'", PAGE) + re.findall(r"--data '(.*?)'", PAGE)
+
+    assert len(blocks) == 1
+    assert len(single) == 2
+    for text in blocks + single:
+        assert scenario.loads(text.encode()).faults
