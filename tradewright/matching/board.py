@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from tradewright.domain.market import Side
 from tradewright.matching.book import Book
+from tradewright.matching.liquidity import Ladder
 from tradewright.matching.market import Market
 from tradewright.matching.position import RequestRejected
 
@@ -20,6 +23,7 @@ class Board:
         self.index: dict[str, Decimal] = {}
         self.marked: set[str] = set()
         """Symbols whose mark no longer follows the last price."""
+        self.halted: set[str] = set()
         self.indexed: set[str] = set()
 
     def move(self, symbol: str, price: Decimal) -> None:
@@ -44,8 +48,23 @@ class Board:
             raise RequestRejected(10001, "params error: symbol invalid")
         return self.markets[symbol]
 
+    def widen(self, symbol: str, spread_ticks: int, depth: Decimal | None) -> None:
+        """Let the book around candles stand otherwise; a recorded one stays as it is."""
+        market = replace(self.markets[symbol], spread_ticks=spread_ticks, depth=depth)
+        self.markets[symbol] = market
+        book = self.books[symbol]
+        if isinstance(book.liquidity, Ladder):
+            book.liquidity = Ladder(market)
+            if symbol in self.last:
+                book.liquidity.move(self.last[symbol])
+
+    def halt(self, symbol: str, *, halted: bool) -> None:
+        """Take no orders in *symbol*, or take them again."""
+        (self.halted.add if halted else self.halted.discard)(symbol)
+
     def last_of(self, symbol: str) -> Decimal:
-        if symbol not in self.last:
+        """Return the last price, for a request in *symbol*."""
+        if symbol not in self.last or symbol in self.halted:
             raise RequestRejected(110074, "This contract is not live")
         return self.last[symbol]
 
@@ -64,7 +83,7 @@ class Board:
     def touch(self, symbol: str, side: Side) -> Decimal:
         """Return the price at which a taker on *side* trades now; the last if nobody offers."""
         best = self.books[symbol].best(side.opposite)
-        return self.last_of(symbol) if best is None else best
+        return self.last[symbol] if best is None else best
 
     def price_limit(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Return the highest price of a buy and the lowest of a sell.

@@ -125,9 +125,11 @@ class Book:
         moved = [o for o in self.queues[side].at.get(price, {}).values() if o.ahead]
         return [replace(o, ahead=max(o.ahead - qty, ZERO)) for o in moved]
 
-    def clip(self, side: Side, levels: Iterable[Level]) -> list[Order]:
-        """Let the market's liquidity at *levels* be as told; return who moved up by it."""
+    def clip(self, side: Side, levels: Iterable[Level] | None) -> list[Order]:
+        """Let the market's liquidity at *levels*, or anywhere, be as told; return who moved up."""
         at = self.queues[side].at
+        if levels is None:
+            levels = [(price, self.liquidity.at(side, price) or ZERO) for price in at]
         return [
             replace(o, ahead=qty)
             for price, qty in levels

@@ -19,6 +19,7 @@ from tradewright.matching.account import Account
 from tradewright.matching.event import Event, PositionChanged, ProfileChanged
 from tradewright.matching.moves import Moves
 from tradewright.matching.order import (
+    LAST_PRICE,
     ZERO,
     Change,
     Order,
@@ -109,7 +110,7 @@ class Engine(Moves):
         owner = self.accounts[account]
         order = owner.order(order_id)
         instrument = self.markets[order.symbol].instrument
-        current = self.board.price(order.symbol, order.trigger_by)
+        current = self.board.price(order.symbol, change.trigger_by or order.trigger_by)
         amended = replace(rules.amended(order, change, instrument, current), updated=now)
         if change.price is not None:
             amended = replace(amended, price=self._allowed_price(owner, amended))
@@ -153,7 +154,13 @@ class Engine(Moves):
         if not position.size:
             raise RequestRejected(10001, "can not set tp/sl/ts for zero position")
         before = owner.stops(symbol), owner.partial_stops(symbol)
-        rules.check_stops(request, position, market.instrument, self.board.last_of(symbol))
+        rules.check_stops(
+            request,
+            position,
+            market.instrument,
+            self.board.price(symbol, request.sl_trigger_by or LAST_PRICE),
+            self.board.price(symbol, request.tp_trigger_by or LAST_PRICE),
+        )
         if request.tpsl_mode is TpslMode.FULL:
             self._stop_whole(position, request, now)
         else:

@@ -27,7 +27,7 @@ class Liquidator(Matcher):
         """Liquidate who can no longer hold a position in *symbol*; return whether anybody was."""
         doomed = [
             account
-            for name in self._holders[symbol]
+            for name in sorted(self._holders[symbol])
             if (account := self.accounts[name]).is_doomed(symbol)
         ]
         for account in doomed:

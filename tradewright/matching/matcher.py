@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from tradewright.domain.market import Side
 from tradewright.matching import rules
+from tradewright.matching.liquidity import Depth
 from tradewright.matching.order import (
     ZERO,
     Order,
@@ -224,7 +225,9 @@ class Matcher(Stops):
                 market.instrument, side, touch, order.slippage_type, order.slippage
             )
         limit = rules.market_price_limit(market.instrument, side, self.last[order.symbol])
-        # Else a tick of more than a per cent would keep all market orders from trading
+        if isinstance(self.board.books[order.symbol].liquidity, Depth):
+            return limit
+        # A made-up book is never out of reach, however coarse its ticks
         return max(limit, touch) if side is Side.BUY else min(limit, touch)
 
     def _banded(self, order: Order) -> Decimal:

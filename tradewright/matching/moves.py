@@ -62,10 +62,11 @@ class Moves(Liquidator):
             self._begin_between(symbol)
         if book.queues[Side.BUY].at or book.queues[Side.SELL].at:
             for side, levels in ((Side.BUY, bids), (Side.SELL, asks)):
-                self._put_untold(book.clip(side, levels))
+                self._put_untold(book.clip(side, None if snapshot else levels))
                 self._cross(symbol, side, now)
-            return self._drain()
-        return []
+            if self._events:
+                self._settle(symbol, now)
+        return self._drain()
 
     def trade(
         self, symbol: str, side: Side, price: Decimal, qty: Decimal, now: datetime
@@ -92,7 +93,7 @@ class Moves(Liquidator):
 
     def fund(self, symbol: str, rate: Decimal, now: datetime) -> list[Event]:
         """Let the holders of *symbol* pay each other *rate* of the value of what they hold."""
-        for name in list(self._holders[symbol]):
+        for name in sorted(self._holders[symbol]):
             account = self.accounts[name]
             after, execution = fund(
                 account.positions[symbol],

@@ -101,11 +101,19 @@ def check(
 
 
 def check_stops(
-    request: StopRequest, position: Position, instrument: Instrument, last: Decimal
+    request: StopRequest,
+    position: Position,
+    instrument: Instrument,
+    sl_current: Decimal,
+    tp_current: Decimal,
 ) -> None:
+    """Raise RequestRejected unless the stops are ones that Bybit takes.
+
+    *sl_current* and *tp_current* are the present prices of the kinds that trigger them.
+    """
     side = position.side
-    _check_stop(StopKind.STOP_LOSS, side, request.stop_loss or ZERO, last, instrument)
-    _check_stop(StopKind.TAKE_PROFIT, side, request.take_profit or ZERO, last, instrument)
+    _check_stop(StopKind.STOP_LOSS, side, request.stop_loss or ZERO, sl_current, instrument)
+    _check_stop(StopKind.TAKE_PROFIT, side, request.take_profit or ZERO, tp_current, instrument)
     for price in (request.trailing_stop, request.active_price):
         if price:
             check_tick(price, instrument, "TrailingStop")
