@@ -117,6 +117,43 @@ def test_what_a_spreadsheet_has_saved_is_read(tmp_path: Path) -> None:
 def test_prices_that_were_floating_point_numbers_are_cut_to_the_price_step(tmp_path: Path) -> None:
     path = written(tmp_path, FIRST, "2022-01-01T00:01:00Z,101,102.00000000000000001,100,101,1")
 
-    (_, bar) = Recording(path, "BTCUSDT").steps()
+    bar = Recording(path, "BTCUSDT").series(2)["BTCUSDT"].last_closed("1")
 
-    assert bar["BTCUSDT"].high == 102
+    assert bar is not None
+    assert bar.high == 102
+
+
+def test_a_recording_splits_into_history_and_steps(tmp_path: Path) -> None:
+    rows = [f"2022-01-01T00:{n:02}:00Z,{n},{n + 2},{n},{n + 1},1" for n in range(1, 11)]
+    path = written(tmp_path, *rows)
+
+    recording = Recording(
+        path,
+        "BTCUSDT",
+        begin=datetime(2022, 1, 1, 0, 5, tzinfo=UTC),
+        end=datetime(2022, 1, 1, 0, 9, tzinfo=UTC),
+    )
+
+    def opens(steps: int) -> list[int]:
+        bars = recording.series(steps)["BTCUSDT"].newest("1")
+        return [int(bar.open) for bar in bars][::-1]
+
+    assert (opens(0), opens(2)) == ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6])
+    assert (recording.base_minutes, recording.steps_total) == (1, 4)
+    assert [recording.prices(n)["BTCUSDT"] for n in (0, 1)] == [5, 6]
+
+
+def test_a_recording_without_history_begins_at_its_first_price(tmp_path: Path) -> None:
+    recording = Recording(written(tmp_path, FIRST, SECOND), "BTCUSDT")
+
+    assert recording.prices(0) == {"BTCUSDT": 100}
+
+
+def test_volume_in_dollars_is_turned_into_coins(tmp_path: Path) -> None:
+    recording = Recording(written(tmp_path, FIRST, SECOND), "ETHUSDT", in_quote=True)
+
+    bar = recording.series(1)["ETHUSDT"].last_closed("1")
+
+    assert bar is not None
+    assert bar.volume == 0
+    assert bar.turnover == 1

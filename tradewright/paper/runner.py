@@ -19,6 +19,7 @@ from tradewright.paper.market.move import (
     Beat,
     Close,
     Depth,
+    Funding,
     Halt,
     Path,
     Print,
@@ -179,11 +180,12 @@ class Runner:
                 case Print():
                     self._print(move, beat.at_ms)
                 case Width(symbol, spread_ticks, depth):
-                    engine.markets[symbol] = replace(
-                        engine.markets[symbol], spread_ticks=spread_ticks, depth=depth
-                    )
+                    engine.board.widen(symbol, spread_ticks, depth)
+                case Funding(symbol, rate):
+                    self._events += engine.fund(symbol, rate, now)
+                    self._exchange.feed.fund(symbol, rate, beat.at_ms)
                 case Halt(symbol, halted):
-                    self._halt(symbol, is_halted=halted)
+                    engine.board.halt(symbol, halted=halted)
 
     def _glide(self, path: Path, at_ms: int) -> None:
         engine, symbol, now = self._exchange.engine, path.symbol, moment(at_ms)

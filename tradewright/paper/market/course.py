@@ -142,6 +142,6 @@ class Course:
     def _premium(self, first: int, count: int) -> Floats:
         slow = smooth(self._keys[4], first, count, 3 * DAY)
         hours = smooth(self._keys[5], first, count, 60)
-        return 1e-4 * self._swing * (0.3 + 2.5 * slow + 1.5 * hours) + 5e-5 * normal(
+        return 1e-4 * self._swing * (0.5 + 4.0 * slow + 2.0 * hours) + 5e-5 * normal(
             self._keys[6], first, count
         )

@@ -5,7 +5,7 @@ break, be asked about any time, and costs nothing where nobody looks.
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -19,7 +19,7 @@ from tradewright.paper.market.course import DAY, Blower, Course, Day, Wind
 from tradewright.paper.market.funding import funding_rate
 from tradewright.paper.market.listing import LISTED
 from tradewright.paper.market.made import MadeSeries, Minutes
-from tradewright.paper.market.move import Beat, Close, Floor, Move, Path, Reference, Width
+from tradewright.paper.market.move import Beat, Close, Floor, Move, Path, Played, Reference, Width
 from tradewright.paper.market.pace import IDLE_TICKS, ticks, ticks_at
 from tradewright.paper.settings import PaperSettings
 
@@ -84,7 +84,7 @@ class Generator:
             for s, listing in self.listings.items()
         }
 
-    async def play(self, first: int, floor: Floor, *, whole: bool) -> AsyncIterator[Beat | Close]:
+    async def play(self, first: int, floor: Floor, *, whole: bool) -> Played:
         step = first
         while self.steps_total is None or step < self.steps_total:
             if step == first and (passed := self._passed_over(step, floor)):

@@ -3,7 +3,7 @@
 A source says what happens and when; the runner lets it happen to the engine.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -70,7 +70,14 @@ class Halt(msgspec.Struct, frozen=True):
     halted: bool = True
 
 
-Move = Path | Depth | Print | Reference | Width | Halt
+class Funding(msgspec.Struct, frozen=True):
+    """Funding is paid now."""
+
+    symbol: str
+    rate: Decimal
+
+
+Move = Path | Depth | Print | Reference | Width | Halt | Funding
 
 
 class Beat(msgspec.Struct, frozen=True):
@@ -89,6 +96,9 @@ class Close(msgspec.Struct, frozen=True):
     """Of the symbols that have one; None where they are what the moves have made."""
     steps: int = 1
     """More than one where steps were passed over in which nobody had a stake."""
+
+
+Played = AsyncGenerator[Beat | Close, None]
 
 
 class Floor(Protocol):
@@ -134,7 +144,7 @@ class Source(Protocol):
         """Return the last prices after *steps*."""
         ...
 
-    def play(self, first: int, floor: Floor, *, whole: bool) -> AsyncIterator[Beat | Close]:
+    def play(self, first: int, floor: Floor, *, whole: bool) -> Played:
         """Yield the beats and the close of each step from *first* on.
 
         Args:

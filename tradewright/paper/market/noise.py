@@ -49,4 +49,5 @@ def smooth(key: int, first: int, count: int, every: int) -> Floats:
     share = (at - knot * every) / every
     weight = share * share * (3 - 2 * share)
     left = knots[knot - knot[0]]
-    return left + weight * (knots[knot - knot[0] + 1] - left)
+    curve: Floats = left + weight * (knots[knot - knot[0] + 1] - left)
+    return curve

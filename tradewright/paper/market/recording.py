@@ -3,7 +3,7 @@
 import csv
 import gzip
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -15,7 +15,7 @@ from tradewright.domain.market import Instrument
 from tradewright.paper.clock import moment
 from tradewright.paper.market.candle import BASE_MINUTES, MINUTE_MS, Bar, Series
 from tradewright.paper.market.listing import Listing, listing_of
-from tradewright.paper.market.move import Beat, Close, Floor
+from tradewright.paper.market.move import Beat, Close, Floor, Played
 from tradewright.paper.market.move import Path as Way
 from tradewright.paper.market.pace import TICKS, ticks
 from tradewright.paper.settings import PaperSettings
@@ -103,7 +103,7 @@ class Recording:
         price = self._played[0].open if before is None else before.close
         return {self._symbol: price}
 
-    async def play(self, first: int, floor: Floor, *, whole: bool) -> AsyncIterator[Beat | Close]:
+    async def play(self, first: int, floor: Floor, *, whole: bool) -> Played:
         for bar in self._played[first:]:
             for beat in self._whole(bar) if whole else self._spread(bar):
                 yield beat
