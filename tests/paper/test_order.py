@@ -229,3 +229,24 @@ async def test_a_cancel_that_a_fill_outran_is_accepted_and_told_in_a_second_mess
         ("Filled", "UNKNOWN", "EC_NoError"),
         ("Filled", "CancelByUser", "EC_OrigClOrdIDDoesNotExist"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "price"),
+    [
+        ("Queue", "1", "49999.9"),
+        ("Queue", "3", "49999.7"),
+        ("Counterparty", "1", "50000.1"),
+        ("Counterparty", "2", "50000.2"),
+    ],
+)
+async def test_a_limit_order_takes_its_price_from_a_level_of_the_book(
+    open_desk: Open, write_candles: WriteCandles, kind: str, level: str, price: str
+) -> None:
+    desk = await open_desk(market=write_candles(FLAT, FLAT), depth=1_000_000)
+    await desk.step()
+
+    await desk.limit("1", bboSideType=kind, bboLevel=level, orderLinkId="a-1")
+
+    (order,) = await desk.rows("get_open_orders", symbol="BTCUSDT", orderLinkId="a-1")
+    assert order["price"] == price

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from tradewright.domain.market import Side
 from tradewright.matching import (
     Change,
+    Engine,
     Event,
     Order,
     OrderChanged,
@@ -29,6 +30,7 @@ from tradewright.paper.rest.param import (
     invalid,
     number,
     one_way,
+    symbol_of,
     symbols_of,
     text,
     trigger,
@@ -43,6 +45,8 @@ _KINDS = {
     "StopOrder": frozenset(StopKind) - _ACTIVE,
 }
 _SLIPPAGE = ("TickSize", "Percent")
+_BBO = ("Queue", "Counterparty")
+_MOST_BBO = 5
 
 
 def create(call: Call) -> Row:
@@ -58,7 +62,10 @@ def cancel(call: Call) -> Row:
 
 
 def placed(call: Call, params: Params) -> Order:
-    return _first(call.exchange.place(call.account, request_of(params)))
+    exchange, request = call.exchange, request_of(params)
+    if "bboSideType" in params and request.order_type is OrderType.LIMIT:
+        request = _priced_by_book(exchange.engine, request, params)
+    return _first(exchange.place(call.account, request))
 
 
 def amended(call: Call, params: Params) -> Order:
@@ -161,9 +168,7 @@ def request_of(params: Params) -> OrderRequest:
         order_type=order_type,
         qty=decimal(params, "qty") or ZERO,
         price=(decimal(params, "price") or ZERO) if is_limit else ZERO,
-        time_in_force=choice(params, "timeInForce", TimeInForce, TimeInForce.GTC)
-        if is_limit
-        else TimeInForce.IOC,
+        time_in_force=_time_in_force(params) if is_limit else TimeInForce.IOC,
         link=text(params, "orderLinkId"),
         reduce_only=flag(params, "reduceOnly"),
         close_on_trigger=flag(params, "closeOnTrigger"),
@@ -182,6 +187,30 @@ def request_of(params: Params) -> OrderRequest:
         slippage_type=_slippage_type(params),
         slippage=decimal(params, "slippageTolerance") or ZERO,
     )
+
+
+def _time_in_force(params: Params) -> TimeInForce:
+    if text(params, "timeInForce") == "RPI":
+        raise RequestRejected(
+            110119, "Order failed. RPI orders are restricted to approved market makers only"
+        )
+    return choice(params, "timeInForce", TimeInForce, TimeInForce.GTC)
+
+
+def _priced_by_book(engine: Engine, request: OrderRequest, params: Params) -> OrderRequest:
+    """Return *request* at the price of a level of its own side or of the other one."""
+    kind, level = text(params, "bboSideType"), number(params, "bboLevel")
+    if kind not in _BBO:
+        raise invalid("bboSideType")
+    if level is None or not 1 <= level <= _MOST_BBO:
+        raise invalid("bboLevel")
+    bids, asks = engine.levels(symbol_of(engine.markets, params), level)
+    prices = bids if (kind == "Queue") == (request.side is Side.BUY) else asks
+    if len(prices) < level:
+        raise RequestRejected(
+            110118, "Unable to retrieve a price of the market order due to low liquidity"
+        )
+    return replace(request, price=prices[level - 1][0])
 
 
 def _slippage_type(params: Params) -> str:
