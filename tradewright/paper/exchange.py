@@ -65,7 +65,12 @@ class Exchange:
         )
         self.series = self.source.series(self.progress.step)
         self.quotes = {
-            s: Quote(self.engine.markets[s], series, settings.funding_rate)
+            s: Quote(
+                self.engine.markets[s],
+                series,
+                settings.funding_rate,
+                self.source.listings[s].funding_cap,
+            )
             for s, series in self.series.items()
         }
         self._restore()

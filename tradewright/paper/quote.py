@@ -16,7 +16,6 @@ from tradewright.paper.wire import num
 Level = tuple[Decimal, Decimal]
 DAY_MS = 1440 * MINUTE_MS
 HOUR_MS = 60 * MINUTE_MS
-FUNDING_CAP = "0.00375"
 _KEPT_PRINTS = 1000
 _KEPT_FUNDINGS = 200
 _IDS = uuid.UUID("0d3b7b0e-58c6-5d1c-8a55-5e4b3c8f6a02")
@@ -132,7 +131,13 @@ class DayStats:
 
 
 class Quote:
-    def __init__(self, market: Market, series: Series, funding_rate: Decimal = _ZERO) -> None:
+    def __init__(
+        self,
+        market: Market,
+        series: Series,
+        funding_rate: Decimal = _ZERO,
+        funding_cap: Decimal = Decimal("0.00375"),
+    ) -> None:
         self.symbol = market.instrument.symbol
         self.market = market
         self.series = series
@@ -140,6 +145,7 @@ class Quote:
         self.prints: deque[Print] = deque(maxlen=_KEPT_PRINTS)
         self.funding_rate = funding_rate
         """What is due next."""
+        self.funding_cap = funding_cap
         self.fundings: deque[Funding] = deque(maxlen=_KEPT_FUNDINGS)
         self.references = References()
         self.update_ids: dict[str, int] = {}
@@ -238,7 +244,7 @@ def ticker_row(engine: Engine, quote: Quote, now_ms: int) -> dict[str, Any]:
         "preQty": "",
         "curPreListingPhase": "",
         "fundingIntervalHour": str(quote.market.funding_minutes // 60),
-        "fundingCap": FUNDING_CAP,
+        "fundingCap": num(quote.funding_cap),
         "basisRateYear": "",
     }
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tradewright.matching import Execution, Market, Order
+from tradewright.matching import Execution, Order
 from tradewright.paper.clock import ms
 
 Row = dict[str, Any]
@@ -235,52 +235,6 @@ def closed_pnl_row(executions: list[Execution]) -> Row:
         "closeFee": cents(sum((e.close_fee for e in executions), ZERO)),
         "createdTime": str(ms(first.time)),
         "updatedTime": str(ms(last.time)),
-    }
-
-
-def instrument_row(market: Market, number: int) -> Row:
-    i = market.instrument
-    return {
-        "symbol": i.symbol,
-        "symbolId": number,
-        "contractType": "LinearPerpetual",
-        "status": "Trading",
-        "baseCoin": i.base_coin,
-        "quoteCoin": i.quote_coin,
-        "symbolType": "",
-        "launchTime": "1585526400000",
-        "deliveryTime": "0",
-        "deliveryFeeRate": "",
-        "priceScale": str(max(0, -int(i.tick_size.normalize().as_tuple().exponent))),
-        "leverageFilter": {
-            "minLeverage": "1",
-            "maxLeverage": num(i.max_leverage),
-            "leverageStep": "0.01",
-        },
-        "priceFilter": {
-            "minPrice": num(i.tick_size),
-            "maxPrice": num(i.tick_size * 19_999_998),
-            "tickSize": num(i.tick_size),
-        },
-        "lotSizeFilter": {
-            "minNotionalValue": num(i.min_notional),
-            "maxOrderQty": num(i.max_qty),
-            "maxMktOrderQty": num(i.max_market_qty),
-            "minOrderQty": num(i.min_qty),
-            "qtyStep": num(i.qty_step),
-            "postOnlyMaxOrderQty": num(i.max_qty),
-        },
-        "unifiedMarginTrade": True,
-        "fundingInterval": 480,
-        "settleCoin": COIN,
-        "copyTrading": "none",
-        "upperFundingRate": "0.00375",
-        "lowerFundingRate": "-0.00375",
-        "displayName": "",
-        "forbidUplWithdrawal": False,
-        "riskParameters": {"priceLimitRatioX": "0.01", "priceLimitRatioY": "0.02"},
-        "isPreListing": False,
-        "preListingInfo": None,
     }
 
 

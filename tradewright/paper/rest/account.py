@@ -3,9 +3,10 @@
 from tradewright.matching import MarginMode, RequestRejected
 from tradewright.paper.call import Answer, Call
 from tradewright.paper.holding import wallet_row
+from tradewright.paper.rest.instrument import instrument_row
 from tradewright.paper.rest.page import limit_of, page
 from tradewright.paper.rest.param import invalid, needed, symbol_of, text
-from tradewright.paper.wire import COIN, Row, instrument_row, num
+from tradewright.paper.wire import COIN, Row, num
 
 _MARGIN_MODES = ("ISOLATED_MARGIN", "REGULAR_MARGIN", "PORTFOLIO_MARGIN")
 
@@ -45,10 +46,9 @@ def instruments_info(call: Call) -> Row:
     markets, params = call.exchange.engine.markets, call.params
     limit = limit_of(params, 200, 200)
     wanted = symbol_of(markets, params) if text(params, "symbol") else ""
-    numbered = enumerate(markets.values(), start=1)
-    found = [(n, m) for n, m in numbered if wanted in ("", m.instrument.symbol)]
+    found = [market for symbol, market in markets.items() if wanted in ("", symbol)]
     listed, cursor = page(found, params, limit)
-    rows = [instrument_row(market, number) for number, market in listed]
+    rows = [instrument_row(call.exchange, market) for market in listed]
     for row in rows:
         del row["forbidUplWithdrawal"]
         row["isPublicRpi"] = row["myRpiPermission"] = False

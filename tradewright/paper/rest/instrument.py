@@ -1,14 +1,22 @@
 """What is listed, and how much of it may be held on margin."""
 
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
 from tradewright.matching import Market, RequestRejected
 from tradewright.paper.call import Call
 from tradewright.paper.rest.category import LINEAR, category_of
 from tradewright.paper.rest.market import quote_of
 from tradewright.paper.rest.page import limit_of, page
 from tradewright.paper.rest.param import text
-from tradewright.paper.wire import Row, instrument_row, num
+from tradewright.paper.wire import COIN, Row, num
+
+if TYPE_CHECKING:
+    from tradewright.paper.exchange import Exchange
 
 _STATUSES = ("PreLaunch", "Trading", "Settling", "Delivering", "Closed")
+_LEAST_SCALE = 2
+_MOST_TICKS = 19_999_998
 _RISK_SYMBOLS = 15
 """Symbols to a page of risk limits."""
 _TIERS_KEPT = 1000
@@ -29,16 +37,80 @@ def instruments_info(call: Call) -> Row:
     symbol, coin = text(params, "symbol"), text(params, "baseCoin")
     if symbol:
         quote_of(call)
-    rows = [
-        instrument_row(market, n)
-        for n, market in _numbered(call)
+    found = [
+        market
+        for market in call.exchange.engine.markets.values()
         if symbol in ("", market.instrument.symbol)
         and coin in ("", market.instrument.base_coin)
         and status == "Trading"
         and not text(params, "symbolType")
     ]
-    listed, cursor = page(rows, params, limit)
-    return {"category": category, "nextPageCursor": cursor, "list": listed}
+    listed, cursor = page(found, params, limit)
+    rows = [instrument_row(call.exchange, market) for market in listed]
+    return {"category": category, "nextPageCursor": cursor, "list": rows}
+
+
+def instrument_row(exchange: "Exchange", market: Market) -> Row:
+    i = market.instrument
+    listing = exchange.source.listings[i.symbol]
+    cap = num(listing.funding_cap)
+    scale = max(_LEAST_SCALE, digits_of(i.tick_size))
+    lots = digits_of(i.qty_step)
+    return {
+        "symbol": i.symbol,
+        "symbolId": listing.symbol_id,
+        "contractType": "LinearPerpetual",
+        "status": "Trading",
+        "baseCoin": i.base_coin,
+        "quoteCoin": i.quote_coin,
+        "symbolType": "",
+        "launchTime": "1585526400000",
+        "deliveryTime": "0",
+        "deliveryFeeRate": "",
+        "priceScale": str(scale),
+        "leverageFilter": {
+            "minLeverage": "1",
+            "maxLeverage": f"{i.max_leverage:.2f}",
+            "leverageStep": "0.01",
+        },
+        "priceFilter": {
+            "minPrice": f"{i.tick_size:.{scale}f}",
+            "maxPrice": f"{i.tick_size * _MOST_TICKS:.{scale}f}",
+            "tickSize": f"{i.tick_size:.{scale}f}",
+        },
+        "lotSizeFilter": {
+            "minNotionalValue": num(i.min_notional),
+            "maxOrderQty": f"{i.max_qty:.{lots}f}",
+            "maxMktOrderQty": f"{i.max_market_qty:.{lots}f}",
+            "minOrderQty": f"{i.min_qty:.{lots}f}",
+            "qtyStep": f"{i.qty_step:.{lots}f}",
+            "postOnlyMaxOrderQty": f"{i.max_qty:.{lots}f}",
+        },
+        "unifiedMarginTrade": True,
+        "fundingInterval": market.funding_minutes,
+        "settleCoin": COIN,
+        "copyTrading": "none",
+        "upperFundingRate": cap,
+        "lowerFundingRate": f"-{cap}",
+        "displayName": "",
+        "forbidUplWithdrawal": False,
+        "riskParameters": {
+            "priceLimitRatioX": num(market.limit_ratio_x),
+            "priceLimitRatioY": num(market.limit_ratio_y),
+        },
+        "isPreListing": False,
+        "preListingInfo": None,
+    }
+
+
+def digits_of(step: Decimal) -> int:
+    """Return how many digits behind the point multiples of *step* have.
+
+    Example:
+        >>> digits_of(Decimal("0.010")), digits_of(Decimal(10))
+        (2, 0)
+    """
+    return max(0, -int(step.normalize().as_tuple().exponent))
 
 
 def risk_limit(call: Call) -> Row:
@@ -48,17 +120,15 @@ def risk_limit(call: Call) -> Row:
     symbol = text(call.params, "symbol")
     if symbol:
         quote_of(call)
-    asked = [(n, m) for n, m in _numbered(call) if symbol in ("", m.instrument.symbol)]
-    markets, cursor = page(asked, call.params, _RISK_SYMBOLS)
-    return {
-        "category": category,
-        "list": [row for n, market in markets for row in _tier_rows(n, market)],
-        "nextPageCursor": cursor,
-    }
-
-
-def _numbered(call: Call) -> list[tuple[int, Market]]:
-    return list(enumerate(call.exchange.engine.markets.values(), start=1))
+    markets, listings = call.exchange.engine.markets, call.exchange.source.listings
+    asked = [m for s, m in markets.items() if symbol in ("", s)]
+    shown, cursor = page(asked, call.params, _RISK_SYMBOLS)
+    rows = [
+        row
+        for market in shown
+        for row in _tier_rows(listings[market.instrument.symbol].symbol_id, market)
+    ]
+    return {"category": category, "list": rows, "nextPageCursor": cursor}
 
 
 def _tier_rows(number: int, market: Market) -> list[Row]:
@@ -68,9 +138,9 @@ def _tier_rows(number: int, market: Market) -> list[Row]:
             "symbol": market.instrument.symbol,
             "riskLimitValue": num(tier.limit),
             "maintenanceMargin": num(tier.maintenance_rate),
-            "initialMargin": num(tier.initial_rate),
+            "initialMargin": num(round(tier.initial_rate, 6)),
             "isLowestRisk": int(n == 1),
-            "maxLeverage": num(tier.max_leverage),
+            "maxLeverage": f"{tier.max_leverage:.2f}",
             "mmDeduction": num(tier.deduction) if tier.deduction else "",
         }
         for n, tier in enumerate(market.ladder, start=1)
