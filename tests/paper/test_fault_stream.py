@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from tests.paper.conftest import Desk, eventually, signed_auth
 
@@ -341,3 +341,47 @@ async def test_the_hub_asks_nobody_while_no_fault_concerns_it(desk: Desk) -> Non
     assert hub.filter is not None
     await desk.request("DELETE", "/paper/faults")
     assert hub.filter is None
+
+
+# --- handshakes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ("{kind: http_error, status: 502", 502),
+        ("{kind: http_429", 429),
+        ("{kind: maintenance", 503),
+    ],
+)
+async def test_a_stream_may_not_open(
+    desk: Desk, fault: str, status: int, lines: list[EventDict]
+) -> None:
+    await put(desk, fault + ", when: {endpoint: /v5/private}}")
+
+    with pytest.raises(InvalidStatus) as failure:
+        await connect(f"{desk.paper.stream_url}/private", proxy=None)
+    async with connect(f"{desk.paper.stream_url}/public/linear", proxy=None) as public:
+        assert (await say(public, {"op": "ping"}))["ret_msg"] == "pong"
+
+    assert failure.value.response.status_code == status
+    (line,) = [line for line in lines if line["event"] == "fault_struck"]
+    assert line["place"] == "/v5/private"
+
+
+async def test_a_handshake_may_be_reset(desk: Desk) -> None:
+    await put(desk, "{kind: reset, when: {endpoint: /v5/private}}")
+
+    with pytest.raises((ConnectionError, InvalidMessage)):
+        await connect(f"{desk.paper.stream_url}/private", proxy=None)
+
+
+async def test_a_stream_that_opens_by_a_skewed_clock_refuses_its_clients(desk: Desk) -> None:
+    await put(desk, "{kind: clock_skew, ms: 60000, when: {endpoint: /v5/private}}")
+
+    async with connect(f"{desk.paper.stream_url}/private", proxy=None) as socket:
+        pong = await say(socket, {"op": "ping"})
+        ack = await say(socket, signed_auth())
+
+    assert abs(int(pong["args"][0]) - time.time() * 1000 - 60_000) < 5000
+    assert not ack["success"]

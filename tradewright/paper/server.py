@@ -181,7 +181,7 @@ class Door:
         limits = Limits(settings.rate_scale, int(settings.ip_ban_s * 1000))
         self.gateway = Gateway(exchange, ring, limits)
         self.streams = Streams(exchange.feed.hub, exchange.feed, ring, limits, settings)
-        self.faults = Faults(exchange, self.gateway, ring)
+        self.faults = Faults(exchange, self.gateway, self.streams, ring)
         self._site = Starlette(
             routes=[
                 *Control(exchange, runner).routes(),
@@ -194,7 +194,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app: App = self._site
         if scope["path"].startswith("/v5/"):
-            app = self.gateway if scope["type"] == "http" else self.streams
+            app = self.gateway if scope["type"] == "http" else self.faults.streams
         await app(scope, receive, send)
 
 

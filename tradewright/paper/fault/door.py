@@ -49,7 +49,6 @@ class FaultyDoor:
         self._exchange = exchange
         self._views: dict[str, tuple[InForce, View]] = {}
         board.listeners.append(self._renew)
-        gateway.now_ms = clock.told_ms
         gateway.faults = self
         self._strikes: ContextVar[tuple[Strike, ...]] = ContextVar("strikes", default=())
 
@@ -104,7 +103,7 @@ class FaultyDoor:
         """Return what is sent instead of *answer*, which is None if nothing was executed."""
         match strike.fault:
             case Stall():
-                await _until_gone(request)
+                await until_gone(request.transport)
                 raise Aborted
             case Reset():
                 raise Aborted
@@ -189,11 +188,10 @@ def _texts(rows: list[Mapping[str, Any]], key: str) -> tuple[str, ...]:
     return tuple(str(row[key]) for row in rows if row.get(key))
 
 
-async def _until_gone(request: Request) -> None:
+async def until_gone(transport: asyncio.Transport) -> None:
     """Return when the client has given up."""
-    transport = request.transport
     for _ in range(int(_MOST_STALL_S / _LOOK_S)):
-        if transport is None or transport.is_closing():
+        if transport.is_closing():
             return
         await asyncio.sleep(_LOOK_S)
 

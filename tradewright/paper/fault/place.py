@@ -9,9 +9,11 @@ from tradewright.paper.fault import control, scenario
 from tradewright.paper.fault.air import FaultyAir
 from tradewright.paper.fault.board import FaultBoard
 from tradewright.paper.fault.door import FaultyDoor
+from tradewright.paper.fault.handshake import FaultyHandshake
 from tradewright.paper.fault.order import FaultyOrders
 from tradewright.paper.gateway import Gateway
 from tradewright.paper.keys import KeyRing
+from tradewright.paper.stream.socket import Streams
 
 
 class Faults:
@@ -21,11 +23,14 @@ class Faults:
         ScenarioInvalid: The file that the settings name cannot be used.
     """
 
-    def __init__(self, exchange: Exchange, gateway: Gateway, ring: KeyRing) -> None:
+    def __init__(
+        self, exchange: Exchange, gateway: Gateway, streams: Streams, ring: KeyRing
+    ) -> None:
         file = exchange.settings.faults
         self._planned = scenario.load(file) if file is not None else None
         self.board = FaultBoard(exchange.now)
         self.door = FaultyDoor(self.board, gateway, ring, exchange)
+        self.streams = FaultyHandshake(self.board, streams)
         self.air = FaultyAir(self.board, exchange.feed.hub)
         self.orders = FaultyOrders(self.board, exchange, self.air)
 
