@@ -7,6 +7,7 @@ durable before its answer leaves, and its answer leaves before the streams tell 
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from tradewright.matching import RequestRejected
 from tradewright.paper import payload
 from tradewright.paper.auth import Doorkeeper, Unauthorised
 from tradewright.paper.call import Answer, Call, Row
-from tradewright.paper.clock import ms, told_ms, wall
+from tradewright.paper.clock import told_ms
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.keys import ApiKey, KeyRing
 from tradewright.paper.limits import Limits, Meter
@@ -199,8 +200,8 @@ class Gateway:
     ) -> Response:
         params = request.understood()
         answer = route.handler(Call(self._exchange, params, key, meter.spend))
-        if request.is_write and (durable := getattr(self._exchange, "durable", None)):
-            await durable()
+        if request.is_write:
+            await self._exchange.durable()
         if isinstance(answer, Answer):
             return self.envelope(answer.code, answer.text, answer.result, answer.ext_info)
         return self.envelope(0, "OK", answer)
@@ -238,4 +239,4 @@ async def _body(receive: Receive) -> bytes | None:
 
 
 def _wall_ms() -> int:
-    return ms(wall())
+    return time.time_ns() // 1_000_000

@@ -12,6 +12,8 @@ E = TypeVar("E", bound=StrEnum)
 
 _TRIGGERS = ("LastPrice", "MarkPrice", "IndexPrice")
 _DIGITS = 20
+_WHOLE_DIGITS = 16
+"""Of times and counts; what they become in SQL must fit 64 bits."""
 
 
 def invalid(name: str) -> RequestRejected:
@@ -56,7 +58,7 @@ def number(params: Params, name: str) -> int | None:
     value = text(params, name)
     if not value:
         return None
-    if len(value) > _DIGITS:
+    if len(value) > _WHOLE_DIGITS:
         raise invalid(name)
     try:
         return int(value)

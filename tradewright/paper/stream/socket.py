@@ -66,6 +66,9 @@ class Streams:
         if status:
             await send({"type": "websocket.http.response.start", "status": status, "headers": []})
             await send({"type": "websocket.http.response.body", "body": b""})
+            # uvicorn notes that it is over, and again when it really is
+            for _ in range(2):
+                await receive()
             return
         await send({"type": "websocket.accept"})
         channel = CHANNELS[scope["path"]]
