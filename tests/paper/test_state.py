@@ -332,9 +332,9 @@ async def test_a_taken_port_is_said_to_be(make_settings: Callable[..., PaperSett
 
 
 async def test_an_exchange_that_cannot_write_stops_and_answers_no_more_orders(
-    open_desk: Open,
+    open_desk: Open, tmp_path: Path
 ) -> None:
-    desk = await open_desk(history=20)
+    desk = await open_desk(history=20, state=tmp_path / "paper.db")
     desk.paper.exchange.store.close()
 
     for _ in range(2):

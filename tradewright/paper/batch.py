@@ -66,6 +66,19 @@ class Batch:
         self.prices: dict[str, Prices] = {}
         self.facts: dict[str, Any] = {}
 
+    def __len__(self) -> int:
+        return len(self.orders) + len(self.bookings)
+
+    def join(self, later: "Batch") -> None:
+        """Take in what happened after; not the events, which are told batch by batch."""
+        self.orders |= later.orders
+        self.bookings += later.bookings
+        self.positions |= later.positions
+        self.balances |= later.balances
+        self.profiles |= later.profiles
+        self.prices |= later.prices
+        self.facts |= later.facts
+
 
 class Tally(msgspec.Struct):
     """What the bookings of one account have added up to so far."""

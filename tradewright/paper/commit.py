@@ -14,6 +14,9 @@ from tradewright.paper.store import Store
 
 log = logging.getLogger(__name__)
 
+_SETTLE_S = 0.05
+"""How long batches are gathered before they become one transaction."""
+
 Listener = Callable[[list[Event]], None]
 
 
@@ -36,6 +39,7 @@ class GroupCommit:
         self._store = store
         self._facts = facts
         self._is_due = False
+        self._settling: asyncio.TimerHandle | None = None
         self._written = asyncio.Event()
         self._told = asyncio.Event()
         self._telling = asyncio.Event()
@@ -81,6 +85,7 @@ class GroupCommit:
             with self.unbroken():
                 batch = self._books.close(self._facts())
                 self._store.write(batch)
+                self._settle_soon()
                 for take in self.on_written:
                     take(batch)
         finally:
@@ -93,6 +98,29 @@ class GroupCommit:
         # Whoever waits for it is told, and the exchange stops
         with suppress(ExchangeBroken):
             self.flush()
+
+    def _settle_soon(self) -> None:
+        if self._store.is_behind:
+            self._store.settle()
+        elif self._settling is None:
+            self._settling = asyncio.get_running_loop().call_later(_SETTLE_S, self._settle)
+
+    def _settle(self) -> None:
+        self._settling = None
+        with suppress(ExchangeBroken), self.unbroken():
+            self._store.settle()
+
+    def close(self) -> None:
+        """Write and settle what is left.
+
+        Raises:
+            ExchangeBroken: It cannot be written.
+        """
+        if self._settling is not None:
+            self._settling.cancel()
+        self.flush()
+        with self.unbroken():
+            self._store.settle()
 
     async def durable(self) -> None:
         """Return when all that has happened so far would survive the process.

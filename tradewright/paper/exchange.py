@@ -57,7 +57,7 @@ class Exchange:
         self._check_identity()
         listings = self.source.listings.values()
         markets = [listing.market(settings.spread_ticks, settings.depth) for listing in listings]
-        links = Links(store.history)
+        links = Links(store)
         self.engine = Engine(markets, seed=f"{settings.seed}", links=links)
         self.barriers = Barriers(self.store.subscribers())
         self.progress = self.store.lasting_fact("progress", Progress) or Progress(
@@ -169,9 +169,9 @@ class Exchange:
         self._commit.flush()
 
     def close(self) -> None:
-        """Write what is left, if it can be written."""
+        """Write and settle what is left, if it can be written."""
         with suppress(ExchangeBroken):
-            self.flush()
+            self._commit.close()
 
     def _born_ms(self) -> int:
         """Return when this state was new; a generated market starts there."""
@@ -202,7 +202,7 @@ class Exchange:
             last={s: p.last for s, p in prices.items()},
             mark={s: p.mark for s, p in prices.items()},
             index={s: p.index for s, p in prices.items()},
-            seq=store.last_seq(),
+            seq=store.history.last_seq(),
         )
 
     def _anchor(self) -> MarketClock:

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 from heapq import merge
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -20,26 +19,14 @@ from tradewright.paper.query import (
     Hidden,
     OrderQuery,
     Page,
+    StoredExecution,
+    StoredTransfer,
     Transfer,
 )
 from tradewright.paper.row import unsealed
 
 _MOST_MERGED = 16
 """Symbols that are looked up one by one; of more than that all rows are gone through."""
-
-
-class _Executed(NamedTuple):
-    """A booking as it is stored."""
-
-    cause: Execution
-    cash: Decimal
-    size: Decimal
-
-
-class _Transferred(NamedTuple):
-    cause: Transfer
-    cash: Decimal
-    size: Decimal
 
 
 T = TypeVar("T")
@@ -59,8 +46,9 @@ class History:
     Names of tables, columns and indexes are put into the SQL; what is asked for never is.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, settle: Callable[[], None]) -> None:
         self._db = db
+        self._settle = settle
 
     def orders(self, account: str, query: OrderQuery, hidden: Hidden = NOTHING) -> Page[Order]:
         """Return ended orders, the ones created last first."""
@@ -88,7 +76,7 @@ class History:
         where, indexes = self._booked(account, query, hidden)
         where.add(f"type <> '{TRANSFER}'")
         rows = self._newest("bookings", indexes, "time_ms, seq, body", where, query)
-        return _page(rows, query.limit, lambda row: unsealed(row[2], _Executed).cause)
+        return _page(rows, query.limit, lambda row: unsealed(row[2], StoredExecution).cause)
 
     def closed(
         self, account: str, query: BookingQuery, hidden: Hidden = NOTHING
@@ -118,12 +106,7 @@ class History:
         only = replace(query, types=frozenset({TRANSFER}))
         where, indexes = self._booked(account, only, hidden)
         rows = self._newest("bookings", indexes, "time_ms, seq, body", where, only)
-        return _page(rows, query.limit, lambda row: unsealed(row[2], _Transferred).cause)
-
-    def has_link(self, account: str, link: str) -> bool:
-        """Return whether an order ever had *link*."""
-        asked = "SELECT 1 FROM orders WHERE account = ? AND link = ? AND link <> ''"
-        return self._db.execute(asked, (account, link)).fetchone() is not None
+        return _page(rows, query.limit, lambda row: unsealed(row[2], StoredTransfer).cause)
 
     def orders_after(self, account: str | None, seq: int, limit: int) -> list[Order]:
         """Return the orders of all states, oldest first."""
@@ -133,7 +116,7 @@ class History:
     def executions_after(self, account: str | None, seq: int, limit: int) -> list[Execution]:
         """Return executions, oldest first."""
         rows = self._after("bookings", account, seq, limit, f"type <> '{TRANSFER}'")
-        return [unsealed(body, _Executed).cause for (body,) in rows]
+        return [unsealed(body, StoredExecution).cause for (body,) in rows]
 
     def bookings_after(self, account: str, seq: int, last: int, limit: int) -> list[Booking]:
         """Return what changed the wallet, oldest first, up to number *last*."""
@@ -144,8 +127,13 @@ class History:
         return [_booking(row) for row in self._select(asked, (seq, last, account, limit))]
 
     def last_booking(self) -> int:
-        ((seq,),) = self._select("SELECT coalesce(max(seq), 0) FROM bookings", ())
+        ((seq,),) = self._select("SELECT coalesce(max(seq), 0) FROM bookings")
         return int(seq)
+
+    def last_seq(self) -> int:
+        """Return the highest number that an order, an execution or a transfer has."""
+        asked = "SELECT max(seq) FROM orders UNION ALL SELECT max(seq) FROM bookings"
+        return max(seq or 0 for (seq,) in self._select(asked))
 
     def count_orders(self, account: str) -> int:
         asked = "SELECT count(*) FROM orders WHERE account = ? AND "
@@ -158,7 +146,7 @@ class History:
         where = _Where(term, ("seq > ?", seq))
         where.add("+account = ?", account)
         asked = f"SELECT body FROM {table} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
-        return self._db.execute(asked, (*where.given, limit)).fetchall()
+        return self._select(asked, (*where.given, limit))
 
     def _booked(
         self, account: str, query: BookingQuery, hidden: Hidden
@@ -185,8 +173,8 @@ class History:
             "SELECT body FROM bookings WHERE order_id = ? AND account = ? AND closes > 0 "
             "AND seq < ? ORDER BY seq"
         )
-        rows = self._db.execute(asked, (order_id, account, hidden.from_seq))
-        return [unsealed(body, _Executed).cause for (body,) in rows]
+        rows = self._select(asked, (order_id, account, hidden.from_seq))
+        return [unsealed(body, StoredExecution).cause for (body,) in rows]
 
     def _newest(
         self,
@@ -210,7 +198,8 @@ class History:
         found = [self._select(asked, [*where.given, s]) for s in sorted(symbols)]
         return list(islice(merge(*found, key=lambda row: row[:2], reverse=True), query.limit + 1))
 
-    def _select(self, asked: str, given: Sequence[object]) -> list[_Row]:
+    def _select(self, asked: str, given: Sequence[object] = ()) -> list[_Row]:
+        self._settle()
         return self._db.execute(asked, given).fetchall()
 
 
@@ -273,5 +262,5 @@ def _page(rows: list[_Row], limit: int, read: Callable[[_Row], T]) -> Page[T]:
 
 def _booking(row: _Row) -> Booking:
     if row[3] == TRANSFER:
-        return Booking(*unsealed(row[2], _Transferred))
-    return Booking(*unsealed(row[2], _Executed))
+        return Booking(*unsealed(row[2], StoredTransfer))
+    return Booking(*unsealed(row[2], StoredExecution))

@@ -1,12 +1,12 @@
 """The order links that were ever used: those in the state, and those on their way into it."""
 
 from tradewright.paper.batch import Batch
-from tradewright.paper.history import History
+from tradewright.paper.store import Store
 
 
 class Links:
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._unwritten: set[tuple[str, str]] = set()
 
     def __contains__(self, link: object, /) -> bool:
@@ -14,7 +14,7 @@ class Links:
             return True
         match link:
             case (str(account), str(name)):
-                return self._history.has_link(account, name)
+                return self._store.has_link(account, name)
         return False
 
     def add(self, link: tuple[str, str], /) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -71,6 +71,20 @@ class Booking(msgspec.Struct, frozen=True):
     """The wallet balance after it."""
     size: Decimal
     """The position after it, negative if short."""
+
+
+class StoredExecution(NamedTuple):
+    """A booking as it lies in the state, where its kind must be known."""
+
+    cause: Execution
+    cash: Decimal
+    size: Decimal
+
+
+class StoredTransfer(NamedTuple):
+    cause: Transfer
+    cash: Decimal
+    size: Decimal
 
 
 class Hidden(msgspec.Struct, frozen=True):

@@ -1,10 +1,11 @@
-"""The state of the paper exchange in one SQLite file.
+"""The state of the paper exchange: one SQLite file, and a log of what it does not hold yet.
 
-A batch is one transaction. In WAL mode with ``synchronous=NORMAL`` a commit survives the
-death of the process, though not of the machine. Without a path the rows lie in a temporary
+A batch is appended to the log, and many of them together become one transaction. Both survive
+the death of the process, though not of the machine. Without a path the rows lie in a temporary
 file that ends with the process.
 """
 
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,9 @@ from tradewright.paper.keys import ApiKey
 from tradewright.paper.layout import INSTEAD, StateUnusable, connected
 from tradewright.paper.query import TRANSFER, Booking, Transfer
 from tradewright.paper.row import RowDamaged, sealed, unsealed
+from tradewright.paper.writeahead import Writeahead
 
+_MOST_UNSETTLED = 256
 _COUNTED = ("accounts", "positions", "orders", "bookings")
 _PUT_ORDER = """
 INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -47,44 +50,109 @@ class Store:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._db = connected(path)
-        self.history = History(self._db)
-        self._newest_order = self.last_seq()
-        self._positions = {(p.account, p.symbol) for p in self.positions()}
-        self._counts = self._counted()
-        self.is_new = self._counts == _Counts()
-        known = self.fact("counts", _Counts) or _Counts()
-        if known != self._counts:
+        self.history = History(self._db, self.settle)
+        self._batch = Batch()
+        """Written ahead, but not settled."""
+        self._links: set[tuple[str, str]] = set()
+        self._number = self._settled = 0
+        self._log: Writeahead | None = None
+        try:
+            self._newest_order = self.history.last_seq()
+            self._positions = {(p.account, p.symbol) for p in self.positions()}
+            self._counts = self._counted()
+            self.is_new = self._counts == _Counts()
+            self._check()
+            if path is not None:
+                self._catch_up(path)
+        except BaseException:
             self.close()
-            raise StateUnusable(path, f"it held {known} and now holds {self._counts}; {INSTEAD}")
+            raise
 
     def close(self) -> None:
+        """Close the files; what is not settled is in the log."""
+        if self._log is not None:
+            self._log.close()
         self._db.close()
 
     def write(self, batch: Batch) -> None:
-        """Write *batch* in one transaction."""
+        """Make *batch* durable."""
+        self._number += 1
+        if self._log is not None:
+            self._log.append(self._number, batch)
+        self._batch.join(batch)
+        self._links |= {(o.account, o.link) for o in batch.orders.values() if o.link}
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether so much is not settled that it should be."""
+        return len(self._batch) >= _MOST_UNSETTLED
+
+    def settle(self) -> None:
+        """Let the tables hold all that was written, in one transaction."""
+        if not self._number > self._settled:
+            return
         db = self._db
         db.execute("BEGIN")
         try:
-            db.executemany(_PUT_ORDER, [_order_row(o) for o in batch.orders.values()])
-            db.executemany(_PUT_BOOKING, [_booking_row(b) for b in batch.bookings])
-            rows = [(*of, sealed(p)) for of, p in batch.positions.items()]
-            db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", rows)
-            for profile in batch.profiles.values():
-                # Of a new account the balance comes with the profile
-                balance = sealed(batch.balances.get(profile.account))
-                db.execute(_PUT_PROFILE, (profile.account, sealed(profile), balance))
-            balances = [(sealed(b), b.account) for b in batch.balances.values()]
-            db.executemany("UPDATE accounts SET balance = ? WHERE name = ?", balances)
-            prices = [(symbol, sealed(p)) for symbol, p in batch.prices.items()]
-            db.executemany("INSERT OR REPLACE INTO prices VALUES (?, ?)", prices)
-            counts, newest = self._counts_with(batch)
-            for name, fact in (*batch.facts.items(), ("counts", counts)):
-                self.put_fact(name, fact)
+            counts, newest = self._put_batch(self._batch)
         except BaseException:
             db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
-        self._counts, self._newest_order = counts, newest
+        self._counts, self._newest_order, self._settled = counts, newest, self._number
+        self._batch = Batch()
+        self._links.clear()
+        if self._log is not None:
+            self._log.clear()
+
+    def has_link(self, account: str, link: str) -> bool:
+        """Return whether an order ever had *link*."""
+        asked = "SELECT 1 FROM orders WHERE account = ? AND link = ? AND link <> ''"
+        return (account, link) in self._links or (
+            self._db.execute(asked, (account, link)).fetchone() is not None
+        )
+
+    def _catch_up(self, path: Path) -> None:
+        """Settle what the log holds and the tables do not."""
+        state = self.fact("state", str)
+        if state is None:
+            state = secrets.token_hex(8)
+            self.put_fact("state", state)
+        log = Writeahead(path.with_name(path.name + "-log"), state)
+        for number, batch in log.after(self._number):
+            self._batch.join(batch)
+            self._number = number
+        self._log = log
+        self.settle()
+        log.clear()
+
+    def _check(self) -> None:
+        known = self.fact("counts", _Counts) or _Counts()
+        if known != self._counts:
+            lost = f"it held {known} and now holds {self._counts}"
+            raise StateUnusable(self._path, f"{lost}; {INSTEAD}")
+        self._number = self._settled = self.fact("number", int) or 0
+
+    def _put_batch(self, batch: Batch) -> "tuple[_Counts, int]":
+        many = self._db.executemany
+        many(_PUT_ORDER, [_order_row(o) for o in batch.orders.values()])
+        many(_PUT_BOOKING, [_booking_row(b) for b in batch.bookings])
+        positions = [(*of, sealed(p)) for of, p in batch.positions.items()]
+        many("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", positions)
+        # Of a new account the balance comes with the profile
+        profiles = [
+            (name, sealed(p), sealed(batch.balances.get(name)))
+            for name, p in batch.profiles.items()
+        ]
+        many(_PUT_PROFILE, profiles)
+        balances = [(sealed(b), b.account) for b in batch.balances.values()]
+        many("UPDATE accounts SET balance = ? WHERE name = ?", balances)
+        prices = [(symbol, sealed(p)) for symbol, p in batch.prices.items()]
+        many("INSERT OR REPLACE INTO prices VALUES (?, ?)", prices)
+        counts, newest = self._counts_with(batch)
+        for name, fact in (*batch.facts.items(), ("counts", counts), ("number", self._number)):
+            self.put_fact(name, fact)
+        return counts, newest
 
     def put_fact(self, name: str, fact: object) -> None:
         self._put("facts", name, fact)
@@ -119,11 +187,6 @@ class Store:
         with self._readable():
             rows = self._db.execute("SELECT symbol, body FROM prices").fetchall()
             return {symbol: unsealed(body, Prices) for symbol, body in rows}
-
-    def last_seq(self) -> int:
-        """Return the highest number that an order, an execution or a transfer has."""
-        asked = "SELECT max(seq) FROM orders UNION ALL SELECT max(seq) FROM bookings"
-        return max(seq or 0 for (seq,) in self._db.execute(asked))
 
     def subscribers(self) -> list[Subscriber]:
         return self._all("SELECT body FROM subscribers", Subscriber)
