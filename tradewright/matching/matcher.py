@@ -204,13 +204,13 @@ class Matcher(Stops):
             live = replace(live, price=self._protective_price(live))
         else:
             live = self._queued(replace(live, price=self._banded(live)))
-        if live.close_on_trigger:
+        if live.reduce_only:
             reducible = self._reducible(live)
             if not reducible:
                 self._end(live, now, cancel_type="CancelByReduceOnly")
                 return
             live = replace(live, qty=min(live.qty, reducible))
-        elif not live.reduce_only and not self.accounts[order.account].can_afford(live):
+        elif not self.accounts[order.account].can_afford(live):
             self._end(live, now, cancel_type="CancelByCannotAffordOrderCost")
             return
         self._put(live)

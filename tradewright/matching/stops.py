@@ -103,7 +103,7 @@ class Stops(Ledger):
         for order in sorted(orders.values(), key=lambda o: o.seq):
             if gone and order.stop.is_of_position:
                 self._end(order, now, cancel_type="CancelByTpSlTsClear")
-            elif gone and order.reduce_only and order.side is not before.side:
+            elif gone and order.is_resting and order.reduce_only and order.side is not before.side:
                 self._end(order, now, cancel_type="CancelByReduceOnly")
             elif order.stop.follows and not order.is_resting and order.qty != after.size:
                 self._put(replace(order, qty=after.size, updated=now))
