@@ -308,3 +308,12 @@ async def test_a_print_of_the_market_counts_once(day: Desk) -> None:
     (newest,) = await day.rows("get_public_trade_history", symbol="BTCUSDT", limit=1)
     assert len(exchange_of(day).quotes["BTCUSDT"].prints) == before + 1
     assert (newest["side"], newest["price"], newest["size"]) == ("Sell", "50600", "0.3")
+
+
+@pytest.mark.parametrize("interval", ["1", "D", "W", "M"])
+async def test_times_beyond_all_calendars_find_what_there_is(day: Desk, interval: str) -> None:
+    everything = await day.klines(interval, start=-(10**18), end=10**19, limit=1000)
+    nothing = await day.klines(interval, start=10**19)
+
+    assert everything == await day.klines(interval, limit=1000)
+    assert nothing == []

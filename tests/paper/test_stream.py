@@ -288,3 +288,24 @@ async def test_kept_books_are_the_book_of_rest(open_desk: Open, speed: str | flo
             assert list(expected["b"])[:1] == list(books.sides[topics[1]]["b"])
         assert not following.done()
         following.cancel()
+
+
+async def test_pybit_hears_what_few_listen_to(open_desk: Open, write_candles: WriteCandles) -> None:
+    desk = await open_desk(market=write_candles(FLAT, RISE, FLAT))
+    await desk.step()
+    stream = await desk.public(
+        ("rpi_orderbook_stream", ("BTCUSDT",)),
+        ("insurance_pool_stream", ("USDT",)),
+        ("price_limit_stream", ("BTCUSDT",)),
+    )
+
+    await desk.step(2)
+    await eventually(lambda: len(stream.of("orderbook.rpi.BTCUSDT")) >= 2)
+    book = await desk.call("get_orderbook", symbol="BTCUSDT", limit=50)
+    limits = await desk.call("get_price_limit", symbol="BTCUSDT")
+
+    kept = stream.of("orderbook.rpi.BTCUSDT")[-1]["data"]
+    assert sorted(kept["b"]) == sorted([*row, "0"] for row in book["b"])
+    assert {row["coin"] for row in stream.rows("insurance.USDT")} == {"USDT"}
+    told = stream.of("priceLimit.BTCUSDT")[-1]["data"]
+    assert (told["buyLmt"], told["sellLmt"]) == (limits["buyLmt"], limits["sellLmt"])

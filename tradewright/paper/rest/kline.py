@@ -3,7 +3,7 @@
 from tradewright.matching import RequestRejected
 from tradewright.paper.call import Call
 from tradewright.paper.market.candle import INTERVALS, Bar, bucket_end
-from tradewright.paper.quote import Quote
+from tradewright.paper.quote import DAY_MS, Quote
 from tradewright.paper.reference import Kind
 from tradewright.paper.rest.category import category_of
 from tradewright.paper.rest.market import quote_of
@@ -46,8 +46,14 @@ def _asked(call: Call) -> tuple[Quote, str, list[Bar]]:
     if interval not in quote.series.intervals:
         raise RequestRejected(10001, f"params error: recording has no candles of {interval}")
     limit = limit_of(params, 200, 1000)
-    start, end = number(params, "start"), number(params, "end")
+    start, end = _moment(call, "start"), _moment(call, "end")
     return quote, interval, quote.series.between(interval, start, end, limit)
+
+
+def _moment(call: Call, name: str) -> int | None:
+    """Return a time that a candle can have: a calendar ends somewhere."""
+    asked = number(call.params, name)
+    return asked if asked is None else min(max(asked, 0), call.exchange.clock.now_ms() + DAY_MS)
 
 
 def _answer(quote: Quote, listed: list[list[str]]) -> Row:
