@@ -2,9 +2,11 @@
 
 A position in the lowest tier is taken over whole at its bankruptcy price; one in a higher tier
 is first reduced tier by tier, as far as the book takes it. With cross margin the largest loss
-goes first, until the account is healthy. What a position lost beyond its margin never reaches
-the account: the insurance fund bears it, for the price of the take-over is the bankruptcy
-price wherever the market is; and what an account without positions still owes is paid in.
+is closed first, in the book if there are others, until the account is healthy.
+
+What a position lost beyond its margin never reaches the account: the insurance fund bears it,
+for the price of a take-over is the bankruptcy price wherever the market is; and what an
+account without positions still owes is paid in as a transfer.
 """
 
 from datetime import datetime
@@ -55,7 +57,10 @@ class Liquidator(Matcher):
             if not account.is_doomed(worst):
                 break
             self._cancel_resting(account, worst, "CancelAllBeforeLiq", now)
-            if not self._step_down(account, worst, now):
+            # A take-over costs all equity, so it is for the last position, or a book too thin
+            if not self._step_down(account, worst, now) and not (
+                len(held) > 1 and self._close(account, worst, now)
+            ):
                 self._take_over(account, worst, now)
 
     def _replenish(self, account: Account, position: Position, now: datetime) -> bool:
@@ -79,7 +84,7 @@ class Liquidator(Matcher):
     def _step_down(self, account: Account, symbol: str, now: datetime) -> bool:
         """Reduce the position to the next lower tier, if the book takes that; else do nothing."""
         position, market = account.positions[symbol], self.markets[symbol]
-        mark, bust = self.mark[symbol], account.bust_price_of(position)
+        mark = self.mark[symbol]
         value = position.size * mark
         lower = [t for t in market.ladder if t.limit < value]
         if not lower:
@@ -87,9 +92,18 @@ class Liquidator(Matcher):
         step = market.instrument.qty_step
         excess = (value - lower[-1].limit) / mark
         qty = min((excess / step).to_integral_value(ROUND_CEILING) * step, position.size)
-        order = self._liquidation_order(position, qty, bust, _REDUCE, now)
-        if not self._fills_whole(order):
+        return self._reduce(account, position, qty, now)
+
+    def _close(self, account: Account, symbol: str, now: datetime) -> bool:
+        position = account.positions[symbol]
+        return self._reduce(account, position, position.size, now)
+
+    def _reduce(self, account: Account, position: Position, qty: Decimal, now: datetime) -> bool:
+        """Sell *qty* into the book, all of it or nothing; return whether that was possible."""
+        bust = account.bust_price_of(position)
+        if not self._fills_whole(self._draft(position, qty, bust, _REDUCE, now)):
             return False
+        order = self._liquidation_order(position, qty, bust, _REDUCE, now)
         self._put(order)
         self._match(order, now)
         self._tell_liquidation(position, qty, bust, now)
@@ -106,9 +120,15 @@ class Liquidator(Matcher):
     def _liquidation_order(
         self, position: Position, qty: Decimal, price: Decimal, create_type: str, now: datetime
     ) -> Order:
+        draft = self._draft(position, qty, price, create_type, now)
+        return replace(draft, order_id=self._id("order"), seq=self.seq)
+
+    def _draft(
+        self, position: Position, qty: Decimal, price: Decimal, create_type: str, now: datetime
+    ) -> Order:
         return Order(
-            order_id=self._id("order"),
-            seq=self.seq,
+            order_id="",
+            seq=0,
             account=position.account,
             symbol=position.symbol,
             side=position.side.opposite,
