@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from tests.paper.conftest import KEY, SECRET, Desk, Open, eventually, signed_auth
 from tradewright.paper.keys import ApiKey
-from tradewright.paper.stream.hub import Connection, Hub
+from tradewright.paper.stream.hub import Connection, Hub, framed
 from tradewright.paper.stream.socket import IDLE_S
 
 Dial = Callable[..., Any]
@@ -514,3 +515,10 @@ async def test_a_ping_of_the_protocol_is_answered(dial: Dial) -> None:
     pong = await socket.ping()
 
     assert await asyncio.wait_for(pong, 5) < 5
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 300_000])
+def test_a_frame_is_written_as_the_protocol_has_it(size: int) -> None:
+    data = b"x" * size
+
+    assert framed(data) == Frame(Opcode.TEXT, data).serialize(mask=False)

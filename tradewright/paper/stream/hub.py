@@ -17,6 +17,7 @@ from tradewright.paper.transport import reset
 
 _encode = msgspec.json.Encoder().encode
 _TOO_SLOW = 1008
+_SHORT, _MEDIUM = 126, 2**16
 _LAST_WORD_S = 10.0
 
 Filter = Callable[["Connection", str, bytes], Iterable[bytes]]
@@ -142,5 +143,12 @@ class Hub:
 
 
 def framed(data: bytes) -> bytes:
-    """Return a text message as it goes over the wire: servers do not mask."""
-    return Frame(Opcode.TEXT, data).serialize(mask=False)
+    """Return a text message as it goes over the wire: whole, and not masked by a server."""
+    size = len(data)
+    if size < _SHORT:
+        head = size.to_bytes(1, "big")
+    elif size < _MEDIUM:
+        head = b"\x7e" + size.to_bytes(2, "big")
+    else:
+        head = b"\x7f" + size.to_bytes(8, "big")
+    return b"\x81" + head + data
