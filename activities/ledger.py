@@ -1,6 +1,6 @@
 """The exchange's own book of one account, read whole: for an audit."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from activities import parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
@@ -8,8 +8,11 @@ from activities.lookup import EXECUTION_WINDOW
 from activities.pace import milliseconds
 from activities.parse import OrderStatus, Row
 from tradewright.domain.audit import Ledger, LedgerExecution, LedgerOrder, OrderState
+from tradewright.domain.cash import CashBook, CashFlow
 from tradewright.domain.market import Side
 
+UNIFIED = "UNIFIED"
+IN_USDT = {"settleCoin": SETTLE_COIN}
 STATES = {
     OrderStatus.FILLED: OrderState.FILLED,
     OrderStatus.REJECTED: OrderState.REJECTED,
@@ -32,24 +35,43 @@ async def fetch_ledger(client: BybitClient, since: datetime, until: datetime) ->
             "startTime": milliseconds(start),
             "endTime": milliseconds(min(start + EXECUTION_WINDOW, until)) + 1,
         }
-        for row in await _all(client, "get_order_history", limit=50, **window):
+        for row in await _all(client, "get_order_history", **IN_USDT, limit=50, **window):
             orders[str(row["orderId"])] = _order(row)
-        for row in await _all(client, "get_executions", limit=100, **window):
+        for row in await _all(client, "get_executions", **IN_USDT, limit=100, **window):
             if (execution := _execution(row)) is not None:
                 executions[execution.exec_id] = execution
         start += EXECUTION_WINDOW
-    for row in await _all(client, "get_open_orders", limit=50, openOnly=0):
+    for row in await _all(client, "get_open_orders", **IN_USDT, limit=50, openOnly=0):
         orders[str(row["orderId"])] = _order(row)
     return Ledger(orders=tuple(orders.values()), executions=tuple(executions.values()))
+
+
+async def fetch_cash(client: BybitClient, since: datetime, until: datetime) -> CashBook:
+    """Return every change of the wallet between two times of the market clock."""
+    flows: list[CashFlow] = []
+    start = since
+    while start <= until:
+        rows = await _all(
+            client,
+            "get_transaction_log",
+            accountType=UNIFIED,
+            currency=SETTLE_COIN,
+            limit=50,
+            startTime=milliseconds(start),
+            endTime=milliseconds(min(start + EXECUTION_WINDOW, until)),
+        )
+        # Each window is listed newest first
+        flows.extend(parse.cash_flow(row) for row in reversed(rows))
+        start += EXECUTION_WINDOW + timedelta(milliseconds=1)
+    answer = await client.call("get_wallet_balance", accountType=UNIFIED, coin=SETTLE_COIN)
+    return parse.cash_book(parse.rows("get_wallet_balance", answer)[0], flows)
 
 
 async def _all(client: BybitClient, method: str, **arguments: object) -> list[Row]:
     found: list[Row] = []
     cursor = ""
     while True:
-        answer = await client.call(
-            method, category=LINEAR, settleCoin=SETTLE_COIN, cursor=cursor, **arguments
-        )
+        answer = await client.call(method, category=LINEAR, cursor=cursor, **arguments)
         page = parse.rows(method, answer)
         found.extend(page)
         cursor = answer["result"].get("nextPageCursor") or ""

@@ -4,7 +4,7 @@ Unknown keys are ignored, missing ones that matter are not: what cannot be under
 `AnswerMalformed`, for a position that was not understood is not a flat one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from activities.pace import moment
 from tradewright import ids
 from tradewright.domain.account import Position
+from tradewright.domain.cash import CashBook, CashFlow
 from tradewright.domain.errors import AnswerMalformed
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Instrument, Side, Value
@@ -24,6 +25,9 @@ Row = Mapping[str, Any]
 
 # What moves a position; funding does not
 TRADES = frozenset({"Trade", "AdlTrade", "BustTrade", "Delivery", "BlockTrade", "MovePosition"})
+
+# What trading does to the wallet; other flows move money in or out
+TRADING_FLOWS = frozenset({"TRADE", "SETTLEMENT", "LIQUIDATION", "ADL"})
 
 CREATE_TYPES: Mapping[str, ExitReason] = {
     "CreateByStopLoss": ExitReason.STOP,
@@ -207,6 +211,42 @@ def placed_order(row: Row) -> PlacedOrder:
         )
 
     return _understood("order", of, row)
+
+
+def cash_flow(row: Row) -> CashFlow:
+    """Return one line of the transaction log."""
+
+    def of(row: Row) -> CashFlow:
+        def money(key: str) -> Decimal:
+            return _number(row, key) or Decimal(0)
+
+        return CashFlow(
+            flow_id=row["id"],
+            at=moment(row["transactionTime"]),
+            is_trade=row["type"] in TRADING_FLOWS,
+            traded=money("cashFlow"),
+            fee=money("fee"),
+            funding=money("funding"),
+            change=money("change"),
+            balance=money("cashBalance"),
+        )
+
+    return _understood("cash flow", of, row)
+
+
+def cash_book(wallet: Row, flows: Iterable[CashFlow]) -> CashBook:
+    """Return *flows*, oldest first, beside what the *wallet* holds after them."""
+
+    def of(row: Row) -> CashBook:
+        (coin,) = row["coin"]
+        return CashBook(
+            flows=tuple(flows),
+            wallet=Decimal(coin["walletBalance"]),
+            unrealised=_number(coin, "unrealisedPnl") or Decimal(0),
+            equity=Decimal(coin["equity"]),
+        )
+
+    return _understood("wallet", of, wallet)
 
 
 def _cause(row: Row) -> ExitReason | None:

@@ -276,11 +276,14 @@ class Bench:
         return list(self.paper.exchange.engine.accounts["main"].open_orders())
 
     def orders(self, link: str) -> list[Any]:
-        return [o for o in self.paper.exchange.records.orders.values() if o.link == link]
+        return [o for o in self._all_orders() if o.link == link]
 
     def fills(self, symbol: str = "BTCUSDT") -> list[Any]:
-        orders = self.paper.exchange.records.orders.values()
+        orders = self._all_orders()
         return [o for o in orders if o.status is OrderStatus.FILLED and o.symbol == symbol]
+
+    def _all_orders(self) -> list[Any]:
+        return self.paper.exchange.store.history.orders_after("main", -1, 10_000)
 
     async def order(self, symbol: str, side: str, qty: str, **more: Any) -> None:
         """Send an order as a person would, by hand."""

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import tradewright.app.apply
 import tradewright.app.connect
+import tradewright.app.paper_control
 import tradewright.app.process
 import tradewright.app.replay
 import tradewright.app.trade_page
@@ -107,7 +108,11 @@ def test_every_error_with_an_exit_code_exists() -> None:
         *(tradewright.app.apply, tradewright.app.connect, tradewright.app.trade_page),
         *(tradewright.app.wish, tradewright.cli.invocation, tradewright.domain.errors),
         *(tradewright.journal, tradewright.app.process, secrets, preset, settings),
-        *(tradewright.app.replay, tradewright.paper.market.recording),
+        *(
+            tradewright.app.replay,
+            tradewright.paper.market.recording,
+            tradewright.app.paper_control,
+        ),
     )
     known = {name for module in modules for name, _ in inspect.getmembers(module, inspect.isclass)}
 

@@ -1,20 +1,13 @@
 """Commands that run things: what they refuse at once, and what they say once they run."""
 
-import re
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import requests
 
 from tests.cli.conftest import Call, WritePreset
 
 HEADER = "open_time,open,high,low,close,volume"
 ROWS = ("2022-01-01T00:00:00Z,100,102,99,101,1", "2022-01-01T00:01:00Z,101,103,100,102,1")
-PROGRAM = Path(sys.executable).parent / "tradewright"
 
 
 def recording(folder: Path, *rows: str) -> Path:
@@ -45,9 +38,9 @@ def test_a_wrong_option_is_a_matter_of_usage(
     value: str,
     told: str,
 ) -> None:
-    presets = [write_preset("alpha")] if command == "replay" else []
+    given = ["--market"] if command == "paper" else [write_preset("alpha"), "--data"]
 
-    answer = call(command, *presets, "--data", recording(tmp_path), option, value)
+    answer = call(command, *given, recording(tmp_path), option, value)
 
     assert answer.code == 2
     said = " ".join(answer.err.replace("│", " ").split())
@@ -62,7 +55,7 @@ def test_a_broken_recording_is_refused_with_its_line(
     preset = write_preset("alpha")
 
     replayed = call("replay", preset, "--data", data)
-    served = call("paper", "--port", 0, "--data", data)
+    served = call("paper", "--port", 0, "--market", data)
 
     line = f"error: recording {data}:4 cannot be played: open 101 is above high 99"
     for answer in (replayed, served):
@@ -89,30 +82,3 @@ def test_a_preset_that_does_not_fit_the_recording_is_refused(
     assert answer.code == answer.document["error"]["exit_code"] == 3
     assert answer.document["error"]["type"] == "PresetUnplayable"
     assert f"preset alpha cannot be played on {data}: it trades" in answer.err
-
-
-def test_the_paper_exchange_says_where_it_listens() -> None:
-    command = [str(PROGRAM), "paper", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        key, secret, listening = (process.stdout.readline() for _ in range(3))
-        url = listening.removeprefix("listening on ").strip()
-        answer = requests.get(f"{url}/v5/market/time", timeout=10)
-        process.send_signal(signal.SIGTERM)
-
-    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+", url)
-    assert (key.split()[:2], secret.split()[:2]) == (["api", "key"], ["api", "secret"])
-    assert answer.status_code == 200
-    assert process.returncode == 0
-
-
-def test_a_port_that_is_taken_costs_no_key(call: Call) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        answer = call("paper", "--port", port)
-
-    assert answer.code == 1
-    assert f"port {port} of 127.0.0.1 cannot be used" in answer.err
-    assert answer.out == ""

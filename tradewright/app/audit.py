@@ -1,19 +1,20 @@
 """The audit: journal, exchange and Temporal read whole and compared."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.bybit import BybitClient
-from activities.ledger import fetch_ledger
+from activities.ledger import fetch_cash, fetch_ledger
 from activities.pace import Pace
 from activities.secrets import VaultSecrets
 from tradewright import ids
 from tradewright.app.connect import connect, opened_journal, pace_of
 from tradewright.app.wish import ask
 from tradewright.domain.audit import AuditReport, WorkflowTrade, audit
+from tradewright.domain.cash import CashReport, cash_report
 from tradewright.domain.market import Value
 from tradewright.domain.trade import Trade
 from tradewright.journal import ChainFault, Journal
@@ -21,17 +22,19 @@ from tradewright.ports import TradeView
 from tradewright.settings import Settings
 
 MARGIN = timedelta(minutes=1)
+READS_OF_CASH = 3
 
 
 class Audit(Value):
-    """What the three books say, and whether the journal's chains are whole."""
+    """What the three books say; whether the cash adds up and the journal's chains are whole."""
 
     report: AuditReport
+    cash: CashReport
     chain_faults: tuple[ChainFault, ...] = ()
 
     @property
     def ok(self) -> bool:
-        return self.report.ok and not self.chain_faults
+        return self.report.ok and self.cash.ok and not self.chain_faults
 
 
 async def run_audit(
@@ -48,7 +51,24 @@ async def run_audit(
     exchange = await fetch_ledger(bybit, since, now + MARGIN)
     books = await journal.books(account)
     temporal = await read_workflow_trades(client, account, [(t.symbol, t.trade_id) for t in trades])
-    return Audit(report=audit(exchange, books, temporal), chain_faults=await journal.verify())
+    return Audit(
+        report=audit(exchange, books, temporal),
+        cash=await read_cash(bybit, since, pace),
+        chain_faults=await journal.verify(),
+    )
+
+
+async def read_cash(bybit: BybitClient, since: datetime, pace: Pace) -> CashReport:
+    """Return how the account's cash adds up since *since*.
+
+    Log and wallet are two reads, and what happens between them looks like a fault: it is read
+    again, and what stays is one.
+    """
+    for _ in range(READS_OF_CASH):
+        report = cash_report(await fetch_cash(bybit, since, await pace.market_now() + MARGIN))
+        if report.ok:
+            break
+    return report
 
 
 async def audit_of(settings: Settings) -> Audit:

@@ -36,6 +36,8 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "SettingsInvalid": ExitCode.USAGE,
         "PresetInvalid": ExitCode.INVALID,
         "PresetUnplayable": ExitCode.INVALID,
+        "PaperExchangeAway": ExitCode.UNREACHABLE,
+        "PaperExchangeRefused": ExitCode.REFUSED,
         "RecordingUnusable": ExitCode.INVALID,
         "SymbolsUnlisted": ExitCode.INVALID,
         "NothingFound": ExitCode.NOT_FOUND,

@@ -1,10 +1,7 @@
-"""`up`, `demo`, `replay`, `paper`, `worker`, `audit`: commands that run things, or prove them."""
+"""`up`, `demo`, `replay`, `worker`, `audit`: commands that run things, or prove them."""
 
 import asyncio
-import math
 import sys
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +16,14 @@ from tradewright.cli.invocation import (
     run,
     say,
 )
+from tradewright.cli.option import (
+    FromOption,
+    SpeedOption,
+    SymbolOption,
+    ToOption,
+    VolumeOption,
+    VolumeUnit,
+)
 from tradewright.cli.run_view import (
     LiveTable,
     ReplayBar,
@@ -30,7 +35,6 @@ from tradewright.cli.run_view import (
 
 if TYPE_CHECKING:
     from tradewright.app.replay import Outcome
-    from tradewright.paper import PaperExchange
     from tradewright.settings import Settings
 
 WORKER_QUEUES = ("trading", "market", "stream")
@@ -38,82 +42,8 @@ EVERY_PRESET = "strategies"
 
 
 def register(app: typer.Typer) -> None:
-    for runs in (up, demo, replay, paper, worker, audit):
+    for runs in (up, demo, replay, worker, audit):
         app.command()(runs)
-
-
-class VolumeUnit(StrEnum):
-    BASE = "base"
-    QUOTE = "quote"
-
-
-def _moment(value: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        detail = f"{value!r} is no time; write 2022-01-05T00:00:00Z"
-        raise typer.BadParameter(detail) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _speed(value: str) -> str:
-    if value == "lockstep":
-        return value
-    try:
-        speed = float(value)
-    except ValueError:
-        speed = math.nan
-    if not 0 < speed < math.inf:
-        raise typer.BadParameter(f"{value!r} is neither lockstep nor a number above 0, such as 60")
-    return value
-
-
-def _symbol(value: str) -> str:
-    from pydantic import TypeAdapter, ValidationError
-
-    from tradewright.domain.market import Symbol
-
-    try:
-        return TypeAdapter[str](Symbol).validate_python(value)
-    except ValidationError:
-        detail = f"{value!r} is no symbol; write it as Bybit does, such as BTCUSDT"
-        raise typer.BadParameter(detail) from None
-
-
-FromOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--from",
-        parser=_moment,
-        metavar="TIME",
-        help="First candle played, UTC, such as 2022-01-05T00:00; earlier ones are history.",
-    ),
-]
-ToOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--to", parser=_moment, metavar="TIME", help="End, exclusive; UTC, such as 2022-01-06."
-    ),
-]
-SpeedOption = Annotated[
-    str,
-    typer.Option(
-        "--speed",
-        parser=_speed,
-        metavar="NUMBER|lockstep",
-        help="Market seconds per second, such as 60; or lockstep: as fast as all can follow.",
-    ),
-]
-SymbolOption = Annotated[
-    str,
-    typer.Option(
-        "--symbol", parser=_symbol, metavar="SYMBOL", help="Whose candles the file holds."
-    ),
-]
-VolumeOption = Annotated[
-    VolumeUnit,
-    typer.Option("--volume-unit", help="Of the file's volume: coins (base) or USDT (quote)."),
-]
 
 
 def up(ctx: typer.Context) -> None:
@@ -219,70 +149,6 @@ def replay(
     if not done.audit.ok:
         say("error: the books differ; the differences are listed above")
         raise typer.Exit(ExitCode.FAILED)
-
-
-def paper(
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
-    ] = 8900,
-    speed: SpeedOption = "1",
-    seed: Annotated[int, typer.Option("--seed", help="Of the generated market.")] = 1,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", min=1, help="Generated candles until the market ends."),
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option("--state", help="SQLite file; without one, all is forgotten.")
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            help="Recorded candles, CSV or CSV.gz, instead of generated ones.",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
-    symbol: SymbolOption = "BTCUSDT",
-    volume_unit: VolumeOption = VolumeUnit.BASE,
-    begin: FromOption = None,
-    end: ToOption = None,
-) -> None:
-    """Run the paper exchange: Bybit v5 over REST and WebSocket on one port.
-
-    The key is taken from TRADEWRIGHT_PAPER_API_KEY and TRADEWRIGHT_PAPER_API_SECRET, else it is
-    made up and printed.
-    """
-    from pydantic import ValidationError
-
-    from tradewright.paper import PaperSettings, serve
-
-    try:
-        settings = PaperSettings(
-            port=port,
-            speed=speed if speed == "lockstep" else float(speed),
-            seed=seed,
-            steps=steps,
-            state=state,
-            data=data,
-            symbol=symbol,
-            volume_unit=volume_unit.value,
-            data_from=begin,
-            data_to=end,
-        )
-    except ValidationError as e:
-        fault = e.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise typer.BadParameter(f"{where}: {fault['msg']}") from None
-    keyed = settings.with_keys()
-
-    def tell(exchange: "PaperExchange") -> None:
-        if keyed != settings:
-            typer.echo(f"api key     {keyed.api_key}")
-            typer.echo(f"api secret  {keyed.api_secret.get_secret_value()}")
-        typer.echo(f"listening on {exchange.http_url}")
-
-    raise typer.Exit(serve(keyed, tell))
 
 
 def worker(

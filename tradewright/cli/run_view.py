@@ -312,9 +312,31 @@ def print_audit(found: "Audit") -> None:
             [(d.kind, d.where, d.id, d.detail) for d in report.differences],
             title="Differences",
         )
-    for fault in found.chain_faults:
-        typer.echo(f"journal chain: {fault}")
+    cash = found.cash
+    print_table(
+        ("OPENING", "TRADED", "FEES", "FUNDING", "MOVED", "WALLET", "UNREALISED", "EQUITY"),
+        [
+            [
+                f"{sum_:f}"
+                for sum_ in (
+                    cash.opening,
+                    cash.traded,
+                    -cash.fees,
+                    -cash.funding,
+                    cash.moved,
+                    cash.wallet,
+                    cash.unrealised,
+                    cash.equity,
+                )
+            ]
+        ],
+        title="Cash",
+    )
+    for fault in cash.faults:
+        typer.echo(f"cash: {fault}")
+    for torn in found.chain_faults:
+        typer.echo(f"journal chain: {torn}")
     if report.ok and report.exchange.pnl != report.journal.pnl:
         typer.echo("positions are open: the exchange's PNL is the cash that has moved for them")
     if found.ok:
-        typer.echo("all three books agree; the journal's chains are whole")
+        typer.echo("all three books agree; the cash adds up; the journal's chains are whole")

@@ -1,0 +1,139 @@
+"""The paper exchange on the command line, as its own process."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requests
+
+from tests.cli.conftest import Call
+
+PROGRAM = Path(sys.executable).parent / "tradewright"
+
+
+class Served(NamedTuple):
+    url: str
+    key: str
+    secret: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    state = tmp_path_factory.mktemp("paper") / "paper.db"
+    command = [str(PROGRAM), "paper", "--port", "0", "--state", str(state)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        key, secret, window, listening = (process.stdout.readline() for _ in range(4))
+        url = listening.removeprefix("listening on ").strip()
+        assert window.split() == ["window", f"{url}/"]
+        yield Served(url, key.removeprefix("api key").strip(), secret.split()[-1])
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+def test_the_paper_exchange_says_where_it_listens(served: Served) -> None:
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+", served.url)
+    assert requests.get(f"{served.url}/v5/market/time", timeout=10).status_code == 200
+    assert "Paper exchange" in requests.get(f"{served.url}/", timeout=10).text
+
+
+def test_a_key_is_made_listed_and_revoked(call: Call, served: Served) -> None:
+    made = call(
+        *("paper-key", "new", "--url", served.url, "--account", "desk2", "--cash", "5000"),
+        *("--read-only", "--days", "30", "-o", "json"),
+    )
+    key = made.document["key"]
+    assert made.code == 0
+    assert key["account"] == "desk2"
+
+    listed = call("paper-key", "list", "--url", served.url)
+    assert served.key in listed.out
+    assert re.search(rf"{key['key']} +desk2 +read only", listed.out)
+    assert key["secret"] not in listed.out
+
+    assert call("paper-key", "revoke", key["key"], "--url", served.url).code == 0
+    assert key["key"] not in call("paper-key", "list", "--url", served.url).out
+
+
+def test_faults_are_put_in_force_shown_and_cleared(
+    call: Call, served: Served, tmp_path: Path
+) -> None:
+    scenario = tmp_path / "busy.yaml"
+    scenario.write_text("version: 1\nfaults:\n  - {name: slow, kind: delay, ms: 5}\n")
+    url = ("--url", served.url)
+
+    assert call("paper-fault", "list", *url).err == "no fault is in force\n"
+    assert "slow" in call("paper-fault", "add", scenario, *url).out
+    assert call("paper-fault", "add", "{name: gone, kind: http_error, status: 502}", *url).code == 0
+    shown = json.loads(call("paper-fault", "list", *url, "-o", "json").out)
+    assert {fault["name"] for fault in shown["faults"]} == {"slow", "gone"}
+    assert call("paper-fault", "clear", "gone", *url).code == 0
+    assert call("paper-fault", "clear", *url).code == 0
+    assert call("paper-fault", "list", *url).err == "no fault is in force\n"
+
+
+def test_a_wrong_fault_is_refused_with_its_place(
+    call: Call, served: Served, tmp_path: Path
+) -> None:
+    scenario = tmp_path / "wrong.yaml"
+    scenario.write_text("version: 1\nfaults:\n  - {name: slow, kind: dealy, ms: 5}\n")
+
+    answer = call("paper-fault", "add", scenario, "--url", served.url)
+
+    assert answer.code == 6
+    assert f"{scenario}:3:" in answer.err
+
+
+def test_the_market_is_moved(call: Call, served: Served) -> None:
+    ticker = f"{served.url}/v5/market/tickers?category=linear&symbol=SOLUSDT"
+    before = float(requests.get(ticker, timeout=10).json()["result"]["list"][0]["lastPrice"])
+
+    answer = call(
+        *("paper-market", "gap up 20 %", "--symbol", "SOLUSDT", "--url", served.url),
+    )
+
+    assert answer.code == 0, answer.err
+    after = float(requests.get(ticker, timeout=10).json()["result"]["list"][0]["lastPrice"])
+    assert after > before * 1.1
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--market", "nowhere.csv"), "'nowhere.csv' is neither generator nor live, nor a file"),
+        (("--faults", "nowhere.yaml"), "there is no file nowhere.yaml"),
+    ],
+)
+def test_what_is_not_there_is_a_matter_of_usage(
+    call: Call, given: tuple[str, str], told: str
+) -> None:
+    answer = call("paper", "--port", 0, *given)
+
+    assert answer.code == 2
+    assert told in " ".join(answer.err.replace("│", " ").split())
+
+
+def test_an_exchange_that_is_away_is_told(call: Call) -> None:
+    answer = call("paper-key", "list", "--url", "http://127.0.0.1:1")
+
+    assert answer.code == 5
+    assert "paper exchange http://127.0.0.1:1 does not answer" in answer.err
+
+
+def test_a_port_that_is_taken_costs_no_key(call: Call) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        answer = call("paper", "--port", port)
+
+    assert answer.code == 1
+    assert f"port {port} of 127.0.0.1 cannot be used" in answer.err
+    assert answer.out == ""

@@ -1,0 +1,82 @@
+"""Options that commands share: time, speed, and what a file of candles holds."""
+
+import math
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class VolumeUnit(StrEnum):
+    BASE = "base"
+    QUOTE = "quote"
+
+
+def _moment(value: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        detail = f"{value!r} is no time; write 2022-01-05T00:00:00Z"
+        raise typer.BadParameter(detail) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _speed(value: str) -> str:
+    if value == "lockstep":
+        return value
+    try:
+        speed = float(value)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise typer.BadParameter(f"{value!r} is neither lockstep nor a number above 0, such as 60")
+    return value
+
+
+def _symbol(value: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from tradewright.domain.market import Symbol
+
+    try:
+        return TypeAdapter[str](Symbol).validate_python(value)
+    except ValidationError:
+        detail = f"{value!r} is no symbol; write it as Bybit does, such as BTCUSDT"
+        raise typer.BadParameter(detail) from None
+
+
+FromOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--from",
+        parser=_moment,
+        metavar="TIME",
+        help="First candle played, UTC, such as 2022-01-05T00:00; earlier ones are history.",
+    ),
+]
+ToOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--to", parser=_moment, metavar="TIME", help="End, exclusive; UTC, such as 2022-01-06."
+    ),
+]
+SpeedOption = Annotated[
+    str,
+    typer.Option(
+        "--speed",
+        parser=_speed,
+        metavar="NUMBER|lockstep",
+        help="Market seconds per second, such as 60; or lockstep: as fast as all can follow.",
+    ),
+]
+SymbolOption = Annotated[
+    str,
+    typer.Option(
+        "--symbol", parser=_symbol, metavar="SYMBOL", help="Whose candles the file holds."
+    ),
+]
+VolumeOption = Annotated[
+    VolumeUnit,
+    typer.Option("--volume-unit", help="Of the file's volume: coins (base) or USDT (quote)."),
+]
