@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from tests.paper.conftest import KEY, SECRET, Desk, Open
+from tests.paper.conftest import KEY, SECRET, Desk, Open, eventually
 from tests.paper.test_auth import signed
 from tradewright.paper import PaperSettings, running
 from tradewright.paper.fault.scenario import ScenarioInvalid
@@ -386,6 +387,22 @@ async def test_other_clients_of_the_same_exchange_are_not_touched_by_a_reset(des
 
     assert (await asyncio.to_thread(other.get_server_time))["retCode"] == 0
     other.client.close()
+
+
+async def test_an_exchange_stops_while_a_client_is_stalled(
+    make_settings: Callable[..., PaperSettings], tmp_path: Path
+) -> None:
+    path = tmp_path / "day.yaml"
+    path.write_text("version: 1\nfaults:\n- {kind: stall}\n")
+    async with running(make_settings(faults=path)) as paper:
+        reader, writer = await asyncio.open_connection("127.0.0.1", paper.port)
+        writer.write(b"GET /v5/market/time HTTP/1.1\r\nHost: x\r\n\r\n")
+        board = paper.door.faults.board
+        await eventually(lambda: board.shown()["strikes"])
+
+    with suppress(ConnectionResetError):
+        assert not (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200")
+    writer.close()
 
 
 async def test_what_cannot_be_understood_is_struck_by_its_endpoint_alone(desk: Desk) -> None:

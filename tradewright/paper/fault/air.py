@@ -21,6 +21,7 @@ from tradewright.paper.fault.when import Subject
 from tradewright.paper.stream.hub import Connection, Hub
 
 _LOOK_S = 0.05
+_TOLD_WITHIN_S = 5.0
 
 
 class _Held(msgspec.Struct, eq=False):
@@ -66,6 +67,8 @@ class FaultyAir:
     def silence_after(self, order_id: str, account: str, strike: Strike) -> None:
         """Silence the private streams of *account* once they have told of the order."""
         self._after[order_id] = account, strike
+        # Nobody may be subscribed to what tells of it
+        self._loop.call_later(_TOLD_WITHIN_S, self._after.pop, order_id, None)
 
     def sent(self, connection: Connection, topic: str, payload: bytes) -> Iterable[bytes]:
         """Return what of a message goes out now, and with what."""

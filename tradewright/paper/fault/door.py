@@ -1,6 +1,5 @@
 """Faults at the REST door: what happens to requests and answers on their way."""
 
-import asyncio
 import uuid
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -12,6 +11,7 @@ from tradewright.paper.exchange import Exchange
 from tradewright.paper.fault.board import FaultBoard, InForce
 from tradewright.paper.fault.judge import Strike
 from tradewright.paper.fault.kind import Layer
+from tradewright.paper.fault.patience import Patience
 from tradewright.paper.fault.request import (
     STATUS,
     ClockSkew,
@@ -31,8 +31,6 @@ from tradewright.paper.gateway import Aborted, Gateway, Request, Response
 from tradewright.paper.keys import KeyRing
 from tradewright.paper.view import View, seen
 
-_MOST_STALL_S = 600
-_LOOK_S = 0.05
 _UNKNOWN_END_MS = 3_600_000
 _HTML = [(b"content-type", b"text/html")]
 
@@ -41,12 +39,18 @@ class FaultyDoor:
     """What the gateway asks before and after each request."""
 
     def __init__(
-        self, board: FaultBoard, gateway: Gateway, ring: KeyRing, exchange: Exchange
+        self,
+        board: FaultBoard,
+        gateway: Gateway,
+        ring: KeyRing,
+        exchange: Exchange,
+        patience: Patience,
     ) -> None:
         self._board = board
         self._gateway = gateway
         self._ring = ring
         self._exchange = exchange
+        self._patience = patience
         self._views: dict[str, tuple[InForce, View]] = {}
         board.listeners.append(self._renew)
         gateway.faults = self
@@ -66,7 +70,7 @@ class FaultyDoor:
                 seen.set(self._views[strike.name][1])
         for strike in strikes:
             if isinstance(strike.fault, Delay) and strike.fault.acceptance == "before":
-                await asyncio.sleep(strike.ms / 1000)
+                await self._patience.wait(strike.ms)
         for strike in strikes:
             if strike.fault.layer is Layer.BEFORE:
                 return await self._instead(strike, request, None)
@@ -76,7 +80,7 @@ class FaultyDoor:
         strikes, answer = self._strikes.get(), None
         for strike in strikes:
             if isinstance(strike.fault, Delay) and strike.fault.acceptance == "after":
-                await asyncio.sleep(strike.ms / 1000)
+                await self._patience.wait(strike.ms)
         for strike in strikes:
             if strike.fault.layer is Layer.AFTER:
                 answer = await self._instead(strike, request, response)
@@ -103,7 +107,7 @@ class FaultyDoor:
         """Return what is sent instead of *answer*, which is None if nothing was executed."""
         match strike.fault:
             case Stall():
-                await until_gone(request.transport)
+                await self._patience.until_gone(request.transport)
                 raise Aborted
             case Reset():
                 raise Aborted
@@ -186,14 +190,6 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
 
 def _texts(rows: list[Mapping[str, Any]], key: str) -> tuple[str, ...]:
     return tuple(str(row[key]) for row in rows if row.get(key))
-
-
-async def until_gone(transport: asyncio.Transport) -> None:
-    """Return when the client has given up."""
-    for _ in range(int(_MOST_STALL_S / _LOOK_S)):
-        if transport.is_closing():
-            return
-        await asyncio.sleep(_LOOK_S)
 
 
 def _page(status: int) -> bytes:

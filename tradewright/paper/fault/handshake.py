@@ -1,11 +1,9 @@
 """Faults of handshakes: a stream that does not open, opens late, or by a wrong clock."""
 
-import asyncio
-
 from tradewright.paper import clock
 from tradewright.paper.fault.board import FaultBoard
-from tradewright.paper.fault.door import until_gone
 from tradewright.paper.fault.judge import Strike
+from tradewright.paper.fault.patience import Patience
 from tradewright.paper.fault.request import ClockSkew, Delay, Http429, HttpError, Reset, Stall
 from tradewright.paper.fault.when import Subject
 from tradewright.paper.stream.socket import Streams
@@ -19,8 +17,9 @@ _DOWN = 503
 class FaultyHandshake:
     """Stands before the streams: a handshake is a GET of the stream's path."""
 
-    def __init__(self, board: FaultBoard, streams: Streams) -> None:
+    def __init__(self, board: FaultBoard, streams: Streams, patience: Patience) -> None:
         self._board = board
+        self._patience = patience
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,12 +38,12 @@ class FaultyHandshake:
                 clock.skew_ms.set(ms)
                 return False
             case Delay():
-                await asyncio.sleep(strike.ms / 1000)
+                await self._patience.wait(strike.ms)
                 return False
             case Reset():
                 reset(transport_of(scope))
             case Stall():
-                await until_gone(transport_of(scope))
+                await self._patience.until_gone(transport_of(scope))
                 reset(transport_of(scope))
             case HttpError(status=status):
                 await _refuse(status, receive, send)

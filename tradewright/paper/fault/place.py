@@ -11,6 +11,7 @@ from tradewright.paper.fault.board import FaultBoard
 from tradewright.paper.fault.door import FaultyDoor
 from tradewright.paper.fault.handshake import FaultyHandshake
 from tradewright.paper.fault.order import FaultyOrders
+from tradewright.paper.fault.patience import Patience
 from tradewright.paper.gateway import Gateway
 from tradewright.paper.keys import KeyRing
 from tradewright.paper.stream.socket import Streams
@@ -28,9 +29,10 @@ class Faults:
     ) -> None:
         file = exchange.settings.faults
         self._planned = scenario.load(file) if file is not None else None
+        self._patience = Patience()
         self.board = FaultBoard(exchange.now)
-        self.door = FaultyDoor(self.board, gateway, ring, exchange)
-        self.streams = FaultyHandshake(self.board, streams)
+        self.door = FaultyDoor(self.board, gateway, ring, exchange, self._patience)
+        self.streams = FaultyHandshake(self.board, streams, self._patience)
         self.air = FaultyAir(self.board, exchange.feed.hub)
         self.orders = FaultyOrders(self.board, exchange, self.air)
 
@@ -40,6 +42,7 @@ class Faults:
 
     def close(self) -> None:
         self.air.close()
+        self._patience.end()
 
     def shown(self) -> dict[str, Any]:
         return {**self.board.shown()}
