@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import re
-from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,13 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.paper.conftest import Desk, Open, WriteCandles, eventually, signed_auth
+from tests.paper.documentation import FACTS, lacks, mismatches, tree
+from tradewright.domain.market import Side
 from tradewright.paper.routes import ROUTES
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts" / "bybit"
 pytestmark = pytest.mark.skipif(
     not FACTS.exists(), reason="the tables of Bybit's documentation are not on this machine"
 )
-
-TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "datetime": (str,),
-    "integer": (int,),
-    "int": (int,),
-    "long": (int,),
-    "number": (int,),
-    "boolean": (bool,),
-    "json": (dict,),
-    "map": (dict,),
-    "object": (dict, type(None)),
-    "array": (list, dict),
-    "list": (list,),
-}
-_OF_OPTIONS = re.compile(r"unique field for `?option", re.IGNORECASE)
-Tree = dict[str, tuple[str, "Tree"]]
 
 # Where the tables are wrong of linear contracts, and why we do not follow them
 EXCEPTIONS = {
@@ -49,72 +32,19 @@ EXCEPTIONS = {
     "/v5/user/query-api: userIDInt64 is not documented": "the sample has it",
     "/v5/user/query-api: inviterIDInt64 is not documented": "the sample has it",
     "/v5/user/query-api: affiliateIDInt64 is not documented": "the sample has it",
+    "allLiquidation.BTCUSDT: data is a list, documented as object": "the sample has a list",
     "execution: data.marketUnit is not documented": "the sample has it",
 }
 # What samples show that linear contracts in one-way mode do not have, and why
 NOT_OURS = {
     "GET_v5_position_list_0: list.mmrSysUpdateTime": "a slip: the table has mmrSysUpdatedTime",
 }
-BY_COIN = ("cumFeeDetail", "availableWithdrawalMap")
 ROWS = ("list", "rows", "accounts", "balance", "dcpInfos")
 SILENT = {
     "/v5/account/borrow-history": "nothing is ever borrowed",
     "/v5/system/status": "no maintenance is planned",
     "/v5/account/query-dcp-info": "the protection is for institutions",
 }
-
-
-def tree(rows: list[dict[str, str]]) -> Tree:
-    """Return the documented fields, nested as their ``>`` marks say."""
-    root: Tree = {}
-    levels = [root]
-    for row in rows:
-        if row.get("tab", "linear") != "linear" or _OF_OPTIONS.search(row["Comments"]):
-            continue
-        name = row["Parameter"].lstrip("> ")
-        depth = row["Parameter"].count(">")
-        if "[" in name:
-            # The documentation spells the items of a plain list like fields
-            continue
-        children: Tree = {}
-        levels[depth:] = [levels[depth], children]
-        levels[depth][name] = (row["Type"].lower().split("<")[0], children)
-    return root
-
-
-def mismatches(value: Any, expected: Tree, path: str = "") -> Iterator[str]:
-    for item in value if isinstance(value, list) else [value]:
-        if not expected or not isinstance(item, dict):
-            continue
-        for name in expected.keys() - item.keys():
-            yield f"{path}{name} is missing"
-        for name in item.keys() - expected.keys():
-            yield f"{path}{name} is not documented"
-        for name in expected.keys() & item.keys():
-            kind, children = expected[name]
-            if type(item[name]) not in TYPES[kind]:
-                yield f"{path}{name} is a {type(item[name]).__name__}, documented as {kind}"
-            yield from mismatches(item[name], children, f"{path}{name}.")
-
-
-def lacks(ours: Any, sample: Any, path: str = "") -> Iterator[str]:
-    """Yield what *sample* has and *ours* has not, or has in another JSON type."""
-    if isinstance(sample, list):
-        if sample and isinstance(ours, list) and ours:
-            for item in sample:
-                yield from lacks(ours[0], item, path)
-    elif isinstance(sample, dict):
-        if not isinstance(ours, dict):
-            yield f"{path} is {ours!r}"
-            return
-        for name, value in sample.items():
-            inner = f"{path}.{name}".lstrip(".")
-            if name not in ours:
-                yield inner
-            elif name not in BY_COIN:
-                yield from lacks(ours[name], value, inner)
-    elif sample is not None and ours is not None and type(ours) is not type(sample):
-        yield f"{path} is {ours!r}, not like {sample!r}"
 
 
 @pytest.fixture
@@ -240,9 +170,13 @@ TOPICS = {
     "wallet": "private/wallet",
     "tickers.BTCUSDT": "public/ticker",
     "kline.1.BTCUSDT": "public/kline",
+    "orderbook.1.BTCUSDT": "public/orderbook",
     "orderbook.50.BTCUSDT": "public/orderbook",
+    "orderbook.200.BTCUSDT": "public/orderbook",
+    "orderbook.1000.BTCUSDT": "public/orderbook",
     "publicTrade.BTCUSDT": "public/trade",
     "priceLimit.BTCUSDT": "public/order-price-limit",
+    "allLiquidation.BTCUSDT": "public/all-liquidation",
 }
 
 
@@ -295,16 +229,12 @@ async def test_every_sample_is_part_of_our_answer(busy: Desk) -> None:
 
 
 def linear_samples(stem: str) -> list[Path]:
-    """Return the samples of an endpoint that are not of another category."""
+    """Return the samples of an endpoint: its only one, or those of linear contracts."""
     found = sorted((FACTS / "samples").glob(f"{stem}_*.json"))
-    of_others = ('"openInterest"', '"lotSizeFilter"', '"list"')
-    several = len(found) > 1
     return [
         path
         for path in found
-        if not several
-        or '"category": "linear"' in json.dumps(json.loads(path.read_text()))
-        or not any(word in path.read_text() for word in of_others)
+        if len(found) == 1 or json.loads(path.read_text())["result"]["category"] == "linear"
     ]
 
 
@@ -350,9 +280,10 @@ async def bare_frames(desk: Desk) -> list[dict[str, Any]]:
         await account.send(json.dumps(signed_auth()))
         await account.send(json.dumps({"op": "subscribe", "args": private}))
         await market.send(json.dumps({"op": "subscribe", "args": public}))
-        hub = desk.paper.exchange.feed.hub
-        await eventually(lambda: hub.topics >= TOPICS.keys())
+        feed = desk.paper.exchange.feed
+        await eventually(lambda: feed.hub.topics >= TOPICS.keys())
         await desk.buy(stopLoss="48000")
+        feed.liquidation("BTCUSDT", Side.BUY, Decimal("0.1"), Decimal(45_000))
         await desk.step()
         frames: list[dict[str, Any]] = []
         for socket, topics in ((account, private), (market, public)):
