@@ -47,6 +47,9 @@ class Runner:
         self._shows: list[Callable[[], None]] = []
         self._moved: dict[str, None] = {}
         self._turn_ends = self._noted = 0.0
+        progress = exchange.progress
+        # Of a step that a restart broke off
+        self._played_ms = progress.at_ms if progress.tick and not exchange.source.waits else -1
         self._go = asyncio.Event()
         if exchange.progress.started:
             self._go.set()
@@ -134,8 +137,7 @@ class Runner:
         exchange.phase = "path"
         progress = exchange.progress
         if isinstance(item, Beat):
-            if progress.tick and item.at_ms <= progress.at_ms:
-                # Played before the restart
+            if item.at_ms <= self._played_ms:
                 return
             await self._until(item.at_ms)
             self._apply(item)
@@ -152,9 +154,13 @@ class Runner:
         # More candles may close before this one is shown
         closed = self._closed(bars, closing(self._intervals, item.close_ms))
         self._shows.append(lambda: self._confirm(closed))
+        if exchange.source.waits:
+            self._commit()
 
     async def _until(self, at_ms: int) -> None:
         """Go on at once while the market is late, but let requests in now and then."""
+        if self._exchange.source.waits:
+            return
         seconds = self._exchange.clock.wall_seconds_until(at_ms)
         if seconds <= 0 and monotonic() < self._turn_ends:
             return
@@ -172,6 +178,7 @@ class Runner:
                 case Reference(symbol, mark, index, rate):
                     if mark is not None or index is not None:
                         self._events += engine.refer(symbol, now, mark, index)
+                        mark, index = engine.mark[symbol], engine.index[symbol]
                     self._exchange.feed.refer(symbol, mark, index, rate)
                     self._moved[symbol] = None
                 case Depth(symbol, bids, asks, snapshot):

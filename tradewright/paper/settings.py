@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tradewright.domain.market import Symbol
@@ -82,6 +82,12 @@ class PaperSettings(BaseSettings):
         default="wss://stream.bybit.com/v5/public/linear", description="What `live` relays."
     )
     live_rest: str = Field(default="https://api.bybit.com", description="Where `live` begins.")
+
+    @model_validator(mode="after")
+    def _goes_at_its_own_pace(self) -> Self:
+        if self.market == "live" and self.speed != 1:
+            raise ValueError(f"a relayed market goes at speed 1, not at {self.speed}")
+        return self
 
     @property
     def is_lockstep(self) -> bool:

@@ -158,7 +158,8 @@ class Generator:
                 before[symbol] = tick + 1
                 if not is_idle or tick == count - 1:
                     moves.append(self._reference(symbol, minute, paths[symbol][tick]))
-            if moves:
+            # An empty one lets time pass, so that who comes now is seen at the next
+            if moves or not is_late:
                 at_ms = open_ms + (MINUTE_MS - 1 if whole else MINUTE_MS * tick // count)
                 yield Beat(at_ms, moves)
 

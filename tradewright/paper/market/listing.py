@@ -23,10 +23,12 @@ class Listing(msgspec.Struct, frozen=True, dict=True):
     """Around which the generated market goes."""
     day_turnover: float = 1e7
     funding_minutes: int = USUAL_FUNDING_MINUTES
+    told_tiers: tuple[Tier, ...] = ()
+    """As another exchange tells them."""
 
     @cached_property
     def tiers(self) -> tuple[Tier, ...]:
-        return tiers_of(self.instrument.symbol, self.instrument.max_leverage)
+        return self.told_tiers or tiers_of(self.instrument.symbol, self.instrument.max_leverage)
 
     @property
     def swing(self) -> float:

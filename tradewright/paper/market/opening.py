@@ -7,6 +7,7 @@ from pathlib import Path
 from tradewright.paper.market.generator import Generator
 from tradewright.paper.market.move import Source
 from tradewright.paper.market.recording import Recording
+from tradewright.paper.market.relay import Relay
 from tradewright.paper.market.script import load_script
 from tradewright.paper.market.scripted import ScriptSource
 from tradewright.paper.market.tape import Tape
@@ -19,9 +20,12 @@ def open_source(settings: PaperSettings, born: datetime) -> Source:
     Raises:
         RecordingUnusable: A file of candles, of a book or of trades cannot be played.
         ScriptInvalid: A script has mistakes.
+        MarketUnreachable: The exchange that is to be relayed does not answer.
     """
     if settings.market == "generator":
         return Generator(settings, born)
+    if settings.market == "live":
+        return Relay.of(settings, born)
     path = Path(settings.market)
     if path.suffix in {".yaml", ".yml"}:
         return ScriptSource(load_script(path), settings, born)
