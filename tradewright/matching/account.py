@@ -122,15 +122,8 @@ class Account:
     def cost(self, order: Order) -> Decimal:
         """Return how much more margin *order* occupies than its present state does."""
         symbol, side = order.symbol, order.side
-        before = self._wanted(symbol, side)
-        qty, value = before
-        known = self.orders[symbol].get(order.order_id)
-        for state, sign in ((known, -1), (order, 1)):
-            if state is not None and _opens(state):
-                price = self._likely_price(state) if sign > 0 else state.price
-                qty += sign * state.leaves
-                value += sign * state.leaves * price
-        return self._cost(symbol, side, qty, value) - self._cost(symbol, side, *before)
+        before, after = self._wanted(symbol, side), self._wanted_with(order)
+        return self._cost(symbol, side, *after) - self._cost(symbol, side, *before)
 
     def can_afford(self, order: Order) -> bool:
         cost = self.cost(order)
@@ -143,7 +136,7 @@ class Account:
         for side in Side:
             qty, worth = self._wanted(symbol, side)
             if order is not None and order.side is side:
-                qty, worth = qty + order.leaves, worth + order.leaves * self._likely_price(order)
+                qty, worth = self._wanted_with(order)
             value += _beyond(position.reducible(side), qty, worth)
         return value
 
@@ -230,6 +223,16 @@ class Account:
 
     def _wanted(self, symbol: str, side: Side) -> tuple[Decimal, Decimal]:
         return self._demand.get((symbol, side), (ZERO, ZERO))
+
+    def _wanted_with(self, order: Order) -> tuple[Decimal, Decimal]:
+        """Return quantity and value of what may open if *order* takes its former state's place."""
+        qty, value = self._wanted(order.symbol, order.side)
+        known = self.orders[order.symbol].get(order.order_id)
+        if known is not None and _opens(known):
+            qty, value = qty - known.leaves, value - known.leaves * known.price
+        if order.reduce_only:
+            return qty, value
+        return qty + order.leaves, value + order.leaves * self._likely_price(order)
 
     def _cost(self, symbol: str, side: Side, qty: Decimal, value: Decimal) -> Decimal:
         position = self.positions[symbol]

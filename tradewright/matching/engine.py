@@ -114,6 +114,8 @@ class Engine(Moves):
         amended = replace(rules.amended(order, change, instrument, current), updated=now)
         if change.price is not None:
             amended = replace(amended, price=self._allowed_price(owner, amended))
+        if not amended.reduce_only:
+            self._check_tier(owner, amended)
         if not amended.is_resting:
             self._put(amended)
         elif not owner.can_afford(amended):
