@@ -274,6 +274,25 @@ async def test_an_order_is_answered_before_the_stream_tells_of_it(open_desk: Ope
     assert "order" in leaving
 
 
+async def test_a_refusal_waits_until_what_it_rests_on_is_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, order = desk.paper.exchange, json.loads(BUY) | {"orderLinkId": "twin"}
+    written: list[bool] = []
+
+    async def durable() -> None:
+        await type(exchange).durable(exchange)
+        written.append(True)
+
+    monkeypatch.setattr(exchange, "durable", durable)
+    await refusal(desk, json.dumps(order))
+
+    code, _ = await refusal(desk, json.dumps(order | {"qty": "0.02"}))
+
+    assert code == 110072
+    assert len(written) == 2
+
+
 class Ruin:
     """Ruins requests before or after the exchange has taken them."""
 

@@ -199,9 +199,12 @@ class Gateway:
         self, request: Request, route: Route, key: ApiKey | None, meter: Meter
     ) -> Response:
         params = request.understood()
-        answer = route.handler(Call(self._exchange, params, key, meter.spend))
-        if request.is_write:
-            await self._exchange.durable()
+        try:
+            answer = route.handler(Call(self._exchange, params, key, meter.spend))
+        finally:
+            if request.is_write:
+                # A refusal, too, may rest on what is not written yet: an order of the same link
+                await self._exchange.durable()
         if isinstance(answer, Answer):
             return self.envelope(answer.code, answer.text, answer.result, answer.ext_info)
         return self.envelope(0, "OK", answer)
