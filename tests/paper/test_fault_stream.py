@@ -213,6 +213,38 @@ async def test_public_messages_are_picked_by_topic_and_symbol(
     assert told == {"publicTrade.BTCUSDT"}
 
 
+MIXED = """
+version: 1
+seed: {seed}
+faults:
+- {{kind: stream_delay, ms: 1..40, when: {{probability: 0.3}}}}
+- {{kind: stream_reorder, by: 3, ms: 30, when: {{probability: 0.3}}}}
+- {{kind: stream_duplicate, ms: 0..20, when: {{probability: 0.3}}}}
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_is_only_late_doubled_or_overtaken_comes_in_the_end(
+    desk: Desk, private: ClientConnection, seed: int
+) -> None:
+    async with connect(f"{desk.paper.stream_url}/private", proxy=None) as witness:
+        await open_private(witness)
+        await put(desk, MIXED.format(seed=seed).replace("when: {", "when: {account: main, "))
+        for number in range(8):
+            await desk.buy(orderLinkId=f"tw-{number}")
+        hub = desk.paper.exchange.feed.hub
+        await desk.paper.exchange.told()
+        await desk.request("DELETE", "/paper/faults")
+        await eventually(lambda: hub.filter is None)
+
+        found = [json.dumps(m) for m in await so_far(private)]
+        others = [json.dumps(m) for m in await so_far(witness)]
+
+    assert set(found) == set(others)
+    assert len(found) > len(set(found)) >= 8 * len(TOPICS)
+    assert found != others
+
+
 # --- connections ------------------------------------------------------------------------------
 
 
