@@ -1,6 +1,7 @@
 """Money between the unified account and the funding account, and what each holds."""
 
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 
 from tradewright.matching import Account, RequestRejected
@@ -11,6 +12,7 @@ from tradewright.paper.rest.page import limit_of, window
 from tradewright.paper.rest.param import Params, decimal, needed, number, text
 from tradewright.paper.wire import COIN, ZERO, Row, cents, num, stamp
 
+Moved = Callable[[str, BookingQuery], Page[Transfer]]
 UNIFIED, FUND = "UNIFIED", "FUND"
 _ELSEWHERE = ("SPOT", "CONTRACT", "OPTION", "INVESTMENT")
 _DIGITS = 8
@@ -60,10 +62,11 @@ def transfer(call: Call) -> Row:
     _check_account(target, 131231, "Transfers into this account are not supported")
     # Two at the same time are seen only in what is written
     call.exchange.flush()
-    if _moved(call, BookingQuery(order_id=transfer_id, limit=1))[0]:
+    moved = call.exchange.store.history.transfers
+    if moved(call.account, BookingQuery(order_id=transfer_id, limit=1))[0]:
         raise RequestRejected(131214, "TransferId exist")
     out = source == UNIFIED
-    if amount > (_account(call).withdrawable() if out else _funding(call)):
+    if amount > (_account(call).withdrawable() if out else _funding(call, moved)):
         raise RequestRejected(131212, "Insufficient balance")
     _move(call, -amount if out else amount, TransferNote(transfer_id, source, target))
     return {"transferId": transfer_id, "status": "SUCCESS"}
@@ -121,7 +124,7 @@ def transferable(call: Call) -> Row:
     coins = needed(call.params, "coinName").split(",")
     if len(coins) > _MOST_TRANSFERABLE:
         raise RequestRejected(10001, "params error: coinName invalid")
-    free = cents(_account(call).withdrawable())
+    free = cents(call.exchange.view.account(call.account).withdrawable())
     amounts = {coin: free if coin == COIN else "0" for coin in coins}
     return {"availableWithdrawal": amounts[coins[0]], "availableWithdrawalMap": amounts}
 
@@ -189,16 +192,12 @@ def _move(call: Call, amount: Decimal, note: TransferNote) -> None:
     exchange.change(lambda now: exchange.engine.transfer(call.account, amount, now), note)
 
 
-def _moved(call: Call, query: BookingQuery) -> Page[Transfer]:
-    return call.exchange.store.history.transfers(call.account, query)
-
-
-def _funding(call: Call) -> Decimal:
+def _funding(call: Call, moved: Moved) -> Decimal:
     """Return what the funding account holds: what was transferred there and not back."""
     total, cursor = ZERO, ""
     while True:
         query = BookingQuery(limit=_PAGE, cursor=cursor)
-        found, cursor = _moved(call, query)
+        found, cursor = moved(call.account, query)
         total -= sum((t.amount for t in found if FUND in (t.source, t.target)), ZERO)
         if not cursor:
             return total
@@ -207,8 +206,9 @@ def _funding(call: Call) -> Decimal:
 def _balance(call: Call, kind: str, coin: str) -> Row:
     wallet = free = ZERO
     if coin == COIN:
-        account = _account(call)
-        wallet = account.balance.cash if kind == UNIFIED else _funding(call)
+        view = call.exchange.view
+        account = view.account(call.account)
+        wallet = account.balance.cash if kind == UNIFIED else _funding(call, view.transfers)
         free = account.withdrawable() if kind == UNIFIED else wallet
     return {"coin": coin, "walletBalance": cents(wallet), "transferBalance": cents(free)}
 
