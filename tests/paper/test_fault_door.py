@@ -337,6 +337,19 @@ async def test_faults_are_listed_with_counts_and_strikes_and_cleared_by_name(des
     assert answer.status_code == 200
 
 
+async def test_the_window_tells_strikes_in_words(desk: Desk) -> None:
+    await put(desk, "{name: cut, kind: code_10016, when: {endpoint: /v5/order/create}}")
+    await desk.refused_buy(orderLinkId=LINK)
+
+    faults = (await desk.get("/paper/window"))["faults"]
+
+    assert [(row["name"], row["when"], row["strikes"]) for row in faults["faults"]] == [
+        ("cut", "endpoint=/v5/order/create", 1)
+    ]
+    (told,) = faults["strikes"]
+    assert told.endswith(" cut: /v5/order/create tw-e1 gets retCode 10016 after acceptance")
+
+
 async def test_a_mistake_in_what_is_sent_is_told_at_its_place(desk: Desk) -> None:
     answer = await asyncio.to_thread(
         desk.send, "POST", "/paper/faults?source=day.yaml", data="version: 1\nfaults:\n- {kind: x}"

@@ -187,7 +187,7 @@ class Door:
                 *Control(exchange, runner).routes(),
                 *access.routes(exchange, ring),
                 *self.faults.routes(),
-                *window.routes(exchange, self.faults.shown),
+                *window.routes(exchange, self.faults.told),
             ]
         )
 

@@ -16,6 +16,8 @@ from tradewright.paper.gateway import Gateway
 from tradewright.paper.keys import KeyRing
 from tradewright.paper.stream.socket import Streams
 
+_TOLD = 20
+
 
 class Faults:
     """The faults of *exchange*; those of its settings are in force from `begin` on.
@@ -44,8 +46,15 @@ class Faults:
         self.air.close()
         self._patience.end()
 
-    def shown(self) -> dict[str, Any]:
-        return {**self.board.shown()}
+    def told(self) -> dict[str, Any]:
+        """Return what the window tells: faults in force, and the last strikes in words."""
+        shown = self.board.shown()
+        return {"faults": shown["faults"], "strikes": [*map(_sentence, shown["strikes"][:_TOLD])]}
 
     def routes(self) -> list[Route]:
         return control.routes(self.board)
+
+
+def _sentence(strike: dict[str, Any]) -> str:
+    who = " ".join(strike[key] for key in ("place", "order_link_id") if strike[key])
+    return f"{strike['at'][11:19]} {strike['fault']}: {who} {strike['effect']}"
