@@ -11,7 +11,7 @@ import pytest
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pydantic import SecretStr
 
-from tests.paper.conftest import KEY, Desk, Open
+from tests.paper.conftest import KEY, Desk
 from tradewright.paper import PaperSettings, running
 
 MakeSettings = Callable[..., PaperSettings]

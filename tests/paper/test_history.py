@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from tradewright.domain.market import Side
 from tradewright.matching import (
     Balance,
-    Execution,
     ExecType,
+    Execution,
     Order,
     OrderStatus,
     OrderType,

@@ -152,7 +152,9 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
-def test_without_a_path_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_path_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 

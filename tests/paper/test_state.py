@@ -19,7 +19,7 @@ import pybit.unified_trading as pybit
 import pytest
 import requests
 from msgspec.structs import replace
-from pybit.exceptions import InvalidRequestError
+from pybit.exceptions import FailedRequestError, InvalidRequestError
 
 from tests.paper.conftest import KEY, SECRET, START, Desk, Open, WriteCandles, eventually
 from tradewright.domain.market import Side
@@ -47,7 +47,11 @@ sys.exit(serve(PaperSettings(port=int(sys.argv[1]), state=Path(sys.argv[2]), spe
 """
 
 
-KEYS = {"TRADEWRIGHT_PAPER_API_KEY": KEY, "TRADEWRIGHT_PAPER_API_SECRET": SECRET}
+KEYS = {
+    "TRADEWRIGHT_PAPER_API_KEY": KEY,
+    "TRADEWRIGHT_PAPER_API_SECRET": SECRET,
+    "TRADEWRIGHT_PAPER_RATE_LIMITS": "off",
+}
 T = TypeVar("T")
 BTC = "BTCUSDT"
 
@@ -101,6 +105,51 @@ async def test_a_killed_exchange_keeps_orders_position_and_links(
     assert after == before
     assert failure.value.status_code == 110072
     assert process.returncode == 0
+
+
+async def test_whatever_was_acknowledged_survives_a_kill_at_any_moment(
+    tmp_path: Path, free_port: int
+) -> None:
+    url, state = f"http://127.0.0.1:{free_port}", tmp_path / "paper.db"
+    chance, acknowledged = random.Random(3), set[str]()
+
+    def trade(life: int, worker: int) -> None:
+        """Place orders until the exchange is gone."""
+        http = pybit.HTTP(api_key=KEY, api_secret=SECRET, max_retries=1, retry_codes={-999999})
+        http.endpoint = url
+        order: dict[str, Any] = {"category": "linear", "symbol": BTC, "qty": "0.001"}
+        for number in range(10_000):
+            link, side = f"{life}-{worker}-{number}", "Buy" if number % 2 else "Sell"
+            try:
+                http.place_order(**order, side=side, orderType="Market", orderLinkId=link)
+            except (FailedRequestError, requests.RequestException):
+                break
+            acknowledged.add(link)
+        http.client.close()
+
+    for life in range(4):
+        with served(free_port, state) as process:
+            await ready(url)
+            workers = [asyncio.create_task(asyncio.to_thread(trade, life, w)) for w in range(4)]
+            before = len(acknowledged)
+            # Whatever it is doing then
+            await eventually(lambda: len(acknowledged) > before + chance.randrange(5, 80))  # noqa: B023
+            process.kill()
+            await asyncio.gather(*workers)
+
+    with served(free_port, state) as process:
+        await ready(url)
+        orders, executions, books = [
+            (await asyncio.to_thread(requests.get, f"{url}/paper/{name}", timeout=10)).json()
+            for name in ("orders", "executions", "ledger")
+        ]
+
+    known = [row["orderLinkId"] for row in orders["list"]]
+    assert acknowledged <= set(known)
+    assert len(known) == len(set(known))
+    ids = [row["execId"] for row in executions["list"]]
+    assert len(ids) == len(set(ids)) == books["executions"]
+    assert books["balanced"]
 
 
 def account(http: pybit.HTTP) -> dict[str, Any]:

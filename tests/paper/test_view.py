@@ -22,7 +22,7 @@ from tradewright.matching import (
     StopRequest,
 )
 from tradewright.paper import PaperSettings
-from tradewright.paper.batch import LedgerBroken, TransferNote
+from tradewright.paper.batch import Batch, LedgerBroken, TransferNote
 from tradewright.paper.commit import ExchangeBroken
 from tradewright.paper.exchange import MAIN, Exchange
 from tradewright.paper.ledger import ledger
@@ -30,7 +30,6 @@ from tradewright.paper.query import BookingQuery, OrderQuery
 from tradewright.paper.store import Store
 
 BTC = "BTCUSDT"
-OpenExchange = Callable[..., Any]
 
 
 @pytest.fixture
@@ -96,9 +95,12 @@ async def test_changes_of_one_turn_are_written_together(
 ) -> None:
     written: list[int] = []
     write = exchange.store.write
-    monkeypatch.setattr(
-        exchange.store, "write", lambda batch: (written.append(len(batch.orders)), write(batch))
-    )
+
+    def note(batch: Batch) -> None:
+        written.append(len(batch.orders))
+        write(batch)
+
+    monkeypatch.setattr(exchange.store, "write", note)
 
     for name in "abcdef":
         rest(exchange, link=name)
@@ -260,11 +262,11 @@ async def test_the_ledger_of_each_account_adds_up(exchange: Exchange) -> None:
         assert Decimal(book["wallet"]) == wallet
         assert Decimal(book["equity"]) == wallet + Decimal(book["unrealised"])
     (moved,), _ = exchange.view.transfers("ann", BookingQuery(order_id="t-1"))
-    assert (moved.amount, moved.source, moved.target) == (250, "FUND", "UNIFIED")
+    assert (moved.amount, moved.source, moved.target) == (Decimal(250), "FUND", "UNIFIED")
 
 
 async def test_a_ledger_that_does_not_add_up_breaks_the_exchange(
-    exchange: Exchange, caplog: pytest.LogCaptureFixture
+    exchange: Exchange,
 ) -> None:
     def steal(events: list[Event]) -> list[Event]:
         return [e for e in events if not isinstance(e, Executed)]
