@@ -259,6 +259,23 @@ async def test_lagging_reads_show_a_state_that_is_past(desk: Desk, lines: list[E
     assert len(struck(lines, "lagging_reads")) == 3
 
 
+async def test_late_reads_of_a_new_account_find_it_empty(desk: Desk) -> None:
+    await put(desk, "{kind: lagging_reads, ms: 60000}")
+    made = await desk.post("/paper/keys", account="new", cash="1000")
+    client = pybit.HTTP(
+        api_key=made["key"], api_secret=made["secret"], max_retries=1, retry_codes={-999999}
+    )
+    client.endpoint = desk.paper.http_url
+
+    seen = await asyncio.to_thread(client.get_wallet_balance, accountType="UNIFIED")
+    await desk.request("DELETE", "/paper/faults")
+    present = await asyncio.to_thread(client.get_wallet_balance, accountType="UNIFIED")
+
+    assert seen["result"]["list"][0]["totalWalletBalance"] == "0"
+    assert present["result"]["list"][0]["totalWalletBalance"] == "1000"
+    client.client.close()
+
+
 async def test_only_reads_that_fit_are_late(desk: Desk) -> None:
     await put(desk, "{kind: lagging_reads, ms: 60000, when: {endpoint: /v5/position/list}}")
     await desk.buy(orderLinkId=LINK)

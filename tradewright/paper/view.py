@@ -132,6 +132,10 @@ class View:
         self._catch_up()
         if self.lag_ms:
             self._unseen.append(_Unseen(self._clock(), batch))
+            for event in batch.events:
+                # An account may be asked about from the start, if only for nothing
+                if isinstance(event, ProfileChanged) and event.profile.account not in self._seen:
+                    self._take_profile(event.profile)
         else:
             self._show(batch.events)
 
