@@ -197,6 +197,24 @@ async def test_funding_is_an_execution_of_no_order(desk: Desk) -> None:
     assert await desk.rows("get_executions", execType="BustTrade") == []
 
 
+async def test_reads_lag_and_changes_do_not(open_desk: Open, write_candles: WriteCandles) -> None:
+    desk = await open_desk(market=write_candles(FLAT, FLAT), read_lag_ms=60_000)
+    await desk.step()
+    await desk.buy(orderLinkId="a-1", stopLoss="49000")
+    await desk.limit("49000", orderLinkId="a-2")
+
+    lists = ("get_open_orders", "get_order_history", "get_executions", "get_closed_pnl")
+    seen = [row for method in lists for row in await desk.rows(method, symbol="BTCUSDT")]
+    by_link = await desk.rows("get_open_orders", symbol="BTCUSDT", orderLinkId="a-1")
+    late = (await desk.position(), await desk.wallet())
+    await desk.call("cancel_order", symbol="BTCUSDT", orderLinkId="a-2")
+    again = await desk.refusal("cancel_order", symbol="BTCUSDT", orderLinkId="a-2")
+
+    assert (seen, by_link) == ([], [])
+    assert (late[0]["size"], late[1]["totalWalletBalance"]) == ("0", "100000")
+    assert again[0] == 110001
+
+
 MOVE = {
     "transferId": "42c0cfb0-6bca-4242-bc76-4e6df6cbab16",
     "coin": "USDT",
