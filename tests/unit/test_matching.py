@@ -1,6 +1,6 @@
 """Orders, stops, fills and margin on given prices."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,85 +8,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradewright.domain.market import Instrument, Side
+from tests.unit.matching import (
+    BTC,
+    MAIN,
+    NOW,
+    TICK,
+    account,
+    executions,
+    limit,
+    make_engine,
+    make_request,
+    play,
+    rejection,
+    states,
+)
+from tradewright.domain.market import Side
 from tradewright.matching import (
-    Account,
     Change,
     Engine,
     Event,
-    Executed,
-    Execution,
-    Market,
-    Order,
     OrderChanged,
     OrderRequest,
     OrderStatus,
     OrderType,
-    Profile,
     RequestRejected,
     StopKind,
     StopRequest,
     TimeInForce,
     TriggerDirection,
 )
-
-BTC = Instrument(
-    symbol="BTCUSDT",
-    base_coin="BTC",
-    tick_size=Decimal("0.1"),
-    qty_step=Decimal("0.001"),
-    min_qty=Decimal("0.001"),
-    max_qty=Decimal(100),
-    max_market_qty=Decimal(50),
-)
-MAIN = "main"
-TICK = BTC.tick_size
-NOW = datetime(2022, 1, 1, tzinfo=UTC)
-
-
-def make_engine(price: str = "50000", **options: Any) -> Engine:
-    engine = Engine([Market(BTC)])
-    engine.open_account(Profile(account=MAIN, uid=1, **options), Decimal(10_000))
-    engine.play("BTCUSDT", [Decimal(price)], NOW)
-    return engine
-
-
-def account(engine: Engine) -> Account:
-    return engine.accounts[MAIN]
-
-
-def make_request(**changes: Any) -> OrderRequest:
-    fields: dict[str, Any] = {
-        "symbol": "BTCUSDT",
-        "side": Side.BUY,
-        "order_type": OrderType.MARKET,
-        "qty": Decimal("0.1"),
-    }
-    decimals = ("qty", "price", "take_profit", "stop_loss", "trigger_price")
-    fields |= {k: Decimal(v) if k in decimals else v for k, v in changes.items()}
-    return OrderRequest(**fields)
-
-
-def limit(price: str, side: Side = Side.BUY, **changes: Any) -> OrderRequest:
-    return make_request(order_type=OrderType.LIMIT, price=price, side=side, **changes)
-
-
-def play(engine: Engine, *prices: str) -> list[Event]:
-    return engine.play("BTCUSDT", [Decimal(p) for p in prices], NOW)
-
-
-def executions(events: list[Event]) -> list[Execution]:
-    return [e.execution for e in events if isinstance(e, Executed)]
-
-
-def last_states(events: list[Event]) -> dict[str, Order]:
-    return {e.order.order_id: e.order for e in events if isinstance(e, OrderChanged)}
-
-
-def rejection(engine: Engine, request: OrderRequest) -> RequestRejected:
-    with pytest.raises(RequestRejected) as failure:
-        engine.place(MAIN, request, NOW)
-    return failure.value
 
 
 def test_a_market_order_pays_half_the_spread_and_the_taker_fee() -> None:
@@ -136,7 +86,7 @@ def test_what_its_time_in_force_forbids_is_cancelled_with_the_reason(
 
     events = engine.place(MAIN, limit(price, time_in_force=time_in_force), NOW)
 
-    (order,) = last_states(events).values()
+    (order,) = states(events).values()
     assert (order.status, order.reject_reason) == (OrderStatus.CANCELLED, reason)
     assert executions(events) == []
 
@@ -160,7 +110,7 @@ def test_an_entry_brings_its_stops_and_they_close_it() -> None:
         Decimal("0.1"),
         StopKind.STOP_LOSS,
     )
-    ended = {o.stop: o for o in last_states(events).values()}
+    ended = {o.stop: o for o in states(events).values()}
     assert ended[StopKind.STOP_LOSS].status is OrderStatus.FILLED
     assert ended[StopKind.TAKE_PROFIT].cancel_type == "CancelByTpSlTsClear"
     assert account(engine).open_orders() == []
@@ -376,7 +326,7 @@ def test_resting_reduce_only_orders_end_with_the_position() -> None:
 
     events = engine.place(MAIN, make_request(side=Side.SELL, reduce_only=True), NOW)
 
-    assert [o.cancel_type for o in last_states(events).values() if not o.filled] == [
+    assert [o.cancel_type for o in states(events).values() if not o.filled] == [
         "CancelByReduceOnly"
     ]
 
@@ -475,7 +425,7 @@ def test_quantity_is_conserved_and_the_ledger_balances(actions: list[object]) ->
 def test_each_order_fills_as_much_as_its_executions_say(actions: list[object]) -> None:
     _, events = run(actions)
 
-    for order in last_states(events).values():
+    for order in states(events).values():
         own = [e for e in executions(events) if e.order_id == order.order_id]
         assert order.filled == sum(e.qty for e in own) <= order.qty
         assert (order.status is OrderStatus.FILLED) == (order.filled == order.qty)
@@ -489,7 +439,7 @@ def test_reducing_orders_never_turn_or_grow_the_position(actions: list[object]) 
         before = account(engine).positions["BTCUSDT"]
         events = act(engine, action, NOW + timedelta(minutes=number))
         size = before.side.sign * before.size
-        orders = last_states(events)
+        orders = states(events)
         for execution in executions(events):
             if orders[execution.order_id].reduce_only:
                 assert execution.closed_size == execution.qty
@@ -536,25 +486,3 @@ def test_a_stop_never_fills_better_than_the_path_allows(
 @given(ACTIONS)
 def test_the_same_calls_give_the_same_events_and_ids(actions: list[object]) -> None:
     assert run(actions)[1] == run(actions)[1]
-
-
-@settings(max_examples=50)
-@given(ACTIONS, ACTIONS)
-def test_a_restored_engine_goes_on_as_if_nothing_had_happened(
-    first: list[object], then: list[object]
-) -> None:
-    engine, _ = run(first)
-    restored = make_engine()
-    positions = dict(account(engine).positions)
-    restored.restore(
-        profiles=[account(engine).profile],
-        balances=[account(engine).balance],
-        positions=positions.values(),
-        orders=account(engine).open_orders(),
-        last=engine.last,
-        seq=engine.seq,
-    )
-
-    for number, action in enumerate(then):
-        now = NOW + timedelta(days=1, minutes=number)
-        assert act(restored, action, now) == act(engine, action, now)

@@ -144,6 +144,23 @@ def test_close_on_trigger_without_a_position_is_cancelled() -> None:
     assert states(events)[order.order_id].cancel_type == "CancelByReduceOnly"
 
 
+def test_a_waiting_reduce_only_order_outlives_its_position() -> None:
+    engine = make_engine()
+    place(engine, make_request(qty="0.1"))
+    order = placed(
+        engine, sell(qty="0.3", trigger_price="49500", trigger_direction=FALL, reduce_only=True)
+    )
+    place(engine, sell(qty="0.1"))
+    kept = account(engine).open_orders()
+    place(engine, make_request(qty="0.2"))
+
+    events = play(engine, "50000", "49000")
+
+    assert kept == [order]
+    assert fills(events) == [(D("49499.9"), D("0.2"))]
+    assert account(engine).positions["BTCUSDT"].size == 0
+
+
 def test_a_stop_by_mark_ignores_the_last_price() -> None:
     engine = make_engine()
     place(engine, make_request(stop_loss="49500", sl_trigger_by="MarkPrice"))
