@@ -197,9 +197,8 @@ async def test_funding_is_an_execution_of_no_order(desk: Desk) -> None:
     assert await desk.rows("get_executions", execType="BustTrade") == []
 
 
-async def test_reads_lag_and_changes_do_not(open_desk: Open, write_candles: WriteCandles) -> None:
-    desk = await open_desk(market=write_candles(FLAT, FLAT), read_lag_ms=60_000)
-    await desk.step()
+async def test_reads_lag_and_changes_do_not(desk: Desk) -> None:
+    desk.paper.exchange.view.lag_ms = 60_000
     await desk.buy(orderLinkId="a-1", stopLoss="49000")
     await desk.limit("49000", orderLinkId="a-2")
 
