@@ -14,7 +14,7 @@ from jsonschema.validators import extend
 from pydantic import BaseModel, ValidationError
 
 from tradewright import plugin, preset
-from tradewright.paper.fault import schema as paper_faults
+from tradewright.paper.schema import schemas as paper_schemas
 from tradewright.preset import document
 from tradewright.preset.schema import SHIPPED, plugin_schema
 
@@ -66,7 +66,7 @@ def test_a_shipped_preset_is_valid_by_model_and_schema(path: Path) -> None:
 
 
 def test_the_committed_schemas_are_the_generated_ones() -> None:
-    assert preset.stale_schemas(ROOT, {paper_faults.FILE: paper_faults.schema()}) == []
+    assert preset.stale_schemas(ROOT, paper_schemas()) == []
 
 
 def test_stale_missing_and_forgotten_schemas_are_named_and_mended(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of presets, or keep the files in schemas/ fresh."""
     from tradewright import preset
-    from tradewright.paper.fault import schema as paper_faults
+    from tradewright.paper.schema import schemas as paper_schemas
 
     if check and write:
         raise typer.BadParameter("--check and --write exclude each other")
@@ -78,7 +78,7 @@ def schema(
         typer.echo(json.dumps(preset.schema(), indent=2, ensure_ascii=False))
         return
     root = Path.cwd()
-    also = {paper_faults.FILE: paper_faults.schema()}
+    also = paper_schemas()
     stale = preset.write_schemas(root, also) if write else preset.stale_schemas(root, also)
     if output is Format.JSON:
         print_document("schemas", written=write, stale=stale)
