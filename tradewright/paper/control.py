@@ -1,7 +1,7 @@
 """The control side of the paper exchange, ``/paper``: clock, lockstep, audit. Loopback only."""
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Timeframe
+from tradewright.matching import Execution, Order
 from tradewright.paper import wire
 from tradewright.paper.barrier import Subscriber
 from tradewright.paper.clock import ms, wall
@@ -165,34 +166,47 @@ class Control:
 
     async def ledger(self, request: Request) -> dict[str, Any]:
         """Add up what is stored of one account, or of all of them."""
-        exchange, name = self._exchange, request.query_params.get("account", MAIN)
-        exchange.flush()
+        name = request.query_params.get("account", MAIN)
         if name != "all":
-            return await ledger(exchange.store.history, exchange.engine.accounts[name])
-        found = [
-            await ledger(exchange.store.history, account)
-            for account in list(exchange.engine.accounts.values())
-        ]
+            return await self._ledger(name)
+        found = [await self._ledger(n) for n in list(self._exchange.engine.accounts)]
         return {
             "accounts": {row["account"]: row for row in found},
             "balanced": all(row["balanced"] for row in found),
         }
 
+    async def _ledger(self, name: str) -> dict[str, Any]:
+        exchange = self._exchange
+        if name not in exchange.engine.accounts:
+            raise ValueError(f"there is no account {name}")
+        # What is stored must be what the account holds now
+        exchange.flush()
+        return await ledger(exchange.store.history, exchange.engine.accounts[name])
+
     async def executions(self, request: Request) -> dict[str, Any]:
-        history = self._exchange.store.history
-        found = history.executions_after(*_rows(request))
-        return {"list": [wire.execution_message(e) for e in found]}
+        account, after, limit = _part(request)
+        found = self._exchange.store.history.executions_after(account, after, limit)
+        return _listed([wire.execution_message(e) for e in found], found, limit)
 
     async def orders(self, request: Request) -> dict[str, Any]:
-        history = self._exchange.store.history
-        return {"list": [wire.order_message(o) for o in history.orders_after(*_rows(request))]}
+        account, after, limit = _part(request)
+        found = self._exchange.store.history.orders_after(account, after, limit)
+        return _listed([wire.order_message(o) for o in found], found, limit)
 
 
-def _rows(request: Request) -> tuple[str | None, int, int]:
-    """Return whose rows are asked for, from where on and how many; all of them without a limit."""
+def _part(request: Request) -> tuple[str | None, int, int]:
+    """Return whose rows are asked for (None: everybody's), after which one and how many."""
     query = request.query_params
     limit = int(query.get("limit", _MOST_ROWS))
     return query.get("account"), int(query.get("after_seq", -1)), min(max(limit, 1), _MOST_ROWS)
+
+
+def _listed(
+    rows: list[dict[str, Any]], found: Sequence[Order | Execution], limit: int
+) -> dict[str, Any]:
+    """Return *rows*, and the ``after_seq`` of those behind them if there may be any."""
+    more = {"next_after_seq": found[-1].seq} if len(found) == limit else {}
+    return {"list": rows, **more}
 
 
 def _timeout_ms(request: Request) -> int:
