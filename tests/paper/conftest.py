@@ -58,9 +58,9 @@ class Stream:
 class Desk:
     """A running exchange, seen from a client: pybit, its sockets, the control side."""
 
-    def __init__(self, paper: PaperExchange) -> None:
+    def __init__(self, paper: PaperExchange, key: str = KEY, secret: str = SECRET) -> None:
         self.paper = paper
-        self.http = pybit.HTTP(api_key=KEY, api_secret=SECRET, max_retries=1, retry_codes={-999999})
+        self.http = pybit.HTTP(api_key=key, api_secret=secret, max_retries=1, retry_codes={-999999})
         self.http.endpoint = paper.http_url
         self._session = requests.Session()
         self._streams: list[Stream] = []

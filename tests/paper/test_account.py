@@ -87,3 +87,26 @@ async def test_a_key_tells_what_it_may_do(desk: Desk) -> None:
     assert (key["deadlineDay"], key["expiredAt"]) == (-2, "1970-01-01T00:00:00Z")
     (member,) = kinds["accounts"]
     assert member == {"uid": str(key["userID"]), "accountType": ["UNIFIED", "FUND"]}
+
+
+async def test_accounts_see_and_change_only_what_is_their_own(desk: Desk) -> None:
+    made = await desk.post("/paper/keys", account="other", cash="5000")
+    other = Desk(desk.paper, made["key"], made["secret"])
+    mine = await desk.limit("50000", orderLinkId="a-1")
+    await other.limit("49980", qty="0.01", orderLinkId="a-1")
+
+    (theirs,) = await other.rows("get_open_orders", symbol="BTCUSDT")
+    stolen = await other.refusal("cancel_order", symbol="BTCUSDT", orderId=mine["orderId"])
+    unseen = await other.rows("get_open_orders", symbol="BTCUSDT", orderId=mine["orderId"])
+    # Between the best prices of the market, what one sells the other buys
+    await other.limit("50000", qty="0.05", side="Sell", orderLinkId="a-2")
+
+    assert (theirs["orderLinkId"], theirs["qty"]) == ("a-1", "0.01")
+    assert (stolen[0], unseen) == (110001, [])
+    assert [p["side"] for p in await desk.rows("get_positions", settleCoin="USDT")] == ["Buy"]
+    assert [p["side"] for p in await other.rows("get_positions", settleCoin="USDT")] == ["Sell"]
+    (bought,), (sold,) = await desk.executions(), await other.executions()
+    assert (bought["execPrice"], sold["execPrice"]) == ("50000", "50000")
+    assert (bought["isMaker"], sold["isMaker"]) == (True, False)
+    assert (await other.wallet())["totalWalletBalance"] == "4998.625"
+    await other.close()
