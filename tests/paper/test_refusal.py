@@ -114,8 +114,8 @@ POSITIONS: list[Refusal] = [
     (
         "set_leverage",
         BTC | {"buyLeverage": "500", "sellLeverage": "500"},
-        10001,
-        "leverage invalid",
+        110013,
+        "cannot set leverage [50000] gt maxLeverage [10000] by risk limit",
     ),
     ("set_trading_stop", STOP | {"stopLoss": "49000"}, 10001, "zero position"),
     ("set_trading_stop", STOP | {"positionIdx": 1, "stopLoss": "49000"}, 10001, IDX),

@@ -168,9 +168,15 @@ def test_leverage_beyond_the_tier_is_refused() -> None:
     assert account(engine).positions["BTCUSDT"].leverage == 50
 
 
-@pytest.mark.parametrize("leverage", ["0.5", "101", "10.001"])
+@pytest.mark.parametrize("leverage", ["0.5", "10.001"])
 def test_impossible_leverage_is_refused(leverage: str) -> None:
     refused(10001, make_held(), "set_leverage", MAIN, "BTCUSDT", D(leverage))
+
+
+def test_leverage_beyond_the_most_is_refused_with_both() -> None:
+    refusal = refused(110013, make_held(), "set_leverage", MAIN, "BTCUSDT", D(101))
+
+    assert refusal.text == "cannot set leverage [10100] gt maxLeverage [10000] by risk limit"
 
 
 def test_less_leverage_needs_margin_that_is_there() -> None:

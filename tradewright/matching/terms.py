@@ -19,12 +19,17 @@ class Terms(Moves):
         owner = self.accounts[account]
         market = self.board.market(symbol)
         position = owner.positions[symbol]
-        if not 1 <= leverage <= market.instrument.max_leverage or leverage * 100 % 1:
+        if leverage < 1 or leverage * 100 % 1:
             raise RequestRejected(10001, "leverage invalid")
         if leverage == position.leverage:
             raise RequestRejected(110043, "leverage not modified")
-        if leverage > owner.tier_of(symbol).max_leverage:
-            raise RequestRejected(110013, "Cannot set leverage due to risk limit level.")
+        most = min(market.instrument.max_leverage, owner.tier_of(symbol).max_leverage)
+        if leverage > most:
+            raise RequestRejected(
+                110013,
+                f"cannot set leverage [{leverage * 100:.0f}] gt maxLeverage [{most * 100:.0f}] "
+                "by risk limit",
+            )
         was_short_of = owner.available()
         self._try(owner, replace(position, leverage=leverage, updated=now), was_short_of)
         self._events.append(PositionChanged(owner.positions[symbol]))
