@@ -5,7 +5,6 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from tests.unit.matching import (
     BTC,
@@ -32,6 +31,7 @@ from tradewright.matching import (
     ExecType,
     Liquidated,
     MarginMode,
+    Market,
     OrderStatus,
     StopKind,
     Tier,
@@ -275,8 +275,8 @@ def test_the_formula_gives_the_price_at_which_the_simulation_liquidates(
     spare: Decimal,
 ) -> None:
     value = qty * 20_000
+    leverage = min(leverage, Market(BTC, tiers=tiers).tier_of(value).max_leverage)
     cash = value / leverage * D("1.01") + value * D("0.002") + 1 + spare * value / 1000
-    tiers = tuple(replace(t, max_leverage=D(100)) for t in tiers)
     mode = MarginMode.ISOLATED if isolated else MarginMode.CROSS
     engine = make_held(
         side, qty=str(qty), cash=str(cash), leverage=leverage, tiers=tiers, margin_mode=mode
