@@ -85,6 +85,7 @@ def paper(
     """
     from pydantic import ValidationError
 
+    from tradewright import telemetry
     from tradewright.paper import PaperSettings, serve
 
     if market not in ("generator", "live") and not Path(market).is_file():
@@ -111,6 +112,8 @@ def paper(
         fault = e.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         raise typer.BadParameter(f"{where}: {fault['msg']}") from None
+
+    telemetry.configure("paper")
 
     def tell(exchange: "PaperExchange") -> None:
         if exchange.made_up_key is not None:
@@ -205,7 +208,7 @@ def add_fault(
     ctx: typer.Context,
     fault: Annotated[
         str,
-        typer.Argument(metavar="FAULT", help="YAML, or a file of it; such as '{kind: http_500}'."),
+        typer.Argument(metavar="FAULT", help="YAML, or a file of it; such as '{kind: http_error}'."),
     ],
     url: UrlOption = None,
     output: OutputOption = Format.TABLE,
