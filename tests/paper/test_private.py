@@ -1,5 +1,7 @@
 """What the private streams say, and to whom."""
 
+import random
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +21,9 @@ from tradewright.matching import (
     OrderRequest,
     OrderType,
     Profile,
+    RequestRejected,
+    StopRequest,
+    TpslMode,
 )
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.stream.hub import Hub
@@ -145,6 +150,62 @@ def test_topics_of_a_category_say_the_same_as_those_of_all(engine: Engine) -> No
     rows = {topic: [row for _, t, row in heard if t == topic] for _, topic, _ in heard}
     assert rows.keys() == {"order", "order.linear"}
     assert rows["order"] == rows["order.linear"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_fields_and_numbers_are_spelled_the_same_whatever_happens(
+    engine: Engine, seed: int
+) -> None:
+    chance = random.Random(seed)
+    names: dict[str, set[tuple[str, ...]]] = {}
+
+    for _ in range(300):
+        try:
+            events = step(engine, chance)
+        except RequestRejected:
+            continue
+        for _, topic, row in told(engine, events, "order", "execution", "position", "wallet"):
+            names.setdefault(topic, set()).add(tuple(sorted(row)))
+            assert [v for v in row.values() if isinstance(v, str) and ODD_NUMBER.match(v)] == []
+
+    assert {topic: len(variants) for topic, variants in names.items()} == {
+        "order": 1,
+        "execution": 1,
+        "position": 1,
+        "wallet": 1,
+    }
+
+
+ODD_NUMBER = re.compile(r"-?[\d.]+E[-+]?\d+$|-0$|\d*\.\d*0$|\.|\d+\.$", re.IGNORECASE)
+
+
+def step(engine: Engine, chance: random.Random) -> list[Event]:
+    """Do something to an account or to the price."""
+    account = chance.choice(("one", "two"))
+    price = Decimal(chance.randrange(490_000, 510_000)) / 10
+    match chance.randrange(6):
+        case 0:
+            return engine.glide(BTC, price, NOW)
+        case 1:
+            return engine.fund(BTC, Decimal(chance.randrange(-5, 6)).scaleb(-7), NOW)
+        case 2:
+            return engine.set_leverage(account, BTC, Decimal(chance.choice((5, 20, 100))), NOW)
+        case 3:
+            size = Decimal(chance.randrange(1, 9)).scaleb(-3)
+            stop = StopRequest(tpsl_mode=TpslMode.PARTIAL, stop_loss=price, sl_size=size)
+            return engine.set_stops(account, BTC, stop, NOW)
+        case _:
+            return engine.place(
+                account,
+                order(
+                    side=chance.choice(list(Side)),
+                    order_type=chance.choice(list(OrderType)),
+                    qty=Decimal(chance.randrange(1, 900)).scaleb(-3),
+                    price=price,
+                    reduce_only=chance.random() < 0.2,
+                ),
+                NOW,
+            )
 
 
 async def test_times_of_messages_are_of_the_wall_and_times_in_them_of_the_market(

@@ -146,7 +146,7 @@ def wallet_row(account: Account) -> Row:
         "accountIMRate": cents(initial / equity) if equity > 0 else "0",
         "accountMMRate": cents(maintenance / equity) if equity > 0 else "0",
         "totalMarginBalance": cents(equity),
-        "totalAvailableBalance": cents(max(account.available(), ZERO)),
+        "totalAvailableBalance": cents(max(equity - initial, ZERO)),
         "totalInitialMargin": cents(initial),
         "totalMaintenanceMargin": cents(maintenance),
     }
