@@ -116,7 +116,7 @@ class Books:
         self._engine = engine
         self._is_checked = is_checked
         self._tallies = {name: Tally.of(account) for name, account in engine.accounts.items()}
-        self._prices: dict[str, Prices] = {}
+        self._known: tuple[dict[str, Decimal], ...] = ({}, {}, {})
 
     def take(self, events: Iterable[Event], now: datetime, note: TransferNote = NO_NOTE) -> None:
         """Book *events*; *note* says more of the transfer that is among them.
@@ -150,7 +150,6 @@ class Books:
         """Return the batch, with the prices that have moved and *facts*; begin another one."""
         batch, self.batch = self.batch, Batch()
         batch.prices = self._moved()
-        self._prices |= batch.prices
         batch.facts = facts
         return batch
 
@@ -182,15 +181,18 @@ class Books:
             raise LedgerBroken(name, f"booked {booked}, held {held}")
 
     def _moved(self) -> dict[str, Prices]:
-        """Return the prices that are not as they were written."""
-        engine, known = self._engine, self._prices
-        mark, index = engine.mark, engine.index
-        moved = {}
-        for symbol, last in engine.last.items():
-            prices = Prices(last, mark[symbol], index[symbol])
-            if known.get(symbol) != prices:
-                moved[symbol] = prices
-        return moved
+        """Return the prices that are not as they were at the last call."""
+        engine = self._engine
+        known, now = self._known, (engine.last, engine.mark, engine.index)
+        if now == known:
+            # Compared as a whole, which for hundreds of symbols is much faster
+            return {}
+        self._known = last, mark, index = tuple(p.copy() for p in now)
+        return {
+            s: Prices(last[s], mark[s], index[s])
+            for s in last
+            if any(after[s] != before.get(s) for before, after in zip(known, now, strict=True))
+        }
 
 
 def _size(position: Position) -> Decimal:
