@@ -88,11 +88,6 @@ ACCOUNT: tuple[Call, ...] = (
         lambda r: float(r["balance"][0]["walletBalance"]) == 10,
     ),
     (
-        "request_demo_trading_funds",
-        {},
-        lambda r: r == {},
-    ),
-    (
         "get_coin_balance",
         {"accountType": "UNIFIED", "coin": "USDT"},
         lambda r: float(r["balance"]["walletBalance"]) == 99_990,
