@@ -25,6 +25,7 @@ from tests.unit.matching import (
 )
 from tradewright.domain.market import Side
 from tradewright.matching import (
+    Account,
     Change,
     Engine,
     Event,
@@ -33,6 +34,7 @@ from tradewright.matching import (
     Order,
     OrderRequest,
     OrderType,
+    Position,
     RequestRejected,
     StopRequest,
     TimeInForce,
@@ -79,6 +81,8 @@ class Chance:
             lambda: ("set_auto_add_margin", (name, pick([True, False]))),
             lambda: ("transfer", (name, Decimal(self.random.randint(-3000, 1000)))),
             *[lambda: ("play", ([self.price() for _ in range(pick([1, 2, 4]))],))] * 4,
+            *[lambda: ("place", (name, self.beside()))] * 2,
+            lambda: ("beside", ([self.price() / 10 for _ in range(pick([1, 3]))],)),
             *[lambda: ("glide", (self.price(), pick([None, self.qty()])))] * 3,
             lambda: ("refer", (self.price(), self.price())),
             lambda: ("fund", (Decimal(pick([-20, -1, 1, 20])) / 1000,)),
@@ -139,6 +143,15 @@ class Chance:
             slippage=Decimal(1 + self.number(30)),
         )
 
+    def beside(self) -> OrderRequest:
+        """Return an order of another symbol."""
+        return OrderRequest(
+            symbol="ETHUSDT",
+            side=self.random.choice(list(Side)),
+            order_type=OrderType.MARKET,
+            qty=self.qty() * 5,
+        )
+
     def stops(self, name: str) -> StopRequest:
         pick, position = self.random.choice, self.engine.accounts[name].positions["BTCUSDT"]
         sign, mode = position.side.sign, pick(list(TpslMode))
@@ -184,6 +197,8 @@ def act(engine: Engine, act: Action, number: int) -> list[Event]:
             return list(getattr(engine, kind)(*parts, now))
         if kind in ("set_stops", "set_leverage", "add_margin", "set_auto_add_margin"):
             return list(getattr(engine, kind)(parts[0], "BTCUSDT", *parts[1:], now))
+        if kind == "beside":
+            return engine.play("ETHUSDT", parts[0], now)
         if kind == "depth":
             return engine.depth("BTCUSDT", parts[0], parts[1], now, parts[2])
         if kind == "glide":
@@ -199,7 +214,7 @@ class Witness:
     """Adds up what events say, order by order and account by account."""
 
     def __init__(self) -> None:
-        self.sizes: dict[str, Decimal] = defaultdict(Decimal)
+        self.sizes: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
         self.pnl: dict[str, Decimal] = defaultdict(Decimal)
         self.fees: dict[str, Decimal] = defaultdict(Decimal)
         self.funding: dict[str, Decimal] = defaultdict(Decimal)
@@ -211,7 +226,7 @@ class Witness:
             if e.exec_type is ExecType.FUNDING:
                 self.funding[e.account] += e.fee
                 continue
-            order, held = orders[e.order_id], self.sizes[e.account]
+            order, held = orders[e.order_id], self.sizes[e.account, e.symbol]
             if order.reduce_only:
                 assert e.closed_size == e.qty <= abs(held)
                 assert held * e.side.sign < 0
@@ -219,7 +234,7 @@ class Witness:
                 assert (e.order_price - e.price) * e.side.sign >= 0
             if e.is_maker:
                 assert e.price == e.order_price
-            self.sizes[e.account] += e.side.sign * e.qty
+            self.sizes[e.account, e.symbol] += e.side.sign * e.qty
             self.pnl[e.account] += e.pnl
             self.fees[e.account] += e.fee
             self.filled[e.order_id] += e.qty
@@ -228,7 +243,7 @@ class Witness:
 
     def check(self, engine: Engine) -> None:
         for name, account in engine.accounts.items():
-            balance, position = account.balance, account.positions["BTCUSDT"]
+            balance = account.balance
             assert balance.realised == self.pnl[name]
             assert balance.fees == self.fees[name]
             assert balance.funding == self.funding[name]
@@ -237,17 +252,22 @@ class Witness:
                 - self.funding[name]
             )  # fmt: skip
             assert account.equity() == balance.cash + account.unrealised()
-            assert position.side.sign * position.size == self.sizes[name]
-            if not position.size:
-                assert position.cost == position.open_fee == position.extra_margin == 0
-                assert balance.cash >= 0
-            for order in account.open_orders():
-                if order.stop.is_of_position:
-                    assert position.size
-                    assert order.side is position.side.opposite
-                if order.stop.follows:
-                    assert order.qty == position.size
-            assert not account.is_doomed("BTCUSDT")
+            assert balance.cash >= 0 or account.held()
+            for position in account.positions.values():
+                self.check_position(account, position)
+
+    def check_position(self, account: Account, position: Position) -> None:
+        symbol = position.symbol
+        assert position.side.sign * position.size == self.sizes[account.name, symbol]
+        assert not account.is_doomed(symbol)
+        if not position.size:
+            assert position.cost == position.open_fee == position.extra_margin == 0
+        for order in account.open_orders(symbol):
+            if order.stop.is_of_position:
+                assert position.size
+                assert order.side is position.side.opposite
+            if order.stop.follows:
+                assert order.qty == position.size
 
 
 def check_books(engine: Engine) -> None:
@@ -299,7 +319,8 @@ def test_what_accounts_win_from_each_other_others_lose(seed: random.Random) -> N
         one = seed.choice(
             [("place", (seed.choice([MAIN, OTHER]), chance.request())), chance.action()]
         )
-        if one[0] in ("place", "amend", "cancel", "set_stops"):
+        is_beside = one[0] == "place" and one[1][1].symbol != "BTCUSDT"
+        if one[0] in ("place", "amend", "cancel", "set_stops") and not is_beside:
             traded += len(executions(act(engine, one, number)))
 
     accounts = engine.accounts.values()

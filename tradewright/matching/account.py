@@ -179,19 +179,20 @@ class Account:
         )
 
     def is_doomed(self, symbol: str) -> bool:
-        """Return whether the position in *symbol* has too little margin: alone, or all of them."""
+        """Return whether too little margin is left: of the position, or with cross of them all."""
+        if not self.is_isolated:
+            return bool(self._held) and self.equity() <= self.maintenance_margin()
         if symbol not in self._held:
             return False
-        if not self.is_isolated:
-            return self.equity() <= self.maintenance_margin()
         gain = self.positions[symbol].unrealised(self.board.mark[symbol])
         return self.initial_margin_of(symbol) + gain <= self.maintenance_margin_of(symbol)
 
     def hold(self, position: Position) -> None:
         self.positions[position.symbol] = position
-        if position.size:
-            self._held[position.symbol] = None
-        else:
+        if position.size and position.symbol not in self._held:
+            # In an order that does not tell which came first
+            self._held = dict.fromkeys(sorted([*self._held, position.symbol]))
+        elif not position.size:
             self._held.pop(position.symbol, None)
 
     def put(self, order: Order) -> Order | None:

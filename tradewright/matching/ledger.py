@@ -47,6 +47,8 @@ class Ledger:
         self._links: Links = set() if links is None else links
         self._events: list[Event] = []
         self._untold: dict[str, Order] = {}
+        self._touched: dict[str, None] = {}
+        """Accounts whose cash changed since somebody saw to their margin."""
         self._holders: dict[str, dict[str, None]] = {s: {} for s in self.markets}
 
     def open_account(self, profile: Profile, cash: Decimal) -> list[Event]:
@@ -193,6 +195,7 @@ class Ledger:
 
     def _change_balance(self, balance: Balance) -> None:
         self.accounts[balance.account].balance = balance
+        self._touched[balance.account] = None
         self._events.append(WalletChanged(balance))
 
     def _tell(self, execution: Execution) -> None:

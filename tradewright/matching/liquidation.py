@@ -27,11 +27,9 @@ _REDUCE = "CreateByLiq"
 class Liquidator(Matcher):
     def _liquidate(self, symbol: str, now: datetime) -> bool:
         """Liquidate who can no longer hold a position in *symbol*; return whether anybody was."""
-        doomed = [
-            account
-            for name in sorted(self._holders[symbol])
-            if (account := self.accounts[name]).is_doomed(symbol)
-        ]
+        names = {*self._holders[symbol], *self._touched}
+        self._touched.clear()
+        doomed = [a for n in sorted(names) if (a := self.accounts[n]).is_doomed(symbol)]
         for account in doomed:
             if account.is_isolated:
                 self._liquidate_isolated(account, symbol, now)

@@ -187,7 +187,7 @@ class Moves(Liquidator):
             # A stop that is reached together with the liquidation price still goes first
             if (order := self._next_due(symbol)) is not None:
                 self._trigger(order, now)
-            elif not self._holders[symbol] or not self._liquidate(symbol, now):
+            elif not (self._holders[symbol] or self._touched) or not self._liquidate(symbol, now):
                 return
 
     def _settle_trade(self, symbol: str, now: datetime, volume: Decimal | None) -> Decimal | None:
