@@ -13,7 +13,7 @@ import uvloop
 from starlette.applications import Starlette
 
 from tradewright.domain.errors import TradewrightError
-from tradewright.paper import access, window
+from tradewright.paper import access, director, window
 from tradewright.paper.control import Control
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.fault.place import Faults
@@ -218,6 +218,7 @@ class Door:
                 *Control(exchange, runner).routes(),
                 *access.routes(exchange, ring),
                 *self.faults.routes(),
+                *director.routes(exchange),
                 *window.routes(exchange, self.faults.told),
             ]
         )

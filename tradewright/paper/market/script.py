@@ -1,6 +1,6 @@
 """Scripts: markets that do what a test wants; YAML, read with the place of each mistake."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import count, repeat
 from pathlib import Path
@@ -101,6 +101,18 @@ class Script(Section):
         return path
 
 
+class Interlude(Section):
+    """Acts to be put into a market that goes on; of its first symbol, unless one is named."""
+
+    symbol: Symbol | None = None
+    acts: tuple[Item, ...] = Field(min_length=1, max_length=_MOST_ACTS)
+
+    def strangers(self, known: Collection[str]) -> list[str]:
+        """Return the symbols that are not *known*."""
+        named = {self.symbol} if self.symbol else set()
+        return sorted((named | set(_named(self.acts))) - set(known))
+
+
 class ScriptInvalid(PresetInvalid):
     """A script cannot be played; `faults` holds every mistake found, in the order of the file."""
 
@@ -115,6 +127,14 @@ def scenes(items: Iterable[Item], first: str) -> Iterator[Scene]:
             yield {first: parse_act(item)}
         else:
             yield {symbol: parse_act(text) for symbol, text in item.items()}
+
+
+def _named(items: Iterable[Item]) -> Iterator[str]:
+    for item in items:
+        if isinstance(item, Repeat):
+            yield from _named(item.acts)
+        elif not isinstance(item, str):
+            yield from item
 
 
 def _duration_ms(items: Iterable[Item]) -> int | None:

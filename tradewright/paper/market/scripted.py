@@ -183,8 +183,7 @@ class Player:
             began_ms = at_ms
             while (next_ms := self._next(at_ms, ends_ms, scene)) is not None:
                 at_ms = next_ms
-                if moves := self._moves(at_ms, at_ms - began_ms, courses):
-                    yield Beat(at_ms, moves)
+                yield Beat(at_ms, self._moves(at_ms, at_ms - began_ms, courses))
                 if self._put_in:
                     break
 
