@@ -171,7 +171,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str
     seq: int
-    account: str = "main"
+    account: str
     symbol: str
     side: Side
     order_type: OrderType

@@ -38,7 +38,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     `avg_price` is only derived from it.
     """
 
-    account: str = "main"
+    account: str
     symbol: str
     leverage: Decimal
     side: Side = Side.BUY
@@ -80,7 +80,7 @@ class ExecType(StrEnum):
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
     exec_id: str
     seq: int
-    account: str = "main"
+    account: str
     order_id: str
     link: str
     symbol: str
@@ -120,7 +120,7 @@ class Balance(msgspec.Struct, frozen=True):
     """The wallet of an account: ``start + transfers + realised - fees - funding``, exactly."""
 
     start: Decimal
-    account: str = "main"
+    account: str
     realised: Decimal = ZERO
     fees: Decimal = ZERO
     funding: Decimal = ZERO
