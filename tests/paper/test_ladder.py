@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from tradewright.domain.market import Side
 from tradewright.paper.ladder import Level, Row, difference, rows
+from tradewright.paper.scale import Scale
 
+SCALE = Scale(price=2, qty=3)
 SIDES = st.sampled_from([Side.BUY, Side.SELL])
 SIZES = st.dictionaries(st.integers(1, 60), st.integers(1, 5), max_size=40)
 
@@ -35,9 +37,9 @@ def test_a_difference_turns_one_book_into_the_other(
 ) -> None:
     old, new = ladder(before, side), ladder(after, side)
 
-    delta = difference(old, new, side)
+    delta = difference(old, new, side, SCALE)
 
-    assert applied(dict(rows(old)), delta) == dict(rows(new))
+    assert applied(dict(rows(old, SCALE)), delta) == dict(rows(new, SCALE))
 
 
 @given(SIDES, SIZES, SIZES)
@@ -46,9 +48,15 @@ def test_a_difference_names_what_changed_and_nothing_else(
 ) -> None:
     old, new = ladder(before, side), ladder(after, side)
 
-    delta = difference(old, new, side)
+    delta = difference(old, new, side, SCALE)
 
     prices = [price for price, _ in delta]
     changed = set(old) ^ set(new)
     assert len(prices) == len(set(prices))
     assert {Decimal(price) for price in prices} == {price for price, _ in changed}
+
+
+def test_levels_are_shown_in_full_length_unless_that_made_them_others() -> None:
+    shown = rows([(Decimal("50000.1"), Decimal(2)), (Decimal("0.1234"), Decimal("1E-9"))], SCALE)
+
+    assert shown == [("50000.10", "2.000"), ("0.1234", "0.000000001")]

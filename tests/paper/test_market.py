@@ -109,5 +109,5 @@ async def test_a_symbol_or_interval_that_is_not_there_is_refused(desk: Desk) -> 
 async def test_the_book_stands_around_the_last_price(desk: Desk) -> None:
     book = await desk.call("get_orderbook", symbol="BTCUSDT", limit=3)
 
-    assert [price for price, _ in book["b"]] == ["49999.9", "49999.8", "49999.7"]
-    assert [price for price, _ in book["a"]] == ["50000.1", "50000.2", "50000.3"]
+    assert [price for price, _ in book["b"]] == ["49999.90", "49999.80", "49999.70"]
+    assert [price for price, _ in book["a"]] == ["50000.10", "50000.20", "50000.30"]

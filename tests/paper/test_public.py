@@ -104,7 +104,7 @@ class Stage:
         """Return the book that REST would show."""
         sides = self.engine.levels(BTC, depth)
         return {
-            name: {f"{p.normalize():f}": f"{q.normalize():f}" for p, q in levels}
+            name: {f"{p:.2f}": f"{q:.3f}" for p, q in levels}
             for name, levels in zip("ba", sides, strict=True)
         }
 
@@ -191,7 +191,7 @@ async def test_a_book_that_nobody_followed_begins_anew_with_a_snapshot() -> None
 
     (snapshot,) = stage.subscribe(topic)
 
-    assert snapshot["data"]["b"] == [("49999", "7")]
+    assert snapshot["data"]["b"] == [("49999.00", "7.000")]
     assert snapshot["data"]["u"] == 2
     assert stage.take() == []
 
@@ -226,7 +226,7 @@ async def test_a_ticker_tells_what_changed_to_those_who_were_there_before() -> N
     (delta,) = stage.take()
     assert first["data"] == second["data"]
     assert delta["type"] == "delta"
-    assert delta["data"]["lastPrice"] == "50100"
+    assert delta["data"]["lastPrice"] == "50100.00"
     assert "markPrice" not in delta["data"]
     assert delta["cs"] > second["cs"] > first["cs"]
 
@@ -246,7 +246,7 @@ async def test_by_the_clock_a_topic_is_told_at_its_pace_and_ends_at_the_newest()
 
     assert at_once == 2
     assert len(stage.of(follower.topic)) == 2
-    assert stage.of(ticker)[-1]["data"]["lastPrice"] == "50399"
+    assert stage.of(ticker)[-1]["data"]["lastPrice"] == "50399.00"
     for message in stage.take():
         follower.take(message)
     assert follower.book == stage.book(50)
@@ -264,7 +264,7 @@ async def test_trades_travel_together_but_not_too_many_of_them() -> None:
     messages = stage.of(topic)
     assert [len(m["data"]) for m in messages] == [1024, 1024, 452]
     rows = [row for m in messages for row in m["data"]]
-    assert [row["p"] for row in rows] == [str(50_000 + n) for n in range(2500)]
+    assert [row["p"] for row in rows] == [f"{50_000 + n}.00" for n in range(2500)]
     assert [row["seq"] for row in rows] == sorted({row["seq"] for row in rows})
     assert [row["i"] for row in rows[-3:]] == [p.trade_id(BTC) for p in stage.quote.prints][-3:]
 
@@ -304,8 +304,8 @@ async def test_liquidations_are_told_in_batches() -> None:
     (message,) = stage.of(topic)
     assert message["type"] == "snapshot"
     assert message["data"] == [
-        {"T": NOW_MS, "s": BTC, "S": "Buy", "v": "0.5", "p": "49000"},
-        {"T": NOW_MS, "s": BTC, "S": "Buy", "v": "0.5", "p": "48900"},
+        {"T": NOW_MS, "s": BTC, "S": "Buy", "v": "0.500", "p": "49000.00"},
+        {"T": NOW_MS, "s": BTC, "S": "Buy", "v": "0.500", "p": "48900.00"},
     ]
 
 
@@ -319,8 +319,8 @@ async def test_price_limits_are_told_when_they_move() -> None:
 
     (message,) = stage.take()
     assert greeting.keys() == message.keys() == {"topic", "ts", "data"}
-    assert greeting["data"] == {"symbol": BTC, "buyLmt": "100000", "sellLmt": "25000"}
-    assert message["data"] == {"symbol": BTC, "buyLmt": "100200", "sellLmt": "25050"}
+    assert greeting["data"] == {"symbol": BTC, "buyLmt": "100000.00", "sellLmt": "25000.00"}
+    assert message["data"] == {"symbol": BTC, "buyLmt": "100200.00", "sellLmt": "25050.00"}
 
 
 async def test_the_forming_candle_is_told_as_it_changes() -> None:

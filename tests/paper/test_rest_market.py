@@ -222,12 +222,12 @@ async def test_what_an_account_takes_from_the_book_is_a_trade_for_all(day: Desk)
     (newest,) = await day.rows("get_public_trade_history", symbol="BTCUSDT", limit=1)
     (execution,) = await day.executions()
 
-    assert (newest["side"], newest["size"]) == ("Buy", "0.2")
-    assert newest["price"] == execution["execPrice"]
+    assert (newest["side"], newest["size"]) == ("Buy", "0.200")
+    assert Decimal(newest["price"]) == Decimal(execution["execPrice"])
 
 
 async def test_an_order_that_rests_is_in_the_book_of_all(day: Desk) -> None:
-    price = "50590"
+    price = "50590.00"
     await day.limit(price, qty="0.7")
 
     book = await day.call("get_orderbook", symbol="BTCUSDT", limit=500)
@@ -307,7 +307,7 @@ async def test_a_print_of_the_market_counts_once(day: Desk) -> None:
 
     (newest,) = await day.rows("get_public_trade_history", symbol="BTCUSDT", limit=1)
     assert len(exchange_of(day).quotes["BTCUSDT"].prints) == before + 1
-    assert (newest["side"], newest["price"], newest["size"]) == ("Sell", "50600", "0.3")
+    assert (newest["side"], newest["price"], newest["size"]) == ("Sell", "50600.00", "0.300")
 
 
 @pytest.mark.parametrize("interval", ["1", "D", "W", "M"])

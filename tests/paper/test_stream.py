@@ -176,8 +176,8 @@ async def test_ticker_and_book_are_a_snapshot_and_what_changes(
     book = await desk.call("get_orderbook", symbol="BTCUSDT", limit=50)
 
     prices = [row["p"] for row in stream.rows("publicTrade.BTCUSDT")]
-    assert prices == ["50000", "49900", "50200", "50100"]
-    assert stream.of("tickers.BTCUSDT")[-1]["data"]["lastPrice"] == "50100"
+    assert prices == ["50000.00", "49900.00", "50200.00", "50100.00"]
+    assert stream.of("tickers.BTCUSDT")[-1]["data"]["lastPrice"] == "50100.00"
     # pybit keeps the whole book by adding up the deltas
     kept = stream.of("orderbook.50.BTCUSDT")[-1]["data"]
     assert sorted(kept["b"]) == sorted(book["b"])
@@ -221,7 +221,7 @@ async def test_a_liquidated_position_is_told_to_all(
     await eventually(lambda: stream.rows("allLiquidation.BTCUSDT"))
 
     (row,) = stream.rows("allLiquidation.BTCUSDT")
-    assert (row["s"], row["S"], row["v"]) == ("BTCUSDT", "Buy", "0.3")
+    assert (row["s"], row["S"], row["v"]) == ("BTCUSDT", "Buy", "0.300")
     assert 40_000 < float(row["p"]) < 50_000
     assert (await desk.position())["size"] == "0"
 

@@ -11,6 +11,7 @@ from tradewright.domain.market import Side
 from tradewright.matching import Engine, Market
 from tradewright.paper.market.candle import MINUTE_MS, Bar, Series
 from tradewright.paper.reference import References
+from tradewright.paper.scale import scale_of
 from tradewright.paper.wire import num
 
 Level = tuple[Decimal, Decimal]
@@ -139,6 +140,7 @@ class Quote:
         funding_cap: Decimal = Decimal("0.00375"),
     ) -> None:
         self.symbol = market.instrument.symbol
+        self.scale = scale_of(market.instrument)
         self.market = market
         self.series = series
         self.stats = DayStats(series)
@@ -214,32 +216,34 @@ def ticker_row(engine: Engine, quote: Quote, now_ms: int) -> dict[str, Any]:
     day = quote.stats.day() or Day(last, last, last, _ZERO, _ZERO, last)
     bids, asks = engine.levels(symbol, 1)
     held = quote.open_interest(now_ms)
+    single = quote.market.instrument.floor_qty(held / 2)
+    price, qty = quote.scale.shown_price, quote.scale.shown_qty
     return {
         "symbol": symbol,
-        "lastPrice": num(last),
-        "indexPrice": num(index),
-        "markPrice": num(mark),
-        "prevPrice24h": num(day.ago),
+        "lastPrice": price(last),
+        "indexPrice": price(index),
+        "markPrice": price(mark),
+        "prevPrice24h": price(day.ago),
         "price24hPcnt": num(round((last - day.ago) / day.ago, 6)),
-        "highPrice24h": num(max(day.high, last)),
-        "lowPrice24h": num(min(day.low, last)),
-        "prevPrice1h": num(day.hour_ago),
-        "openInterest": num(held),
+        "highPrice24h": price(max(day.high, last)),
+        "lowPrice24h": price(min(day.low, last)),
+        "prevPrice1h": price(day.hour_ago),
+        "openInterest": qty(held),
         "openInterestValue": num(round(held * mark, 2)),
-        "singleOpenInterest": num(held / 2),
-        "singleOpenInterestValue": num(round(held * mark / 2, 2)),
+        "singleOpenInterest": qty(single),
+        "singleOpenInterestValue": num(round(single * mark, 2)),
         "turnover24h": num(round(day.turnover, 4)),
-        "volume24h": num(day.volume),
+        "volume24h": qty(day.volume),
         "fundingRate": num(quote.funding_rate),
         "nextFundingTime": str(now_ms - now_ms % quote.funding_ms + quote.funding_ms),
         "predictedDeliveryPrice": "",
         "basisRate": "",
         "deliveryFeeRate": "",
         "deliveryTime": "0",
-        "bid1Price": num(bids[0][0]) if bids else "",
-        "bid1Size": num(bids[0][1]) if bids else "",
-        "ask1Price": num(asks[0][0]) if asks else "",
-        "ask1Size": num(asks[0][1]) if asks else "",
+        "bid1Price": price(bids[0][0]) if bids else "",
+        "bid1Size": qty(bids[0][1]) if bids else "",
+        "ask1Price": price(asks[0][0]) if asks else "",
+        "ask1Size": qty(asks[0][1]) if asks else "",
         "preOpenPrice": "",
         "preQty": "",
         "curPreListingPhase": "",

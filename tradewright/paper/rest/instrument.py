@@ -1,6 +1,5 @@
 """What is listed, and how much of it may be held on margin."""
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tradewright.matching import Market, RequestRejected
@@ -9,13 +8,13 @@ from tradewright.paper.rest.category import LINEAR, category_of
 from tradewright.paper.rest.market import quote_of
 from tradewright.paper.rest.page import limit_of, page
 from tradewright.paper.rest.param import text
+from tradewright.paper.scale import scale_of
 from tradewright.paper.wire import COIN, Row, num
 
 if TYPE_CHECKING:
     from tradewright.paper.exchange import Exchange
 
 _STATUSES = ("PreLaunch", "Trading", "Settling", "Delivering", "Closed")
-_LEAST_SCALE = 2
 _MOST_TICKS = 19_999_998
 _RISK_SYMBOLS = 15
 """Symbols to a page of risk limits."""
@@ -54,8 +53,7 @@ def instrument_row(exchange: "Exchange", market: Market) -> Row:
     i = market.instrument
     listing = exchange.source.listings[i.symbol]
     cap = num(listing.funding_cap)
-    scale = max(_LEAST_SCALE, digits_of(i.tick_size))
-    lots = digits_of(i.qty_step)
+    scale, lots = scale_of(i)
     return {
         "symbol": i.symbol,
         "symbolId": listing.symbol_id,
@@ -101,16 +99,6 @@ def instrument_row(exchange: "Exchange", market: Market) -> Row:
         "isPreListing": False,
         "preListingInfo": None,
     }
-
-
-def digits_of(step: Decimal) -> int:
-    """Return how many digits behind the point multiples of *step* have.
-
-    Example:
-        >>> digits_of(Decimal("0.010")), digits_of(Decimal(10))
-        (2, 0)
-    """
-    return max(0, -int(step.normalize().as_tuple().exponent))
 
 
 def risk_limit(call: Call) -> Row:

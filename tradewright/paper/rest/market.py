@@ -8,7 +8,7 @@ from tradewright.paper.quote import Print, Quote, ticker_row
 from tradewright.paper.rest.category import LINEAR, category_of
 from tradewright.paper.rest.page import limit_of
 from tradewright.paper.rest.param import text
-from tradewright.paper.wire import Row, num
+from tradewright.paper.wire import Row
 
 _REST_DEPTH = "1000"
 """The book stream whose ``u`` a book of REST has."""
@@ -49,8 +49,8 @@ def orderbook(call: Call) -> Row:
     now_ms = exchange.clock.now_ms()
     return {
         "s": quote.symbol,
-        "b": rows(bids),
-        "a": rows(asks),
+        "b": rows(bids, quote.scale),
+        "a": rows(asks, quote.scale),
         "ts": ms(told()),
         "u": quote.update_ids.get(_REST_DEPTH, 1),
         "seq": quote.sequence(now_ms),
@@ -66,7 +66,7 @@ def recent_trade(call: Call) -> Row:
         return {"category": category, "list": []}
     quote = quote_of(call)
     newest = list(quote.prints)[-limit:][::-1]
-    return {"category": category, "list": [_trade_row(quote.symbol, p) for p in newest]}
+    return {"category": category, "list": [_trade_row(quote, p) for p in newest]}
 
 
 def price_limit(call: Call) -> Row:
@@ -75,18 +75,18 @@ def price_limit(call: Call) -> Row:
     highest, lowest = call.exchange.engine.price_limit(quote.symbol)
     return {
         "symbol": quote.symbol,
-        "buyLmt": num(highest),
-        "sellLmt": num(lowest),
+        "buyLmt": quote.scale.shown_price(highest),
+        "sellLmt": quote.scale.shown_price(lowest),
         "ts": str(call.exchange.clock.now_ms()),
     }
 
 
-def _trade_row(symbol: str, printed: Print) -> Row:
+def _trade_row(quote: Quote, printed: Print) -> Row:
     return {
-        "execId": printed.trade_id(symbol),
-        "symbol": symbol,
-        "price": num(printed.price),
-        "size": num(printed.qty),
+        "execId": printed.trade_id(quote.symbol),
+        "symbol": quote.symbol,
+        "price": quote.scale.shown_price(printed.price),
+        "size": quote.scale.shown_qty(printed.qty),
         "side": printed.side.value,
         "time": str(printed.at_ms),
         "isBlockTrade": False,

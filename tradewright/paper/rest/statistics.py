@@ -56,8 +56,13 @@ def open_interest_history(call: Call) -> Row:
     category = category_of(call, required=True)
     quote = quote_of(call)
     times, cursor = _times(call, quote, "intervalTime", 200)
+    floor_qty = quote.market.instrument.floor_qty
     rows = [
-        {"openInterest": num(held), "singleOpenInterest": num(held / 2), "timestamp": str(at_ms)}
+        {
+            "openInterest": quote.scale.shown_qty(held),
+            "singleOpenInterest": quote.scale.shown_qty(floor_qty(held / 2)),
+            "timestamp": str(at_ms),
+        }
         for at_ms in times
         for held in [quote.open_interest(at_ms)]
     ]

@@ -39,7 +39,8 @@ class BookTopic(Topic):
 
     def snapshot(self) -> Message:
         bids, asks = self._told or ([], [])
-        return self._message("snapshot", rows(bids), rows(asks))
+        scale = self._quote.scale
+        return self._message("snapshot", rows(bids, scale), rows(asks, scale))
 
     def news(self) -> Message | None:
         before, after = self._told, self._book()
@@ -48,8 +49,8 @@ class BookTopic(Topic):
         self._tell(after)
         if before is None or self.depth == 1:
             return self.snapshot()
-        bids = difference(before[0], after[0], Side.BUY)
-        asks = difference(before[1], after[1], Side.SELL)
+        bids = difference(before[0], after[0], Side.BUY, self._quote.scale)
+        asks = difference(before[1], after[1], Side.SELL, self._quote.scale)
         return self._message("delta", bids, asks)
 
     def forget(self) -> None:

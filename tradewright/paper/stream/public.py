@@ -10,12 +10,11 @@ from tradewright.domain.market import Side
 from tradewright.matching import Event, ExecType, Executed, Execution, Liquidated, OrderChanged
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.market.candle import Bar
-from tradewright.paper.quote import Print
+from tradewright.paper.quote import Print, Quote
 from tradewright.paper.stream.book import BookTopic
 from tradewright.paper.stream.catalogue import INSURANCE, is_of_events, topic_of
 from tradewright.paper.stream.hub import Hub
 from tradewright.paper.stream.topic import KlineTopic, Message, Topic, message
-from tradewright.paper.wire import num
 
 if TYPE_CHECKING:
     from tradewright.paper.exchange import Exchange
@@ -93,10 +92,11 @@ class PublicFeed:
         if qty <= 0:
             return
         now_ms = self._exchange.clock.now_ms() if at_ms is None else at_ms
-        printed = self._exchange.quotes[symbol].print(side, price, qty, now_ms)
+        quote = self._exchange.quotes[symbol]
+        printed = quote.print(side, price, qty, now_ms)
         name = f"publicTrade.{symbol}"
         if self.hub.wants(name):
-            self._batch(name, _trade_row(symbol, printed), 0)
+            self._batch(name, _trade_row(quote, printed), 0)
 
     def candle(self, symbol: str, interval: str, bar: Bar, *, confirm: bool) -> None:
         """Tell that a candle has closed; one that is forming is told by `market`."""
@@ -123,7 +123,8 @@ class PublicFeed:
         """Tell that a position on *side* was liquidated, bankrupt at *price*."""
         now_ms = self._exchange.clock.now_ms()
         name, former = f"allLiquidation.{symbol}", f"liquidation.{symbol}"
-        size, bust = num(qty), num(price)
+        scale = self._exchange.quotes[symbol].scale
+        size, bust = scale.shown_qty(qty), scale.shown_price(price)
         if self.hub.wants(name):
             row = {"T": now_ms, "s": symbol, "S": side.value, "v": size, "p": bust}
             self._batch(name, row, _LIQUIDATIONS_S)
@@ -236,15 +237,15 @@ class PublicFeed:
         loop.call_later(wait_s, run)
 
 
-def _trade_row(symbol: str, printed: Print) -> dict[str, Any]:
+def _trade_row(quote: Quote, printed: Print) -> dict[str, Any]:
     return {
         "T": printed.at_ms,
-        "s": symbol,
+        "s": quote.symbol,
         "S": printed.side.value,
-        "v": num(printed.qty),
-        "p": num(printed.price),
+        "v": quote.scale.shown_qty(printed.qty),
+        "p": quote.scale.shown_price(printed.price),
         "L": printed.direction,
-        "i": printed.trade_id(symbol),
+        "i": printed.trade_id(quote.symbol),
         "BT": False,
         "RPI": False,
         "seq": printed.seq,

@@ -151,7 +151,12 @@ class PriceLimitTopic(Topic):
 
     def _limits(self) -> dict[str, str]:
         highest, lowest = self._exchange.engine.price_limit(self._quote.symbol)
-        return {"symbol": self._quote.symbol, "buyLmt": num(highest), "sellLmt": num(lowest)}
+        price = self._quote.scale.shown_price
+        return {
+            "symbol": self._quote.symbol,
+            "buyLmt": price(highest),
+            "sellLmt": price(lowest),
+        }
 
     def _message(self) -> Message:
         return {"topic": self.name, "ts": ms(wall()), "data": self._told}
