@@ -107,7 +107,7 @@ async def test_a_conditional_order_is_a_stop_order_until_it_is_triggered(desk: D
     [
         ({"qty": "0.1"}, 10001),
         ({"qty": "0.0001"}, 110017),
-        ({"qty": "600"}, 110007),
+        ({"qty": "30"}, 110007),
         ({"price": "49000.05"}, 10001),
         ({"triggerPrice": "49500"}, 10001),
         ({"stopLoss": "49000"}, 10001),

@@ -1,5 +1,7 @@
 """Every refusal by a rule of trading, with Bybit's code and text."""
 
+from decimal import Decimal
+
 from tests.paper.conftest import Desk
 from tests.paper.test_refusal import (
     BTC,
@@ -161,7 +163,8 @@ async def test_a_price_outside_the_band_is_moved_or_refused_as_the_owner_wants(
     assert [code for code, _ in refused] == [110003, 110003]
     assert moved[0] == 0
     limit = (await desk.ask("get_price_limit", **BTC))["result"]["buyLmt"]
-    assert (await desk.rows("get_order_history"))[0]["price"] == limit
+    (order,) = await desk.rows("get_order_history")
+    assert Decimal(order["price"]) == Decimal(limit)
 
 
 async def test_only_so_many_stops_may_wait(desk: Desk) -> None:
