@@ -66,7 +66,7 @@ class Reader:
             return self._event(data) if "e" in data else None
         except KeyError as error:
             raise Slip(f"{error.args[0]} is missing") from None
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise Slip(f"it is not of the form expected: {error}") from None
 
     def _bybit(self, message: dict[str, Any]) -> Told | None:
