@@ -177,7 +177,10 @@ def test_diffs_without_a_snapshot_begin_with_the_best_quotes(tmp_path: Path) -> 
         (book(1, [["-1", "1"]], []), "price -1 is not above zero"),
         (book(1, [["1", "-1"]], []), "quantity -1 is below zero"),
         (book(1, [["1"]], []), "it is not of the form expected"),
-        (book(1, [[1, 2]], []), "1 is no number in quotes"),
+        (
+            {**SNAPSHOT, "data": {"s": "BTCUSDT", "b": [[1, 2]], "a": []}},
+            "1 is no number in quotes",
+        ),
         (traded(1, "Long", "1", "1"), "side 'Long' is neither Buy nor Sell"),
         ({"topic": "orderbook.50.BTCUSDT", "type": "delta", "ts": 1}, "data is missing"),
         (book(-120_000, [], []), "it was told 120000 ms before an earlier line"),
