@@ -148,12 +148,28 @@ async def test_a_made_up_key_is_told_once_and_kept(
         assert paper.exchange.store.api_keys() == [made]
 
 
-async def test_a_named_key_takes_the_place_of_the_first_one(
+async def test_a_named_key_takes_the_place_of_the_first_one_and_is_kept_nowhere(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {"state": tmp_path / "paper.db", "symbols": ("BTCUSDT",)}
-    for key, secret in (("one", "s-1"), ("one", "s-2"), ("two", "s-2")):
-        named = make_settings(**settings, api_key=key, api_secret=SecretStr(secret))
+    async with running(make_settings(**settings, api_key="", api_secret=SecretStr(""))):
+        pass
+    for secret in ("7f1d2c-first", "7f1d2c-second"):
+        named = make_settings(**settings, api_key="one", api_secret=SecretStr(secret))
         async with running(named) as paper:
-            (kept,) = paper.exchange.store.api_keys()
-            assert (kept.key, kept.secret, paper.made_up_key) == (key, secret, None)
+            (key,) = paper.door.ring
+            assert (key.key, key.secret, paper.made_up_key) == ("one", secret, None)
+            assert not any(secret.encode() in content for content in contents(tmp_path))
+
+
+async def test_nobody_else_may_read_the_state(make_settings: MakeSettings, tmp_path: Path) -> None:
+    async with running(make_settings(state=tmp_path / "paper.db", symbols=("BTCUSDT",))):
+        assert modes(tmp_path) == {0o600}
+
+
+def contents(folder: Path) -> list[bytes]:
+    return [file.read_bytes() for file in folder.iterdir()]
+
+
+def modes(folder: Path) -> set[int]:
+    return {file.stat().st_mode & 0o777 for file in folder.iterdir()}

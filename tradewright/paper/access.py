@@ -31,24 +31,27 @@ class _Wish(msgspec.Struct, forbid_unknown_fields=True):
     note: str = ""
 
 
-def first_key(exchange: Exchange) -> ApiKey | None:
-    """See to it that there is a key: that of the settings, else the one that was made up once.
+def ring_of(exchange: Exchange) -> tuple[KeyRing, ApiKey | None]:
+    """Return the keys that are valid, and the first one if it has just been made up.
 
-    Returns:
-        The key if it has just been made up, and nobody knows it yet.
+    The first key is that of the settings, whose secret is kept nowhere, else one that is made up
+    once and kept.
     """
     store, settings = exchange.store, exchange.settings
     key, secret = settings.api_key, settings.api_secret.get_secret_value()
     name = store.fact(_FIRST, str)
     known = next((k for k in store.api_keys() if k.key == name), None)
-    if known is not None:
-        if key in ("", known.key) and secret in ("", known.secret):
-            return None
+    if known is not None and (secret or key not in ("", known.key)):
         store.drop_key(known.key)
-    made = _made(exchange, MAIN, key=key, secret=secret)
-    store.put_key(made)
-    store.put_fact(_FIRST, made.key)
-    return None if key and secret else made
+        known = None
+    if key and secret:
+        return KeyRing([_made(exchange, MAIN, key=key, secret=secret), *store.api_keys()]), None
+    made = None
+    if known is None:
+        made = _made(exchange, MAIN, key=key, secret=secret)
+        store.put_key(made)
+        store.put_fact(_FIRST, made.key)
+    return KeyRing(store.api_keys()), made
 
 
 def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
@@ -75,8 +78,7 @@ def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
         return _shown(made) | {"secret": made.secret}
 
     async def shown(request: Request) -> dict[str, Any]:
-        found = sorted(ring, key=lambda k: (k.created_ms, k.key))
-        return {"list": [_shown(key) for key in found]}
+        return {"list": [_shown(key) for key in ring]}
 
     async def revoke(request: Request) -> dict[str, Any]:
         key = request.query_params["key"]

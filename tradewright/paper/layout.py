@@ -64,6 +64,8 @@ def connected(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # There are secrets of keys in it
+            path.touch(mode=0o600)
         except OSError as error:
             raise StateUnusable(path, f"{error}; name a file that can be written") from error
     # SQLite's own transactions: Python must not open any by itself

@@ -114,9 +114,8 @@ async def running(settings: PaperSettings) -> AsyncIterator[PaperExchange]:
         closing(Store(settings.state)) as store,
     ):
         exchange = Exchange(settings, store)
-        made_up_key = access.first_key(exchange)
+        ring, made_up_key = access.ring_of(exchange)
         runner = Runner(exchange)
-        ring = KeyRing(exchange.store.api_keys())
         door = Door(exchange, runner, ring)
         async with _serving(exchange, runner, door, listener):
             yield PaperExchange(exchange, door, listener.getsockname()[1], made_up_key)

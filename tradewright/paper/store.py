@@ -198,7 +198,9 @@ class Store:
         self._db.execute("DELETE FROM subscribers WHERE name = ?", (name,))
 
     def api_keys(self) -> list[ApiKey]:
-        return self._all("SELECT body FROM keys", ApiKey)
+        """Return them in the order in which they were made."""
+        found = self._all("SELECT body FROM keys", ApiKey)
+        return sorted(found, key=lambda k: (k.created_ms, k.key))
 
     def put_key(self, key: ApiKey) -> None:
         self._put("keys", key.key, key)
