@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 
+_PAIRS = (("bid1Price", "bid1Size"), ("ask1Price", "ask1Size"))
+
 
 def message(topic: str, kind: str, data: object) -> Message:
     return {"topic": topic, "type": kind, "ts": ms(wall()), "data": data}
@@ -65,9 +67,14 @@ class TickerTopic(Topic):
         if before == after:
             return None
         self._told = after
-        data = after if before is None else changed(before, after, ("symbol",))
-        kind = "snapshot" if before is None else "delta"
-        return message(self.name, kind, data) | {"cs": self._sequence()}
+        if before is None:
+            return message(self.name, "snapshot", after) | {"cs": self._sequence()}
+        data = changed(before, after, ("symbol",))
+        for pair in _PAIRS:
+            # A price goes with its size: clients take a missing one for none
+            if any(key in data for key in pair):
+                data |= {key: after[key] for key in pair}
+        return message(self.name, "delta", data) | {"cs": self._sequence()}
 
     def forget(self) -> None:
         self._told = None
