@@ -142,6 +142,40 @@ async def test_a_refusal_breaks_nothing(exchange: Exchange) -> None:
     assert not exchange.broken.is_set()
 
 
+async def test_a_listener_that_fails_keeps_nobody_else_from_hearing(exchange: Exchange) -> None:
+    told: list[list[Event]] = []
+
+    def fail(events: list[Event]) -> None:
+        raise ValueError("what is that")
+
+    await exchange.told()
+    exchange.listeners += [fail, told.append]
+    rest(exchange)
+    await exchange.told()
+
+    assert len(told) == 1
+    assert not exchange.broken.is_set()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "é", "x" * 10_000, "\0", "'; DROP TABLE orders"])
+async def test_no_question_breaks_the_exchange(exchange: Exchange, text: str) -> None:
+    far = 10**40
+    view = exchange.view
+
+    assert view.orders(MAIN, OrderQuery(order_id=text)) == ([], "")
+    assert view.orders(MAIN, OrderQuery(link=text)) == ([], "")
+    assert view.executions(MAIN, BookingQuery(link=text)) == ([], "")
+    assert view.transfers(MAIN, BookingQuery(order_id=text)) == ([], "")
+    assert view.executions(MAIN, BookingQuery(start_ms=far, end_ms=-far)) == ([], "")
+    assert view.orders(MAIN, OrderQuery(start_ms=-far, end_ms=far)) == ([], "")
+    with pytest.raises(RequestRejected):
+        view.orders(MAIN, OrderQuery(cursor=text))
+    with pytest.raises(RequestRejected):
+        rest(exchange, link=text)
+    rest(exchange, link="fine")
+    await exchange.durable()
+
+
 class Hand:
     """A clock moved by hand."""
 

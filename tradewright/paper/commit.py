@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 from tradewright.domain.errors import TradewrightError
 from tradewright.matching import Engine, Event, RequestRejected
 from tradewright.paper.batch import NO_NOTE, Batch, Books, TransferNote
+from tradewright.paper.row import RowDamaged
 from tradewright.paper.store import Store
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,20 @@ class GroupCommit:
                 log.critical(
                     "exchange is broken and stops: memory and state may differ", exc_info=error
                 )
+            self.broken.set()
+            raise ExchangeBroken from error
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let through what is wrong with a question; a state that cannot be read is the end."""
+        if self.broken.is_set():
+            raise ExchangeBroken
+        try:
+            yield
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+            raise
+        except (sqlite3.Error, RowDamaged, OSError) as error:
+            log.critical("exchange is broken and stops: its state cannot be read", exc_info=error)
             self.broken.set()
             raise ExchangeBroken from error
 
@@ -140,7 +156,10 @@ class GroupCommit:
         await told.wait()
 
     def _tell(self, events: list[Event], told: asyncio.Event) -> None:
-        with suppress(ExchangeBroken), self.unbroken():
-            for listener in self.listeners:
+        for listener in self.listeners:
+            try:
                 listener(events)
+            except Exception:
+                # What is durable and acknowledged stays so, whoever could not hear of it
+                log.exception("listener failed: %s", listener)
         told.set()

@@ -107,7 +107,7 @@ class Exchange:
 
     def open_view(self, lag_ms: int) -> View:
         """Return another view, which begins with the present state; close it after use."""
-        view = View(self.engine, self.store.history, lag_ms=lag_ms, guard=self._commit.unbroken)
+        view = View(self.engine, self.store.history, lag_ms=lag_ms, guard=self._commit.reading)
         self._commit.on_written.append(view.take)
         return view
 

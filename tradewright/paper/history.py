@@ -185,6 +185,9 @@ class History:
         query: OrderQuery | BookingQuery,
     ) -> list[_Row]:
         """Return one row more than asked for, if there are as many."""
+        if not (query.order_id + query.link).isascii():
+            # No id or link is; and not all that Python takes for text can be asked for
+            return []
         time, symbols = columns.partition(",")[0], query.symbols
         if query.cursor:
             where.add(f"({time}, seq) < (?, ?)", *_position(query.cursor))
@@ -233,8 +236,9 @@ class _Where:
         self.given += given
 
     def within(self, column: str, start_ms: int, end_ms: int) -> None:
-        self.add(f"{column} >= ?", start_ms, even=0)
-        self.add(f"{column} <= ?", end_ms, even=FOREVER_MS)
+        # SQLite knows no larger numbers than those of 64 bits
+        self.add(f"{column} >= ?", max(min(start_ms, FOREVER_MS), 0), even=0)
+        self.add(f"{column} <= ?", max(min(end_ms, FOREVER_MS), -1), even=FOREVER_MS)
 
     def among(self, column: str, values: Iterable[str]) -> None:
         self._list(f"{column} IN", values)
@@ -249,10 +253,10 @@ class _Where:
 
 
 def _position(cursor: str) -> tuple[int, int]:
-    time, _, seq = cursor.partition("-")
-    if not (time.isdecimal() and seq.isdecimal() and len(cursor) < 40):
+    parts = cursor.split("-")
+    if len(parts) != 2 or not all(p.isascii() and p.isdecimal() and len(p) < 19 for p in parts):
         raise RequestRejected(10001, "params error: cursor invalid")
-    return int(time), int(seq)
+    return int(parts[0]), int(parts[1])
 
 
 def _page(rows: list[_Row], limit: int, read: Callable[[_Row], T]) -> Page[T]:

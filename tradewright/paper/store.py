@@ -108,6 +108,9 @@ class Store:
     def has_link(self, account: str, link: str) -> bool:
         """Return whether an order ever had *link*."""
         asked = "SELECT 1 FROM orders WHERE account = ? AND link = ? AND link <> ''"
+        if not link.isascii():
+            # No link is; and not all that Python takes for text can be asked for
+            return False
         return (account, link) in self._links or (
             self._db.execute(asked, (account, link)).fetchone() is not None
         )
