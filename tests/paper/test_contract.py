@@ -274,8 +274,8 @@ async def bare_frames(desk: Desk) -> list[dict[str, Any]]:
     private = [t for t in TOPICS if TOPICS[t].startswith("private")]
     public = [t for t in TOPICS if t not in private]
     async with (
-        connect(f"{desk.paper.stream_url}/private", proxy=None) as account,
-        connect(f"{desk.paper.stream_url}/public/linear", proxy=None) as market,
+        connect(f"{desk.paper.stream_url}/private", proxy=None, max_queue=None) as account,
+        connect(f"{desk.paper.stream_url}/public/linear", proxy=None, max_queue=None) as market,
     ):
         await account.send(json.dumps(signed_auth()))
         await account.send(json.dumps({"op": "subscribe", "args": private}))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.paper.conftest import FLAT, START, Desk, Open, WriteCandles
+from tests.paper.conftest import Desk
 
 
 async def test_lists_come_in_pages_newest_first(desk: Desk) -> None:
@@ -69,21 +69,23 @@ async def test_executions_are_found_by_order_and_by_link(desk: Desk) -> None:
     assert await desk.rows("get_executions", symbol="BTCUSDT", execType="Funding") == []
 
 
-async def test_what_ended_without_a_fill_is_forgotten_after_a_day(
-    open_desk: Open, write_candles: WriteCandles
-) -> None:
-    desk = await open_desk(market=write_candles(*[FLAT] * 1444), data_from=START)
-    await desk.step()
+async def test_what_ended_without_a_fill_is_forgotten_after_a_day(desk: Desk) -> None:
     await desk.limit("49000", orderLinkId="a-1")
     await desk.call("cancel_order", symbol="BTCUSDT", orderLinkId="a-1")
     await desk.buy(orderLinkId="a-2")
+    clock = desk.paper.exchange.clock
+    cancelled_ms = clock.now_ms()
 
-    soon = await desk.rows("get_order_history")
-    await desk.step(1441)
-    later = await desk.rows("get_order_history")
+    shown = []
+    for later_ms in (86_399_999, 86_400_000, 7 * 86_400_000 + 1):
+        clock.stand(cancelled_ms + later_ms)
+        rows = await desk.rows("get_order_history")
+        shown.append({o["orderLinkId"] for o in rows})
 
-    assert {o["orderLinkId"] for o in soon} == {"a-1", "a-2"}
-    assert {o["orderLinkId"] for o in later} == {"a-2"}
+    # What was filled is kept, but the last seven days are shown if nothing else is asked for
+    assert shown == [{"a-1", "a-2"}, {"a-2"}, set()]
+    (found,) = await desk.rows("get_order_history", startTime=cancelled_ms)
+    assert found["orderLinkId"] == "a-2"
 
 
 @pytest.mark.parametrize(
