@@ -1,5 +1,6 @@
 """Bybit's documentation as tests read it: tables of fields, and samples."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,3 +77,13 @@ def lacks(ours: Any, sample: Any, path: str = "") -> Iterator[str]:
                 yield from lacks(ours[name], value, inner)
     elif sample is not None and ours is not None and type(ours) is not type(sample):
         yield f"{path} is {ours!r}, not like {sample!r}"
+
+
+def linear_samples(stem: str) -> list[Path]:
+    """Return the samples of an endpoint: its only one, or those of linear contracts."""
+    found = sorted((FACTS / "samples").glob(f"{stem}_*.json"))
+    return [
+        path
+        for path in found
+        if len(found) == 1 or json.loads(path.read_text())["result"]["category"] == "linear"
+    ]

@@ -1,16 +1,16 @@
 """Every field that Bybit documents, in its documented JSON type, and no other."""
 
 import asyncio
+import csv
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from tests.paper.conftest import Desk, Open, WriteCandles, eventually, signed_auth
-from tests.paper.documentation import FACTS, lacks, mismatches, tree
+from tests.paper.documentation import FACTS, lacks, linear_samples, mismatches, tree
 from tradewright.domain.market import Side
 from tradewright.paper.routes import ROUTES
 
@@ -185,6 +185,13 @@ def test_every_route_has_its_contract() -> None:
     assert not CALLS.keys() & REFUSED
 
 
+def test_every_endpoint_that_a_trading_client_uses_is_served() -> None:
+    with (FACTS / "endpoints.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["core_for_bot"] == "Y"]
+
+    assert {(row["method"], row["path"]) for row in rows} == ROUTES.keys()
+
+
 async def answers(desk: Desk) -> dict[str, dict[str, Any]]:
     found = {}
     for path, (name, params) in CALLS.items():
@@ -226,16 +233,6 @@ async def test_every_sample_is_part_of_our_answer(busy: Desk) -> None:
     wrong = dict.fromkeys(found)
     assert [m for m in wrong if m not in NOT_OURS] == []
     assert NOT_OURS.keys() <= wrong.keys()
-
-
-def linear_samples(stem: str) -> list[Path]:
-    """Return the samples of an endpoint: its only one, or those of linear contracts."""
-    found = sorted((FACTS / "samples").glob(f"{stem}_*.json"))
-    return [
-        path
-        for path in found
-        if len(found) == 1 or json.loads(path.read_text())["result"]["category"] == "linear"
-    ]
 
 
 async def test_every_message_has_the_documented_fields_and_types(busy: Desk) -> None:
