@@ -71,7 +71,12 @@ class PaperSettings(BaseSettings):
         default=None, description="First generated candle; now, or 2025-01-01 in lockstep."
     )
     steps: int | None = Field(default=None, ge=1, description="Generated candles until the end.")
-    history: int = Field(default=1500, ge=1, description="Minutes of candles before the start.")
+    history: int | None = Field(
+        default=None,
+        ge=1,
+        description="Minutes of candles before the start: 60 days of a generated market, which "
+        "makes them when they are asked for, 1500 of others.",
+    )
 
     symbol: Symbol = Field(default="BTCUSDT", description="Whose candles the file holds.")
     volume_unit: Literal["base", "quote"] = "base"

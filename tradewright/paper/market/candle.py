@@ -13,6 +13,8 @@ _MINUTES = {str(m): m for m in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)} | {"D"
 INTERVALS = (*_MINUTES, "W", "M")
 BASE_MINUTES = tuple(_MINUTES.values())
 """Lengths that the candles of a recording may have."""
+HISTORY = 1500
+"""Minutes before the start, where nobody asks for more."""
 _KEPT = 20_000
 _MONDAY_MS = 4 * 1440 * MINUTE_MS  # 1970-01-05
 _WEEK_MS = 7 * 1440 * MINUTE_MS

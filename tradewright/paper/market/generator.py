@@ -24,6 +24,7 @@ from tradewright.paper.market.pace import IDLE_TICKS, ticks, ticks_at
 from tradewright.paper.settings import PaperSettings
 
 _LOCKSTEP_START = datetime(2025, 1, 1, tzinfo=UTC)
+_HISTORY = 60 * DAY
 _KEPT_DAYS = 640
 _LATE_MS, _LATE_S = 3 * MINUTE_MS, 2
 """Behind the clock by both, nothing but what concerns somebody is played."""
@@ -47,7 +48,7 @@ class Generator:
         named_symbols = ",".join(settings.symbols) or "all"
         self.identity = f"generator {settings.seed} {named_symbols}"
         self._spread, self._depth = settings.spread_ticks, settings.depth
-        self._floor_ms = self.start_ms - settings.history * MINUTE_MS
+        self._floor_ms = self.start_ms - (settings.history or _HISTORY) * MINUTE_MS
         speed = 0.0 if settings.speed == "lockstep" else settings.speed
         self._ticks = ticks_at(speed)
         self._late_ms = max(_LATE_MS, round(_LATE_S * 1000 * speed))

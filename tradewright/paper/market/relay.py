@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 
 from tradewright.domain.market import Instrument
 from tradewright.paper.clock import ms
-from tradewright.paper.market.candle import MINUTE_MS, Bar, Series
+from tradewright.paper.market.candle import HISTORY, MINUTE_MS, Bar, Series
 from tradewright.paper.market.listing import LISTED, Listing
 from tradewright.paper.market.message import Reader, Slip
 from tradewright.paper.market.move import (
@@ -70,7 +70,7 @@ class Relay:
         """
         upstream = Upstream(settings.live_rest, settings.live_stream)
         symbols = settings.symbols or tuple(LISTED)[:_USUAL]
-        return cls(upstream, symbols, born=born, history=settings.history)
+        return cls(upstream, symbols, born=born, history=settings.history or HISTORY)
 
     @property
     def instruments(self) -> dict[str, Instrument]:

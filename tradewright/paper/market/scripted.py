@@ -20,7 +20,7 @@ from tradewright.paper.market.act import (
     Stand,
     Wave,
 )
-from tradewright.paper.market.candle import MINUTE_MS, Bar, Series
+from tradewright.paper.market.candle import HISTORY, MINUTE_MS, Bar, Series
 from tradewright.paper.market.listing import Listing, listing_of
 from tradewright.paper.market.move import (
     Beat,
@@ -84,7 +84,7 @@ class ScriptSource:
         made = {s: Series(1) for s in self.listings}
         for symbol, series in made.items():
             price = self._script.symbols[symbol]
-            first_ms = self.start_ms - self._settings.history * MINUTE_MS
+            first_ms = self.start_ms - (self._settings.history or HISTORY) * MINUTE_MS
             for open_ms in range(first_ms, self.start_ms, MINUTE_MS):
                 series.add(Bar(open_ms, price, price, price, price, Decimal(1), price))
         for beat in self._past(steps):
