@@ -342,3 +342,28 @@ def test_who_is_unknown_has_no_symbol_to_trade() -> None:
     engine = make_engine()
 
     assert rejection(engine, make_request(symbol="NOPEUSDT")).code == 10001
+
+
+def test_a_book_made_up_anew_stands_where_it_is_told() -> None:
+    engine = make_engine()
+
+    engine.board.widen("BTCUSDT", 10, D(15_000))
+
+    assert engine.levels("BTCUSDT", 1) == (told([("49999.5", "0.1")]), told([("50000.5", "0.1")]))
+
+
+def test_a_recorded_book_is_not_made_up_anew() -> None:
+    engine = make_recorded([("49999", "1")], [("50001", "1")])
+
+    engine.board.widen("BTCUSDT", 100, None)
+
+    assert engine.levels("BTCUSDT", 1) == (told([("49999", "1")]), told([("50001", "1")]))
+
+
+def test_a_halted_market_takes_no_orders() -> None:
+    engine = make_engine()
+    engine.board.halt("BTCUSDT", halted=True)
+
+    assert rejection(engine, make_request()).code == 110074
+    engine.board.halt("BTCUSDT", halted=False)
+    assert placed(engine, make_request()).status is OrderStatus.FILLED
