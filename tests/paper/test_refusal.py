@@ -24,6 +24,7 @@ MOVE: Params = {
 }
 ILLEGAL = "Illegal category"
 NO_SYMBOL = "params error: symbol invalid"
+MISSING = "Missing some parameters that must be filled in, "
 IDX = "position idx not match position mode"
 TOO_LONG = "The time range between startTime and endTime cannot exceed 7 days"
 GONE = "order not exists or too late to cancel"
@@ -79,7 +80,12 @@ CHANGING: list[Refusal] = [
     ("cancel_order", BTC, 10001, required("orderId or orderLinkId")),
     ("cancel_order", BTC | {"orderId": "none"}, 110001, GONE),
     ("cancel_order", {"category": "linear", "orderId": "none"}, 110001, GONE),
-    ("cancel_all_orders", {"category": "linear"}, 10001, "symbol, baseCoin or settleCoin"),
+    (
+        "cancel_all_orders",
+        {"category": "linear"},
+        10001,
+        f"{MISSING}symbol or settleCoin or baseCoin",
+    ),
     ("cancel_all_orders", BTC | {"orderFilter": "All"}, 10001, wrong("orderFilter")),
     ("cancel_all_orders", BTC | {"stopOrderType": "Stop"}, 10001, wrong("stopOrderType")),
     ("cancel_all_orders", BTC | {"symbol": "NOPEUSDT"}, 10001, NO_SYMBOL),
@@ -94,7 +100,7 @@ CHANGING: list[Refusal] = [
     ),
 ]
 POSITIONS: list[Refusal] = [
-    ("get_positions", {"category": "linear"}, 10001, "symbol, baseCoin or settleCoin"),
+    ("get_positions", {"category": "linear"}, 10001, f"{MISSING}symbol or settleCoin"),
     ("get_positions", BTC | {"symbol": "NOPEUSDT"}, 10001, NO_SYMBOL),
     ("get_positions", BTC | {"limit": 201}, 10001, "limit must be between 1 and 200"),
     (
@@ -136,7 +142,12 @@ POSITIONS: list[Refusal] = [
     ("confirm_new_risk_limit", BTC, 110082, "You cannot lift Reduce-Only restrictions"),
 ]
 RECORDS: list[Refusal] = [
-    ("get_open_orders", {"category": "linear"}, 10001, "symbol, baseCoin or settleCoin"),
+    (
+        "get_open_orders",
+        {"category": "linear"},
+        10001,
+        f"{MISSING}symbol or settleCoin or baseCoin",
+    ),
     ("get_open_orders", BTC | {"category": ""}, 10001, ILLEGAL),
     ("get_open_orders", BTC | {"limit": 51}, 10001, "limit must be between 1 and 50"),
     ("get_open_orders", BTC | {"limit": 0}, 10001, "limit must be between 1 and 50"),
@@ -219,6 +230,7 @@ ASSETS: list[Refusal] = [
     ("create_internal_transfer", MOVE | {"coin": "BTC"}, 131203, "Request parameter error"),
     ("create_internal_transfer", MOVE | {"amount": "0"}, 131215, "Amount error"),
     ("create_internal_transfer", MOVE | {"amount": "-1"}, 131215, "Amount error"),
+    ("create_internal_transfer", MOVE | {"amount": "1e20"}, 131215, "Amount error"),
     (
         "create_internal_transfer",
         MOVE | {"amount": "1.123456789"},

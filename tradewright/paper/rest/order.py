@@ -120,7 +120,7 @@ def _just_filled(call: Call, params: Params) -> Order | None:
 def cancel_all(call: Call) -> Row:
     exchange, account, params = call.exchange, call.account, call.params
     markets = exchange.engine.markets
-    symbols = symbols_of(markets, params, required=True)
+    symbols = symbols_of(markets, params, needs="symbol or settleCoin or baseCoin")
     kinds = _KINDS.get(text(params, "orderFilter"))
     if kinds is None:
         raise invalid("orderFilter")

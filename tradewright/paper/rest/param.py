@@ -96,11 +96,11 @@ def symbol_of(markets: Mapping[str, Market], params: Params) -> str:
 
 
 def symbols_of(
-    markets: Mapping[str, Market], params: Params, *, required: bool = False
+    markets: Mapping[str, Market], params: Params, *, needs: str = ""
 ) -> frozenset[str] | None:
     """Return the symbols that symbol, base coin or settle coin name, in that priority.
 
-    None stands for all of them.
+    None stands for all of them; *needs* says what the client is told if it names nothing.
     """
     if text(params, "symbol"):
         return frozenset((symbol_of(markets, params),))
@@ -109,6 +109,6 @@ def symbols_of(
     if coin := text(params, "settleCoin"):
         # All that is traded here settles in one coin
         return None if coin == "USDT" else frozenset()
-    if required:
-        raise RequestRejected(10001, "params error: symbol, baseCoin or settleCoin is required")
+    if needs:
+        raise RequestRejected(10001, f"Missing some parameters that must be filled in, {needs}")
     return None

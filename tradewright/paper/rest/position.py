@@ -24,7 +24,7 @@ _MARGIN_DIGITS = 4
 def positions(call: Call) -> Row:
     markets, params = call.exchange.engine.markets, call.params
     account = call.exchange.view.account(call.account)
-    symbols = symbols_of(markets, params, required=True)
+    symbols = symbols_of(markets, params, needs="symbol or settleCoin")
     if text(params, "symbol"):
         shown = [account.positions[symbol_of(markets, params)]]
     else:

@@ -29,7 +29,9 @@ def realtime(call: Call) -> Row:
     if order_id or link:
         found = _named(call, order_id, link)
         return _listed([wire.realtime_row(o) for o in found], "")
-    symbols = symbols_of(call.exchange.engine.markets, params, required=True)
+    symbols = symbols_of(
+        call.exchange.engine.markets, params, needs="symbol or settleCoin or baseCoin"
+    )
     are_stops = _are_stops(params)
     if _is_of_spot(params):
         return _listed([], "")

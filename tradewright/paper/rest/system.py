@@ -1,4 +1,4 @@
-"""Whether the exchange is being maintained."""
+"""Whether the exchange is being maintained; while it is, the fault that does so answers."""
 
 from tradewright.paper.call import Call
 from tradewright.paper.wire import Row
