@@ -95,6 +95,7 @@ async def test_what_ended_without_a_fill_is_forgotten_after_a_day(desk: Desk) ->
         ({"orderStatus": "Filled"}, {"filled"}),
         ({"orderStatus": "Cancelled"}, {"cancelled"}),
         ({"orderStatus": "Rejected"}, set()),
+        ({"orderStatus": "Deactivated"}, set()),
         ({"orderFilter": "Order"}, {"filled"}),
         ({"orderFilter": "StopOrder"}, {"cancelled"}),
         ({"orderFilter": "tpslOrder"}, set()),

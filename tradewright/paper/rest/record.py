@@ -12,6 +12,7 @@ from tradewright.paper.wire import COIN, Row
 
 _ARE_STOPS = {"": None, "Order": False, "StopOrder": True}
 _OF_SPOT = ("tpslOrder", "OcoOrder", "BidirectionalTpslOrder")
+_STATUSES = {"", *OrderStatus, "PartiallyFilledCanceled", "Deactivated"}
 _LOGGED = {
     "TRADE": ExecType.TRADE,
     "SETTLEMENT": ExecType.FUNDING,
@@ -58,7 +59,7 @@ def order_history(call: Call) -> Row:
     params, now_ms = call.params, call.exchange.clock.now_ms()
     start, end = window(params, now_ms)
     status = text(params, "orderStatus")
-    if status and status not in {s.value for s in OrderStatus}:
+    if status not in _STATUSES:
         raise invalid("orderStatus")
     query = OrderQuery(
         symbols=symbols_of(call.exchange.engine.markets, params),
