@@ -11,8 +11,8 @@ from tests.paper.conftest import Desk
 @pytest.fixture
 async def traded(desk: Desk) -> Desk:
     await desk.step()
-    for _ in range(7):
-        await desk.buy("0.01")
+    for number in range(7):
+        await desk.buy("0.01", orderLinkId=f"order-{number}")
     return desk
 
 
