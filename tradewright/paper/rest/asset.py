@@ -15,7 +15,7 @@ from tradewright.paper.wire import COIN, ZERO, Row, cents, num, stamp
 Moved = Callable[[str, BookingQuery], Page[Transfer]]
 UNIFIED, FUND = "UNIFIED", "FUND"
 _ELSEWHERE = ("SPOT", "CONTRACT", "OPTION", "INVESTMENT")
-_DIGITS = 8
+_DIGITS, _MOST_DIGITS = 8, 15
 _MOST_COINS, _MOST_TRANSFERABLE = 10, 20
 _MOST_APPLIED = Decimal(100_000)
 _DEFAULT = [{"coin": COIN, "amountStr": str(_MOST_APPLIED)}]
@@ -157,7 +157,8 @@ def _amount(params: Params) -> Decimal:
         amount = decimal(params, "amount")
     except RequestRejected:
         amount = None
-    if not amount:
+    # What is larger cannot be rounded, and nobody has so much
+    if not amount or amount.adjusted() > _MOST_DIGITS:
         raise RequestRejected(131215, "Amount error")
     if amount != round(amount, _DIGITS):
         raise RequestRejected(131210, "Amount accuracy error")
