@@ -21,12 +21,17 @@ def sealed(value: object) -> bytes:
     return zlib.crc32(body).to_bytes(4, "big") + body
 
 
+def is_whole(body: bytes) -> bool:
+    """Return whether they are still what `sealed` made."""
+    return zlib.crc32(body[4:]) == int.from_bytes(body[:4], "big")
+
+
 def unsealed(body: bytes, kind: type[T]) -> T:
     """Return what `sealed` made bytes of.
 
     Raises:
         RowDamaged: They are not what they were.
     """
-    if zlib.crc32(body[4:]) != int.from_bytes(body[:4], "big"):
+    if not is_whole(body):
         raise RowDamaged(kind.__name__)
     return msgspec.msgpack.decode(body[4:], type=kind)
