@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.paper.conftest import START, Desk, Open, eventually
+from tests.paper.conftest import START, Desk, Open, WriteCandles, eventually
 from tradewright.paper import PaperSettings
 from tradewright.paper.market.act import WAYS, ActUnknown, parse_act
 from tradewright.paper.market.move import Beat, Close, Funding, Halt, Reference, Width
@@ -248,6 +248,44 @@ async def test_acts_put_into_a_running_exchange_stop_a_position_out(
     _, exit_ = await desk.executions()
     assert exit_["createType"] == "CreateByStopLoss"
     assert float(exit_["execPrice"]) < 48_520
+
+
+async def test_acts_bend_a_generated_market_which_goes_on_from_there(open_desk: Open) -> None:
+    desk = await open_desk(symbols=("BTCUSDT", "ETHUSDT"), speed=60.0, history=3000)
+    exchange = desk.paper.exchange
+    before = {s: exchange.engine.last[s] for s in ("BTCUSDT", "ETHUSDT")}
+    closed = list(exchange.series["BTCUSDT"].newest_closed("1"))[:1000]
+
+    await desk.post("/paper/script", acts=["fall 20 % in 20 s", "hold 1 s"])
+    await eventually(lambda: exchange.engine.last["BTCUSDT"] < before["BTCUSDT"] * Decimal("0.81"))
+    step = exchange.progress.step
+    await eventually(lambda: exchange.progress.step >= step + 2)
+
+    for price in (exchange.engine.last["BTCUSDT"], exchange.engine.mark["BTCUSDT"]):
+        assert Decimal("0.75") < price / before["BTCUSDT"] < Decimal("0.85")
+    assert Decimal("0.95") < exchange.engine.last["ETHUSDT"] / before["ETHUSDT"] < Decimal("1.05")
+    bars = list(exchange.series["BTCUSDT"].newest_closed("1"))
+    assert set(closed[:900]) < set(bars)
+    assert min(bar.low for bar in bars[:4]) < before["BTCUSDT"] * Decimal("0.82")
+    (row, *_) = await desk.klines(limit=1)
+    assert float(row[4]) == pytest.approx(float(exchange.engine.last["BTCUSDT"]), rel=0.02)
+
+
+async def test_acts_bend_recorded_candles_by_the_clock(
+    open_desk: Open, write_candles: WriteCandles
+) -> None:
+    flat = (50_000, 50_000, 50_000, 50_000)
+    desk = await open_desk(market=write_candles(*[flat] * 60), speed=60.0)
+    exchange = desk.paper.exchange
+
+    await desk.post("/paper/script", acts=["gap to 40000", "mark 1 % above last", "hold 1 s"])
+    await eventually(lambda: exchange.engine.last["BTCUSDT"] == 40_000)
+    step = exchange.progress.step
+    await eventually(lambda: exchange.progress.step >= step + 2)
+
+    assert exchange.engine.last["BTCUSDT"] == 40_000
+    assert exchange.engine.mark["BTCUSDT"] == 40_400
+    assert next(exchange.series["BTCUSDT"].newest_closed("1")).close == 40_000
 
 
 async def test_a_halted_market_takes_no_orders_until_it_resumes(

@@ -1,4 +1,4 @@
-"""Acts by HTTP: what a scripted market does next."""
+"""Acts by HTTP: what a market does next."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from starlette.routing import Route
 from tradewright.domain.errors import TradewrightError
 from tradewright.paper.control import answered
 from tradewright.paper.exchange import Exchange
+from tradewright.paper.market.bent import Bent
 from tradewright.paper.market.script import Interlude
 from tradewright.paper.market.scripted import ScriptSource
 
@@ -16,8 +17,8 @@ from tradewright.paper.market.scripted import ScriptSource
 class NotScripted(TradewrightError):
     def __init__(self, market: str) -> None:
         super().__init__(
-            f"market {market} takes no acts: it goes its own way; start the exchange with "
-            "--market SCRIPT.yaml"
+            f"market {market} takes no acts: it has a book of its own, or goes in lockstep; start "
+            "the exchange with --market SCRIPT.yaml"
         )
 
 
@@ -36,7 +37,7 @@ def routes(exchange: Exchange) -> list[Route]:
         except ValidationError as e:
             raise ValueError("; ".join(fault["msg"] for fault in e.errors())) from None
         source = exchange.source
-        if not isinstance(source, ScriptSource):
+        if not isinstance(source, ScriptSource | Bent):
             raise NotScripted(source.identity.partition(" ")[0])
         for symbol in wish.strangers(source.listings):
             raise SymbolUnknown(symbol, list(source.listings))

@@ -82,11 +82,12 @@ class Series:
         self.base_ms = base_minutes * MINUTE_MS
         self._closed: dict[str, deque[Bar]] = {i: deque(maxlen=_KEPT) for i in self.intervals}
         self._forming: dict[str, Bar] = {}
-        self._live: Bar | None = None
+        self.live: Bar | None = None
+        """The base candle that is still forming."""
 
     def add(self, bar: Bar) -> None:
         """Take a closed base candle."""
-        self._live = None
+        self.live = None
         end = bar.open_ms + self.base_ms
         for interval in self.intervals:
             start = bucket(interval, bar.open_ms)
@@ -103,12 +104,12 @@ class Series:
 
     def trade(self, at_ms: int, price: Decimal, qty: Decimal) -> None:
         """Let the base candle that is still forming have a trade."""
-        live = self._live
+        live = self.live
         if live is None:
             open_ms = at_ms - at_ms % self.base_ms
-            self._live = Bar(open_ms, price, price, price, price, qty, qty * price)
+            self.live = Bar(open_ms, price, price, price, price, qty, qty * price)
         else:
-            self._live = Bar(
+            self.live = Bar(
                 live.open_ms,
                 live.open,
                 max(live.high, price),
@@ -120,9 +121,9 @@ class Series:
 
     def seal(self, close_ms: int) -> bool:
         """Close the base candle that its trades have made; return whether there is one."""
-        if self._live is None:
+        if self.live is None:
             return False
-        self.add(self._live)
+        self.add(self.live)
         return True
 
     def day(self) -> Bar | None:
@@ -131,7 +132,7 @@ class Series:
 
     def forming(self, interval: str) -> Bar | None:
         """Return the candle of *interval* that is not closed yet, if it has traded."""
-        forming, live = self._forming.get(interval), self._live
+        forming, live = self._forming.get(interval), self.live
         if live is None:
             return forming
         start = bucket(interval, live.open_ms)

@@ -11,6 +11,7 @@ from tradewright.paper.market.candle import MINUTE_MS, Bar, Series, bucket, buck
 from tradewright.paper.market.course import Ints
 
 _CHUNK = 500
+_KEPT_MINUTES = 2880
 
 
 class Minutes(NamedTuple):
@@ -38,17 +39,39 @@ class MadeSeries(Series):
         self._tick, self._step = tick, step
         self._floor_ms, self._end_ms = floor_ms, end_ms
         self._day: tuple[int, Bar] | None = None
+        self._kept: Series | None = None
+
+    def keep(self) -> None:
+        """Forget how minutes are made: from now on they are what trades make them."""
+        if self._kept is not None:
+            return
+        kept = Series(1)
+        first_ms = max(self._floor_ms, self._end_ms - _KEPT_MINUTES * MINUTE_MS)
+        for bar in self._bars(self.base, first_ms, self._end_ms):
+            kept.add(bar)
+        kept.live = self.live
+        self._kept = kept
 
     def add(self, bar: Bar) -> None:
         self.seal(bar.open_ms + MINUTE_MS)
 
+    def trade(self, at_ms: int, price: Decimal, qty: Decimal) -> None:
+        if self._kept is not None:
+            self._kept.trade(at_ms, price, qty)
+        else:
+            super().trade(at_ms, price, qty)
+
     def seal(self, close_ms: int) -> bool:
-        self._live = None
         self._end_ms = close_ms
+        if self._kept is not None:
+            return self._kept.seal(close_ms)
+        self.live = None
         return True
 
     def forming(self, interval: str) -> Bar | None:
-        live = self._live
+        if self._kept is not None:
+            return self._kept.forming(interval)
+        live = self.live
         at_ms = self._end_ms if live is None else live.open_ms
         start = max(bucket(interval, at_ms), self._floor_ms)
         closed = None
@@ -59,10 +82,15 @@ class MadeSeries(Series):
         return closed.joined(live) if closed else live._replace(open_ms=bucket(interval, at_ms))
 
     def newest(self, interval: str) -> Iterator[Bar]:
+        if self._kept is not None:
+            return self._kept.newest(interval)
         forming = self.forming(interval)
         return chain([forming] if forming else [], self.newest_closed(interval))
 
     def newest_closed(self, interval: str) -> Iterator[Bar]:
+        if self._kept is not None:
+            yield from self._kept.newest_closed(interval)
+            return
         end_ms = bucket(interval, self._end_ms)
         while end_ms > self._floor_ms:
             start_ms = end_ms
@@ -76,6 +104,8 @@ class MadeSeries(Series):
     def between(
         self, interval: str, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[Bar]:
+        if self._kept is not None:
+            return self._kept.between(interval, start_ms, end_ms, limit)
         closed_ms = bucket(interval, self._end_ms)
         oldest = bucket(interval, self._floor_ms)
         begin = oldest if start_ms is None else max(oldest, _opens(interval, start_ms))
@@ -105,16 +135,20 @@ class MadeSeries(Series):
         return newest + self._bars(interval, max(first, begin), until)[::-1]
 
     def oldest(self) -> Bar | None:
+        if self._kept is not None:
+            return self._kept.oldest()
         bars = self._bars(self.base, self._floor_ms, min(self._floor_ms + MINUTE_MS, self._end_ms))
         return bars[0] if bars else None
 
     def last_closed(self, interval: str) -> Bar | None:
+        if self._kept is not None:
+            return self._kept.last_closed(interval)
         return next(self.newest_closed(interval), None) if interval != self.base else self._last()
 
     def day(self) -> Bar | None:
         """Return the last 24 hours of closed minutes as one candle."""
         start_ms = max(self._floor_ms, self._end_ms - 1440 * MINUTE_MS)
-        if start_ms >= self._end_ms:
+        if start_ms >= self._end_ms or self._kept is not None:
             return None
         if self._day is None or self._day[0] != self._end_ms:
             self._day = self._end_ms, self._joined(start_ms, self._end_ms)

@@ -4,6 +4,7 @@ import gzip
 from datetime import datetime
 from pathlib import Path
 
+from tradewright.paper.market.bent import Bent
 from tradewright.paper.market.generator import Generator
 from tradewright.paper.market.move import Source
 from tradewright.paper.market.recording import Recording
@@ -23,7 +24,7 @@ def open_source(settings: PaperSettings, born: datetime) -> Source:
         MarketUnreachable: The exchange that is to be relayed does not answer.
     """
     if settings.market == "generator":
-        return Generator(settings, born)
+        return _bendable(Generator(settings, born), settings)
     if settings.market == "live":
         return Relay.of(settings, born)
     path = Path(settings.market)
@@ -31,7 +32,12 @@ def open_source(settings: PaperSettings, born: datetime) -> Source:
         return ScriptSource(load_script(path), settings, born)
     if ".jsonl" in path.suffixes or _holds_messages(path):
         return Tape.of(path, settings)
-    return Recording.of(path, settings)
+    return _bendable(Recording.of(path, settings), settings)
+
+
+def _bendable(source: Source, settings: PaperSettings) -> Source:
+    # A step that is played at once leaves no room for acts
+    return source if settings.is_lockstep else Bent(source, settings)
 
 
 def _holds_messages(path: Path) -> bool:

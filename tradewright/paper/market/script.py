@@ -110,7 +110,7 @@ class Interlude(Section):
     def strangers(self, known: Collection[str]) -> list[str]:
         """Return the symbols that are not *known*."""
         named = {self.symbol} if self.symbol else set()
-        return sorted((named | set(_named(self.acts))) - set(known))
+        return sorted((named | set(named_symbols(self.acts))) - set(known))
 
 
 class ScriptInvalid(PresetInvalid):
@@ -129,10 +129,11 @@ def scenes(items: Iterable[Item], first: str) -> Iterator[Scene]:
             yield {symbol: parse_act(text) for symbol, text in item.items()}
 
 
-def _named(items: Iterable[Item]) -> Iterator[str]:
+def named_symbols(items: Iterable[Item]) -> Iterator[str]:
+    """Yield the symbols that *items* name, some more than once."""
     for item in items:
         if isinstance(item, Repeat):
-            yield from _named(item.acts)
+            yield from named_symbols(item.acts)
         elif not isinstance(item, str):
             yield from item
 

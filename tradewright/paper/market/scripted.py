@@ -162,8 +162,8 @@ class Player:
         self.prices = dict(script.symbols)
         self._script, self._listings = script, listings
         self._put_in, self._rates = put_in, rates
-        self._halted: set[str] = set()
-        self._pins: dict[str, dict[str, Pin]] = {s: {} for s in listings}
+        self.halted: set[str] = set()
+        self.pins: dict[str, dict[str, Pin]] = {s: {} for s in listings}
         self._widths = {s: Width(s, settings.spread_ticks, settings.depth) for s in listings}
 
     def beats(self, begin_ms: int) -> Iterator[Beat]:
@@ -200,7 +200,7 @@ class Player:
         moves: list[Move] = []
         is_second = at_ms % _SECOND_MS == 0
         for symbol, listing in self._listings.items():
-            if symbol in self._halted:
+            if symbol in self.halted:
                 continue
             price = self.prices[symbol]
             if symbol in courses:
@@ -215,12 +215,12 @@ class Player:
         instrument = self._listings[symbol].instrument
         volume = max(instrument.qty_step, instrument.floor_qty(_BEAT_USDT / price))
         yield Path(symbol, (price,), volume, jumps)
-        if self._pins[symbol]:
-            yield self._reference(symbol)
+        if self.pins[symbol]:
+            yield self.reference(symbol)
 
-    def _reference(self, symbol: str) -> Reference:
+    def reference(self, symbol: str) -> Reference:
         found = {}
-        for which, pin in self._pins[symbol].items():
+        for which, pin in self.pins[symbol].items():
             beside = self.prices[symbol] * (1 + pin.part)
             found[which] = self._listings[symbol].instrument.floor_price(pin.to or beside)
         return Reference(symbol, found.get("mark"), found.get("index"))
@@ -254,8 +254,8 @@ class Player:
             case LevelDepth(usdt):
                 yield self._widen(symbol, self._width(symbol).spread_ticks, usdt)
             case Pin():
-                self._pins[symbol][act.which] = act
-                yield self._reference(symbol)
+                self.pins[symbol][act.which] = act
+                yield self.reference(symbol)
             case Rate(rate, now):
                 if now:
                     yield Funding(symbol, rate)
@@ -263,7 +263,7 @@ class Player:
                     self._rates[symbol] = rate
                     yield Reference(symbol, funding_rate=rate)
             case Stand(halted):
-                (self._halted.add if halted else self._halted.discard)(symbol)
+                (self.halted.add if halted else self.halted.discard)(symbol)
                 yield Halt(symbol, halted)
 
     def _gap(self, symbol: str, gap: Gap) -> Iterator[Move]:
