@@ -58,7 +58,7 @@ class Doorkeeper:
             text = plain.decode(errors="replace")
             raise RequestRejected(10004, f"error sign! origin_string[{text}]")
         if is_write:
-            self._check_first(signature, expires_ms, now_ms)
+            self._check_first(path + signature, expires_ms, now_ms)
             _check_permission(key, path)
         return key
 
@@ -91,20 +91,20 @@ class Doorkeeper:
             )
         return key
 
-    def _check_first(self, signature: str, expires_ms: int, now_ms: int) -> None:
+    def _check_first(self, name: str, expires_ms: int, now_ms: int) -> None:
         """Refuse what was sent before; past its window the window refuses it.
 
-        Key, time and body are all in the signature, so it names the request, and a copy of it
-        falls into the same second.
+        Key, time and body are all in the signature, so path and signature name the request, and
+        a copy of it falls into the same second.
         """
         second = expires_ms // 1000
         if second not in self._seen:
             for old in [s for s in self._seen if s < now_ms // 1000]:
                 del self._seen[old]
         seen = self._seen.setdefault(second, set())
-        if signature in seen:
+        if name in seen:
             raise RequestRejected(10014, "Invalid duplicate request.")
-        seen.add(signature)
+        seen.add(name)
 
 
 def _check_permission(key: ApiKey, path: str) -> None:
