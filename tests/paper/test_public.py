@@ -231,6 +231,19 @@ async def test_a_ticker_tells_what_changed_to_those_who_were_there_before() -> N
     assert delta["cs"] > second["cs"] > first["cs"]
 
 
+async def test_a_best_price_is_told_with_its_size() -> None:
+    stage = Stage()
+    stage.engine.bids = {499_990: 7}
+    stage.subscribe(f"tickers.{BTC}")
+    stage.engine.bids = {499_980: 7}
+
+    stage.feed.market(BTC)
+
+    (delta,) = stage.take()
+    assert (delta["data"]["bid1Price"], delta["data"]["bid1Size"]) == ("49998.00", "7.000")
+    assert "ask1Price" not in delta["data"]
+
+
 async def test_by_the_clock_a_topic_is_told_at_its_pace_and_ends_at_the_newest() -> None:
     stage = Stage(speed=1.0)
     follower = Follower(stage, 50)
