@@ -99,3 +99,14 @@ async def test_a_spoilt_state_is_refused_in_words_or_served_as_it_was(
     served += spoilt_states(left, random.Random(seed), 15)
 
     assert served < 30
+
+
+async def test_a_state_that_was_emptied_is_refused(
+    make_settings: Callable[..., PaperSettings], tmp_path: Path
+) -> None:
+    settings = make_settings(state=tmp_path / "paper.db", symbols=("BTCUSDT",))
+    Store(settings.state).close()
+    (tmp_path / "paper.db").write_bytes(b"")
+
+    with pytest.raises(StateUnusable, match="it is empty, and once was not"):
+        Store(settings.state)

@@ -89,7 +89,7 @@ def connected(path: Path | None) -> sqlite3.Connection:
             else "name a file that can be written"
         )
         raise StateUnusable(path, f"{error}; {advice}") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         db.close()
         raise StateUnusable(path, f"{error}; {INSTEAD}") from error
     except BaseException:
@@ -100,11 +100,14 @@ def connected(path: Path | None) -> sqlite3.Connection:
 
 def _measure(path: Path) -> None:
     """Refuse a file that is shorter than its first page says; SQLite would read zeros."""
+    if not path.is_file():
+        return
+    if not path.stat().st_size and path.with_name(path.name + "-log").exists():
+        # SQLite would begin anew
+        raise StateUnusable(path, f"it is empty, and once was not; {INSTEAD}")
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
         # Pages may still be in there
-        return
-    if not path.is_file():
         return
     with path.open("rb") as file:
         header = file.read(100)
@@ -142,6 +145,8 @@ def _lay_out(db: sqlite3.Connection, path: Path | None) -> None:
             f"PRAGMA user_version={_LAYOUT}; COMMIT"
         )
         return
+    # A header that forbids it is noticed by the first to write
+    db.execute(f"PRAGMA user_version={_LAYOUT}")
     if tables != _expected():
         raise StateUnusable(path, f"its tables are not those of layout {_LAYOUT}; {INSTEAD}")
     pages, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in _SIZE)
