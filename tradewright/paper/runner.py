@@ -33,6 +33,7 @@ Concerns = Callable[[Subscriber], bool]
 
 _TURN_S = 0.005
 """How long the market may go on before requests are answered."""
+_HOUR_MS = 60 * MINUTE_MS
 _NOTED_S = 0.5
 """How often it is noted how far the market has come, where it touched nobody."""
 
@@ -50,6 +51,8 @@ class Runner:
         progress = exchange.progress
         # Of a step that a restart broke off
         self._played_ms = progress.at_ms if progress.tick and not exchange.source.waits else -1
+        self._held: set[str] = set()
+        self._held_seq = -1
         self._go = asyncio.Event()
         if exchange.progress.started:
             self._go.set()
@@ -83,11 +86,14 @@ class Runner:
         log.info("market ended: step=%d", exchange.progress.step)
 
     def watched(self) -> Collection[str]:
-        watched = {topic.rpartition(".")[2] for topic in self._exchange.feed.hub.topics}
-        for account in self._exchange.engine.accounts.values():
-            watched |= {s for s, position in account.positions.items() if position.size}
-            watched |= {s for s, orders in account.orders.items() if orders}
-        return watched
+        engine = self._exchange.engine
+        if engine.seq != self._held_seq:
+            # Whatever is ordered or held has taken a number
+            self._held_seq, self._held = engine.seq, set()
+            for account in engine.accounts.values():
+                self._held |= {s for s, position in account.positions.items() if position.size}
+                self._held |= {s for s, orders in account.orders.items() if orders}
+        return self._held | {t.rpartition(".")[2] for t in self._exchange.feed.hub.topics}
 
     def behind_ms(self, at_ms: int) -> int:
         return 0 if self._is_whole else self._exchange.clock.now_ms() - at_ms
@@ -251,6 +257,9 @@ class Runner:
 
     def _fund(self, at_ms: int) -> None:
         exchange = self._exchange
+        if at_ms % _HOUR_MS:
+            # No interval is shorter, nor broken
+            return
         for symbol, market in exchange.engine.markets.items():
             if at_ms % (market.funding_minutes * MINUTE_MS):
                 continue

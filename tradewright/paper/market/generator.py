@@ -20,7 +20,7 @@ from tradewright.paper.market.funding import funding_rate
 from tradewright.paper.market.listing import LISTED
 from tradewright.paper.market.made import MadeSeries, Minutes
 from tradewright.paper.market.move import Beat, Close, Floor, Move, Path, Played, Reference, Width
-from tradewright.paper.market.pace import IDLE_TICKS, ticks, ticks_at
+from tradewright.paper.market.pace import IDLE_TICKS, TURNS, ticks, ticks_at
 from tradewright.paper.settings import PaperSettings
 
 _LOCKSTEP_START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -137,10 +137,10 @@ class Generator:
         bars: dict[str, Bar] = {}
         paths: dict[str, list[Decimal]] = {}
         before: dict[str, int] = {}
-        count = 1 if whole else self._ticks
+        is_late = not whole and floor.behind_ms(open_ms) > self._late_ms
+        count = 1 if whole else TURNS if is_late else self._ticks
         for tick in range(count):
             watched = floor.watched()
-            is_late = not whole and floor.behind_ms(open_ms) > self._late_ms
             moves: list[Move] = []
             for symbol in self.listings:
                 is_idle = symbol not in watched

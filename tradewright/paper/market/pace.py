@@ -7,10 +7,12 @@ from tradewright.paper.market.candle import Bar
 
 TICKS = 12
 """Prices that a candle is spread over."""
+TURNS = 4
+"""Prices of a candle that is caught up with: those where its path turns."""
 _SLOW_TICKS, _SLOWEST_TICKS = 24, 120
 IDLE_TICKS = {
     count: frozenset((0, count // 3, 2 * count // 3, count - 1))
-    for count in (TICKS, _SLOW_TICKS, _SLOWEST_TICKS)
+    for count in (TURNS, TICKS, _SLOW_TICKS, _SLOWEST_TICKS)
 }
 """Where the path turns: its four prices."""
 
