@@ -306,6 +306,20 @@ def test_cancel_all_takes_the_stops_unless_only_active_orders_are_meant() -> Non
     assert account(engine).open_orders() == []
 
 
+def test_a_triggered_order_that_rests_is_an_active_one() -> None:
+    engine = make_engine()
+    waits = limit("49000", trigger_price="49500", trigger_direction=TriggerDirection.FALL)
+    engine.place(MAIN, waits, NOW)
+    engine.play("BTCUSDT", [Decimal(49_400)], NOW)
+
+    engine.cancel_all(MAIN, {"BTCUSDT"}, NOW, set(StopKind) - {StopKind.NONE})
+    kept = account(engine).open_orders()
+    engine.cancel_all(MAIN, {"BTCUSDT"}, NOW, {StopKind.NONE})
+
+    assert [o.status for o in kept] == [OrderStatus.NEW]
+    assert account(engine).open_orders() == []
+
+
 def test_closing_more_than_is_held_turns_the_position_and_clears_its_stops() -> None:
     engine = make_engine()
     engine.place(MAIN, make_request(stop_loss="49500"), NOW)

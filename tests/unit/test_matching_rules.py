@@ -349,3 +349,48 @@ def test_orders_that_only_reduce_never_do_more(qtys: list[Decimal], resting: boo
     total = sum((o.filled for o in sent), D(0)) + sum((e.qty for e in closed), D(0))
     assert position.side is Side.BUY
     assert position.size == 1 - total == max(1 - sum(qtys, D(0)), D(0))
+
+
+def test_a_conditional_price_is_not_moved_to_a_band_it_does_not_meet_yet() -> None:
+    engine = make_engine()
+    order = placed(engine, limit("60100", trigger_price="60000", trigger_direction=RISE))
+
+    engine.amend(MAIN, order.order_id, Change(price=D(60_200)), NOW)
+
+    (moved,) = account(engine).open_orders()
+    assert moved.price == 60_200
+
+
+def test_stops_of_a_conditional_order_are_measured_from_where_it_triggers() -> None:
+    engine = make_engine()
+    order = placed(
+        engine, make_request(trigger_price="60000", trigger_direction=RISE, stop_loss="58000")
+    )
+
+    engine.amend(MAIN, order.order_id, Change(stop_loss=D(57_000)), NOW)
+
+    (moved,) = account(engine).open_orders()
+    assert moved.stop_loss == 57_000
+
+
+def test_a_conditional_market_order_grows_to_what_a_market_order_may_be() -> None:
+    engine = make_engine()
+    order = placed(engine, make_request(trigger_price="60000", trigger_direction=RISE))
+
+    with pytest.raises(RequestRejected) as failure:
+        engine.amend(MAIN, order.order_id, Change(qty=D("50.001")), NOW)
+
+    assert failure.value.code == 10001
+
+
+@pytest.mark.parametrize("price", ["60000", "1200000"])
+def test_a_position_that_outgrew_its_tier_can_be_closed(price: str) -> None:
+    engine = make_engine(cash="10000000", tiers=TIERS, leverage=D(100))
+    place(engine, make_request(qty="1.9"))
+    place(engine, limit("49000", qty="0.01"))
+    play(engine, price)
+
+    assert rejection(engine, make_request(qty="0.01")).code in (110089, 110090)
+    (order,) = account(engine).open_orders()
+    engine.amend(MAIN, order.order_id, Change(qty=D("0.005")), NOW)
+    assert placed(engine, sell(qty="1.9")).status is OrderStatus.FILLED

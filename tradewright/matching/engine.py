@@ -112,7 +112,7 @@ class Engine(Terms):
         instrument = self.markets[order.symbol].instrument
         current = self.board.price(order.symbol, change.trigger_by or order.trigger_by)
         amended = replace(rules.amended(order, change, instrument, current), updated=now)
-        if change.price is not None:
+        if change.price is not None and amended.is_resting:
             amended = replace(amended, price=self._allowed_price(owner, amended))
         if not amended.reduce_only:
             self._check_tier(owner, amended)
@@ -142,7 +142,9 @@ class Engine(Terms):
         kinds: Collection[StopKind] = tuple(StopKind),
     ) -> list[Event]:
         for order in self.accounts[account].open_orders():
-            if order.symbol in symbols and order.stop in kinds:
+            # What rests is active, even if it had to be triggered first
+            kind = StopKind.NONE if order.is_resting else order.stop
+            if order.symbol in symbols and kind in kinds:
                 self._end(order, now, cancel_type="CancelByUser")
         return self._drain()
 
@@ -276,6 +278,9 @@ class Engine(Terms):
         if not market.tiers:
             return
         value = owner.value_with(order.symbol, order)
+        if value <= owner.value_with(order.symbol):
+            # Whatever the market made of a position, it can be closed
+            return
         if value > market.tiers[-1].limit:
             raise RequestRejected(110089, "Exceeds the maximum risk limit level")
         most = market.tier_of(value).max_leverage

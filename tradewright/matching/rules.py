@@ -41,9 +41,7 @@ def accepted_qtys(
     What reduces more than one order may is split into several.
     """
     qty = request.qty
-    limit = (
-        instrument.max_market_qty if request.order_type is OrderType.MARKET else instrument.max_qty
-    )
+    limit = _most(request.order_type, instrument)
     reduces = request.reduce_only or request.close_on_trigger
     if not reduces or request.trigger_price:
         check_qty(qty, instrument, limit)
@@ -56,6 +54,11 @@ def accepted_qtys(
     qty = min(qty, reducible)
     whole = int(qty // limit)
     return [limit] * whole + ([qty - whole * limit] if qty % limit else [])
+
+
+def _most(order_type: OrderType, instrument: Instrument) -> Decimal:
+    is_market = order_type is OrderType.MARKET
+    return instrument.max_market_qty if is_market else instrument.max_qty
 
 
 def check_qty(qty: Decimal, instrument: Instrument, limit: Decimal) -> None:
@@ -193,7 +196,7 @@ def amended(order: Order, change: Change, instrument: Instrument, last: Decimal)
                 "The modified contract quantity cannot be less than or equal to the filled "
                 "quantity.",
             )
-        check_qty(wish["qty"], instrument, instrument.max_qty)
+        check_qty(wish["qty"], instrument, _most(order.order_type, instrument))
     if "price" in wish:
         if order.order_type is OrderType.MARKET:
             raise RequestRejected(10001, "params error: Price invalid")
@@ -206,7 +209,8 @@ def amended(order: Order, change: Change, instrument: Instrument, last: Decimal)
             _check_direction(order.trigger_direction, wish["trigger_price"], last)
     after: Order = replace(order, **wish)
     if set(wish) & (_STOPS | {"price"}):
-        current = after.price if after.order_type is OrderType.LIMIT else last
+        is_limit = after.order_type is OrderType.LIMIT
+        current = after.price if is_limit else (after.trigger_price or last)
         _check_stop(StopKind.STOP_LOSS, order.side, after.stop_loss, current, instrument)
         _check_stop(StopKind.TAKE_PROFIT, order.side, after.take_profit, current, instrument)
     return after
