@@ -1,8 +1,12 @@
 """Positions through pybit: stops, leverage, margin."""
 
+from decimal import Decimal
+
 import pytest
 
 from tests.paper.conftest import FLAT, Desk, Open, WriteCandles, eventually
+
+TICK = Decimal("0.1")
 
 
 async def test_a_bought_position_is_stopped_out_and_the_ledger_balances(desk: Desk) -> None:
@@ -145,6 +149,17 @@ async def test_margin_is_added_to_and_taken_from_an_isolated_position(desk: Desk
     assert float(after["positionIM"]) == pytest.approx(float(before["positionIM"]) + 49.5)
     assert float(added["liqPrice"]) < float(after["liqPrice"]) < float(before["liqPrice"])
     assert (before["autoAddMargin"], after["autoAddMargin"]) == (0, 1)
+
+
+async def test_a_liquidation_price_is_on_the_tick(desk: Desk) -> None:
+    await desk.ask("set_margin_mode", setMarginMode="ISOLATED_MARGIN")
+    await desk.buy("0.007")
+    held = await desk.position()
+
+    exact = desk.paper.exchange.engine.accounts["main"].liq_price("BTCUSDT")
+    assert exact is not None
+    assert exact % TICK
+    assert Decimal(held["liqPrice"]) == exact - exact % TICK
 
 
 async def test_cross_positions_take_no_margin_of_their_own(desk: Desk) -> None:

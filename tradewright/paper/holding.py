@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from tradewright.domain.market import Side
 from tradewright.matching import Account, ExecType, MarginMode, Position, StopKind
 from tradewright.paper.clock import ms
 from tradewright.paper.query import Booking, Transfer
@@ -34,7 +35,7 @@ def _position(position: Position, account: Account, none: str, session: str) -> 
         margin = cents(account.initial_margin_of(symbol))
         maintenance = cents(account.maintenance_margin_of(symbol))
         price = account.liq_price(symbol)
-        liquidation = num(price) if price is not None else ""
+        liquidation = _on_tick(price, position, account) if price is not None else ""
         stops = account.stops(symbol)
         if target := stops.get(StopKind.TAKE_PROFIT):
             take_profit = num(target.trigger_price)
@@ -85,6 +86,13 @@ def _position(position: Position, account: Account, none: str, session: str) -> 
         "positionBalance": margin,
         "tradeMode": 0,
     }
+
+
+def _on_tick(price: Decimal, position: Position, account: Account) -> str:
+    """Return *price* as the first that a mark can have at which *position* is liquidated."""
+    rules = account.board.markets[position.symbol].instrument
+    is_long = position.side is Side.BUY
+    return num(rules.floor_price(price) if is_long else rules.ceil_price(price))
 
 
 def _tier(account: Account, symbol: str) -> tuple[int, Decimal]:
