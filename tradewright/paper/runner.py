@@ -9,23 +9,13 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from tradewright.domain.market import Side, Timeframe
-from tradewright.matching import Event, StopKind, StopTrailed
+from tradewright.domain.market import Timeframe
+from tradewright.matching import StopKind, StopTrailed
 from tradewright.paper.barrier import Barrier, Phase, Subscriber
-from tradewright.paper.clock import moment
 from tradewright.paper.exchange import WHOLE, Exchange
 from tradewright.paper.market.candle import MINUTE_MS, Bar, closing
-from tradewright.paper.market.move import (
-    Beat,
-    Close,
-    Depth,
-    Funding,
-    Halt,
-    Path,
-    Print,
-    Reference,
-    Width,
-)
+from tradewright.paper.market.move import Beat, Close
+from tradewright.paper.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +23,6 @@ Concerns = Callable[[Subscriber], bool]
 
 _TURN_S = 0.005
 """How long the market may go on before requests are answered."""
-_HOUR_MS = 60 * MINUTE_MS
-_NOTED_S = 0.5
-"""How often it is noted how far the market has come, where it touched nobody."""
 
 
 class Runner:
@@ -44,10 +31,8 @@ class Runner:
         self._barriers = exchange.barriers
         self._base_ms = exchange.source.base_minutes * MINUTE_MS
         self._is_whole = exchange.settings.is_lockstep
-        self._events: list[Event] = []
-        self._shows: list[Callable[[], None]] = []
-        self._moved: dict[str, None] = {}
-        self._turn_ends = self._noted = 0.0
+        self._turn = Turn(exchange)
+        self._turn_ends = 0.0
         progress = exchange.progress
         # Of a step that a restart broke off
         self._played_ms = progress.at_ms if progress.tick and not exchange.source.waits else -1
@@ -78,7 +63,7 @@ class Runner:
                 else:
                     await self._lockstep(item, beats)
                     beats = []
-        self._commit()
+        self._turn.commit()
         exchange.clock.stand(exchange.progress.at_ms or exchange.source.start_ms)
         exchange.advance([], replace(exchange.progress, ended=True))
         exchange.phase = "ended"
@@ -118,11 +103,11 @@ class Runner:
         touched = True
         if exchange.progress.tick != WHOLE:
             for beat in beats:
-                self._apply(beat)
-            self._fund(close_ms)
-            touched = any(not isinstance(e, StopTrailed) for e in self._events)
+                self._turn.apply(beat)
+            self._turn.fund(close_ms)
+            touched = any(not isinstance(e, StopTrailed) for e in self._turn.events)
             exchange.progress = replace(exchange.progress, step=step, tick=WHOLE, at_ms=close_ms)
-            self._commit()
+            self._turn.commit()
             await exchange.told()
         bars = self._close(close)
         closing_now = closing(self._intervals, close_ms)
@@ -146,22 +131,22 @@ class Runner:
             if item.at_ms <= self._played_ms:
                 return
             await self._until(item.at_ms)
-            self._apply(item)
+            self._turn.apply(item)
             exchange.progress = replace(progress, tick=progress.tick + 1, at_ms=item.at_ms)
             if exchange.source.waits:
-                self._commit()
+                self._turn.commit()
             return
         await self._until(item.close_ms)
-        self._fund(item.close_ms)
+        self._turn.fund(item.close_ms)
         bars = self._close(item)
         exchange.progress = replace(
             progress, step=progress.step + item.steps, tick=0, at_ms=item.close_ms
         )
         # More candles may close before this one is shown
         closed = self._closed(bars, closing(self._intervals, item.close_ms))
-        self._shows.append(lambda: self._confirm(closed))
+        self._turn.show(lambda: self._confirm(closed))
         if exchange.source.waits:
-            self._commit()
+            self._turn.commit()
 
     async def _until(self, at_ms: int) -> None:
         """Go on at once while the market is late, but let requests in now and then."""
@@ -170,103 +155,9 @@ class Runner:
         seconds = self._exchange.clock.wall_seconds_until(at_ms)
         if seconds <= 0 and monotonic() < self._turn_ends:
             return
-        self._commit()
+        self._turn.commit()
         await asyncio.sleep(max(0.0, seconds))
         self._turn_ends = monotonic() + _TURN_S
-
-    def _apply(self, beat: Beat) -> None:
-        now = moment(beat.at_ms)
-        engine = self._exchange.engine
-        for move in beat.moves:
-            match move:
-                case Path():
-                    self._glide(move, beat.at_ms)
-                case Reference(symbol, mark, index, rate):
-                    if mark is not None or index is not None:
-                        self._events += engine.refer(symbol, now, mark, index)
-                        mark, index = engine.mark[symbol], engine.index[symbol]
-                    self._exchange.feed.refer(symbol, mark, index, rate)
-                    self._moved[symbol] = None
-                case Depth(symbol, bids, asks, snapshot):
-                    self._events += engine.depth(symbol, bids, asks, now, snapshot)
-                    self._moved[symbol] = None
-                case Print():
-                    self._print(move, beat.at_ms)
-                case Width(symbol, spread_ticks, depth):
-                    engine.board.widen(symbol, spread_ticks, depth)
-                case Funding(symbol, rate):
-                    self._events += engine.fund(symbol, rate, now)
-                    self._exchange.feed.fund(symbol, rate, beat.at_ms)
-                case Halt(symbol, halted):
-                    engine.board.halt(symbol, halted=halted)
-
-    def _glide(self, path: Path, at_ms: int) -> None:
-        engine, symbol, now = self._exchange.engine, path.symbol, moment(at_ms)
-        before = engine.last[symbol]
-        prices = path.prices
-        if path.jumps:
-            self._events += engine.play(symbol, prices, now)
-        else:
-            for price in prices:
-                self._events += engine.glide(symbol, price, now)
-        rules = engine.markets[symbol].instrument
-        part = rules.floor_qty(path.volume / len(prices)) if len(prices) > 1 else path.volume
-        series = self._exchange.series[symbol]
-        for price in prices:
-            series.trade(at_ms, price, part)
-            side = Side.BUY if price >= before else Side.SELL
-            self._show_trade(Print(symbol, side, price, part), at_ms)
-            before = price
-        self._moved[symbol] = None
-
-    def _print(self, trade: Print, at_ms: int) -> None:
-        exchange, symbol = self._exchange, trade.symbol
-        self._events += exchange.engine.trade(
-            symbol, trade.side, trade.price, trade.qty, moment(at_ms)
-        )
-        exchange.series[symbol].trade(at_ms, trade.price, trade.qty)
-        self._show_trade(trade, at_ms)
-        self._moved[symbol] = None
-
-    def _show_trade(self, trade: Print, at_ms: int) -> None:
-        feed = self._exchange.feed
-
-        def show() -> None:
-            feed.trade(trade.symbol, trade.side, trade.price, trade.qty, at_ms=at_ms)
-
-        self._shows.append(show)
-
-    def _commit(self) -> None:
-        """Hand over what has happened in this turn, and show it."""
-        if self._events or monotonic() > self._noted + _NOTED_S:
-            self._note()
-        self._show()
-
-    def _note(self) -> None:
-        events, self._events = self._events, []
-        self._exchange.advance(events, self._exchange.progress)
-        self._noted = monotonic()
-
-    def _show(self) -> None:
-        shows, self._shows = self._shows, []
-        moved, self._moved = self._moved, {}
-        for show in shows:
-            show()
-        for symbol in moved:
-            self._exchange.feed.market(symbol)
-
-    def _fund(self, at_ms: int) -> None:
-        exchange = self._exchange
-        if at_ms % _HOUR_MS:
-            # No interval is shorter, nor broken
-            return
-        for symbol, market in exchange.engine.markets.items():
-            if at_ms % (market.funding_minutes * MINUTE_MS):
-                continue
-            rate = exchange.source.funding_rate(symbol, at_ms)
-            if rate is not None:
-                self._events += exchange.engine.fund(symbol, rate, moment(at_ms))
-                exchange.feed.fund(symbol, rate, at_ms)
 
     def _close(self, close: Close) -> Collection[str]:
         """Close the candles; return the symbols that have one."""
