@@ -48,7 +48,7 @@ class Trader:
         self.told: dict[str, dict[str, str]] = {}
         """By order link, what must be found of the order: nothing, while that is not known."""
         self._url = url
-        self._key = {"key": key, "secret": secret}
+        self._key, self._secret = key, secret
         self._chance = random.Random(f"{name}{seed}")
         self._resting: list[str] = []
         self._session = requests.Session()
@@ -96,7 +96,10 @@ class Trader:
     def _say(self, verb: str, **fields: str) -> bool:
         body = json.dumps({"category": "linear", "symbol": "BTCUSDT"} | fields)
         answer = self._session.post(
-            f"{self._url}/v5/order/{verb}", body, headers=signed(body, **self._key), timeout=5
+            f"{self._url}/v5/order/{verb}",
+            body,
+            headers=signed(body, key=self._key, secret=self._secret),
+            timeout=5,
         )
         try:
             return bool(answer.json()["retCode"] == 0)
