@@ -13,18 +13,10 @@ from pathlib import Path
 from tradewright.matching import Engine
 from tradewright.paper import PaperSettings, running
 from tradewright.paper.clock import moment
-from tradewright.paper.market.move import Beat, Close, Depth, Print
+from tradewright.paper.market.move import Beat, Close, Depth, Nowhere, Print
 from tradewright.paper.market.tape import Tape
 
 SECONDS = 10
-
-
-class Nobody:
-    def watched(self) -> tuple[str, ...]:
-        return ()
-
-    def behind_ms(self, at_ms: int) -> int:
-        return 0
 
 
 async def idle_share(speed: float) -> tuple[float, int]:
@@ -38,7 +30,7 @@ async def idle_share(speed: float) -> tuple[float, int]:
 
 
 async def read(tape: Tape) -> list[Beat | Close]:
-    return [item async for item in tape.play(0, Nobody(), whole=False)]  # type: ignore[arg-type]
+    return [item async for item in tape.play(0, Nowhere(), whole=False)]
 
 
 def apply(engine: Engine, items: list[Beat | Close]) -> tuple[int, int]:

@@ -18,13 +18,13 @@ from tradewright.paper.market.candle import MINUTE_MS, Bar, Series
 from tradewright.paper.market.funding import funding_rate
 from tradewright.paper.market.generator import Generator
 from tradewright.paper.market.listing import LISTED
-from tradewright.paper.market.move import Beat, Close, Path, Reference, Width
+from tradewright.paper.market.move import Beat, Close, Nowhere, Path, Reference, Width
 
 MakeSettings = Callable[..., PaperSettings]
 MINUTE = int(START.timestamp()) // 60
 
 
-class Visitors:
+class Visitors(Nowhere):
     """The exchange as the market sees it: who watches what, and how late it is."""
 
     def __init__(self, *watched: str, behind_ms: int = 0) -> None:
@@ -36,12 +36,6 @@ class Visitors:
 
     def behind_ms(self, at_ms: int) -> int:
         return self.late_ms
-
-    def last(self, symbol: str) -> Decimal:
-        raise LookupError(symbol)
-
-    def triggers(self, symbol: str) -> Collection[Decimal]:
-        return ()
 
 
 def played(

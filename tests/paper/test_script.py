@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from tests.paper.conftest import START, Desk, Open, WriteCandles, eventually
 from tradewright.paper import PaperSettings
 from tradewright.paper.market.act import WAYS, ActUnknown, parse_act
-from tradewright.paper.market.move import Beat, Close, Funding, Halt, Reference, Width
+from tradewright.paper.market.move import (
+    Beat,
+    Close,
+    Funding,
+    Halt,
+    Nowhere,
+    Reference,
+    Width,
+)
 from tradewright.paper.market.move import Path as Way
 from tradewright.paper.market.schema import schema
 from tradewright.paper.market.script import Script, ScriptInvalid, load_script, read_script
@@ -24,20 +32,11 @@ from tradewright.paper.market.scripted import ScriptSource
 MakeSettings = Callable[..., PaperSettings]
 
 
-class Stops:
+class Stops(Nowhere):
     """An exchange in which nothing waits but stops."""
 
     def __init__(self, *triggers: int) -> None:
         self._triggers = [Decimal(t) for t in triggers]
-
-    def watched(self) -> tuple[str, ...]:
-        return ()
-
-    def behind_ms(self, at_ms: int) -> int:
-        return 0
-
-    def last(self, symbol: str) -> Decimal:
-        raise LookupError(symbol)
 
     def triggers(self, symbol: str) -> list[Decimal]:
         return self._triggers

@@ -119,6 +119,22 @@ class Floor(Protocol):
         ...
 
 
+class Nowhere:
+    """The exchange of a market that is only imagined."""
+
+    def watched(self) -> Collection[str]:
+        return ()
+
+    def behind_ms(self, at_ms: int) -> int:
+        return 0
+
+    def last(self, symbol: str) -> Decimal:
+        raise LookupError(f"nothing trades {symbol} here")
+
+    def triggers(self, symbol: str) -> Collection[Decimal]:
+        return ()
+
+
 class Source(Protocol):
     """Where a market comes from: the same one, in the same order, every time, if it can."""
 

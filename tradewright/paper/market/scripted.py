@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -29,6 +29,7 @@ from tradewright.paper.market.move import (
     Funding,
     Halt,
     Move,
+    Nowhere,
     Path,
     Played,
     Reference,
@@ -158,7 +159,7 @@ class Player:
         put_in: deque[Scene],
         rates: dict[str, Decimal],
     ) -> None:
-        self.floor: Floor = _DryFloor()
+        self.floor: Floor = Nowhere()
         self.prices = dict(script.symbols)
         self._script, self._listings = script, listings
         self._put_in, self._rates = put_in, rates
@@ -284,19 +285,3 @@ class Player:
     def _widen(self, symbol: str, spread_ticks: int, depth: Decimal | None) -> Width:
         width = self._widths[symbol] = Width(symbol, spread_ticks, depth)
         return width
-
-
-class _DryFloor:
-    """The exchange of a market that is only imagined."""
-
-    def watched(self) -> Collection[str]:
-        return ()
-
-    def behind_ms(self, at_ms: int) -> int:
-        return 0
-
-    def last(self, symbol: str) -> Decimal:
-        raise LookupError(symbol)
-
-    def triggers(self, symbol: str) -> Collection[Decimal]:
-        return ()
