@@ -274,6 +274,6 @@ async def test_each_refusal_has_its_own_error(bybit: Any) -> None:
         await bybit.fetch_open_order("3c0a0a3e-0000-4000-8000-000000000000", BTC)
     await bybit.create_order(BTC, "limit", "buy", 0.1, 49_000, {"clientOrderId": "once"})
     with pytest.raises(ccxt.InvalidOrder, match="110072"):
-        await bybit.create_order(BTC, "limit", "buy", 0.1, 49_000, {"clientOrderId": "once"})
+        await bybit.create_order(BTC, "limit", "buy", 0.1, 49_100, {"clientOrderId": "once"})
     with pytest.raises(ccxt.BaseError, match="110094"):
         await bybit.create_order(BTC, "limit", "buy", 0.001, 49_00)
