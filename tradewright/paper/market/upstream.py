@@ -143,7 +143,8 @@ class Upstream:
                 body = msgspec.json.decode(answer.read())
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise MarketUnreachable(url, f"{reason}") from error
+            detail = getattr(reason, "strerror", None) or reason
+            raise MarketUnreachable(url, f"{detail}") from error
         if not isinstance(body, dict) or body.get("retCode") != 0:
             told = body.get("retMsg") if isinstance(body, dict) else body
             raise MarketUnreachable(url, f"it refuses {params}: {told}")
