@@ -1,11 +1,13 @@
 """The control side: what is read of all accounts, part by part."""
 
 import asyncio
+import sqlite3
 from typing import Any
 
 import pytest
 
 from tests.paper.conftest import Desk
+from tradewright.paper.keys import ApiKey
 
 
 @pytest.fixture
@@ -51,3 +53,70 @@ async def test_the_ledger_of_nobody_is_refused(desk: Desk) -> None:
     answer = await asyncio.to_thread(desk.send, "GET", "/paper/ledger", params={"account": "eve"})
 
     assert (answer.status_code, "no account eve" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example", "Content-Type": "text/plain"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:8900", "Origin": "http://evil.example:8900"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "[::1"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "localhost:8900"}, 200),
+        ({"Host": "[::1]:8900", "Origin": "http://[::1]:8900"}, 200),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/paper/keys"), ("GET", "/paper/window")])
+async def test_no_page_of_another_site_controls_the_exchange(
+    desk: Desk, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    answer = await asyncio.to_thread(desk.send, method, path, data="{}", headers=headers)
+
+    assert answer.status_code == status
+    assert len(list(desk.paper.door.ring)) == 1 + (status == 200 and method == "POST")
+
+
+async def test_the_page_itself_may_ask(desk: Desk) -> None:
+    headers = {"Origin": desk.paper.http_url}
+
+    answer = await asyncio.to_thread(desk.send, "GET", "/paper/window", headers=headers)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["10.1.2.3", "nonsense"])
+async def test_an_address_is_not_believed_from_a_header(desk: Desk, name: str) -> None:
+    headers = {"X-Forwarded-For": name}
+
+    mine = await asyncio.to_thread(desk.send, "GET", "/paper/keys", headers=headers)
+    key = await desk.post("/paper/keys", ips=["10.1.2.3"])
+    desk.http.api_key, desk.http.api_secret = key["key"], key["secret"]
+    desk.http.client.headers.update(headers)
+
+    assert mine.status_code == 200
+    assert (await desk.refusal("get_positions", symbol="BTCUSDT"))[0] == 10010
+
+
+@pytest.mark.parametrize("path", ["/paper/orders", "/paper/executions"])
+@pytest.mark.parametrize("after", [10**30, -(10**30)])
+async def test_a_number_that_no_row_can_have_is_refused(desk: Desk, path: str, after: int) -> None:
+    answer = await asyncio.to_thread(desk.send, "GET", path, params={"after_seq": after})
+
+    assert (answer.status_code, "not understood" in answer.json()["error"]) == (400, True)
+
+
+async def test_a_key_that_cannot_be_written_is_not_made(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(key: ApiKey) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(desk.paper.exchange.store, "put_key", full)
+    answer = await asyncio.to_thread(desk.send, "POST", "/paper/keys", json={})
+
+    assert (answer.status_code, "disk is full" in answer.json()["error"]) == (503, True)
+    assert len((await desk.get("/paper/keys"))["list"]) == 1

@@ -1,8 +1,10 @@
 """The control side of the paper exchange, ``/paper``: clock, lockstep, audit. Loopback only."""
 
 import ipaddress
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
@@ -216,17 +218,46 @@ def _timeout_ms(request: Request) -> int:
 
 def answered(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        host = request.client.host if request.client else ""
-        if not host or not ipaddress.ip_address(host).is_loopback:
+        if not _is_loopback(request.client.host if request.client else ""):
             return _json({"error": "only loopback may control the paper exchange"}, 403)
+        if _is_of_a_page_elsewhere(request):
+            return _json({"error": "no page of another site may control the paper exchange"}, 403)
         try:
             return _json(await handler(request))
         except TradewrightError as error:
             return _json({"error": str(error)}, 400)
-        except (KeyError, ValueError, msgspec.DecodeError) as error:
+        except (KeyError, ValueError, OverflowError, msgspec.DecodeError) as error:
             return _json({"error": f"request is not understood: {error}"}, 400)
+        except sqlite3.Error as error:
+            detail = f"state cannot be read or written: {error}; see to its disk"
+            return _json({"error": detail}, 503)
 
     return answer
+
+
+def _is_of_a_page_elsewhere(request: Request) -> bool:
+    """Return whether a browser on this machine asks for a page that is not ours.
+
+    Such a page may post here, though not read the answer; or it comes from a name that was made
+    to mean this machine, and then it may read, too.
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin", f"http://{host}")
+    return origin != f"http://{host}" or not _is_loopback(_hostname(host))
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:

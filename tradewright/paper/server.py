@@ -134,6 +134,8 @@ async def _serving(
         ws_ping_interval=None,
         timeout_keep_alive=_KEEP_ALIVE_S,
         server_header=False,
+        # Whoever asks is who connects, whatever a header says
+        proxy_headers=False,
         lifespan="off",
         log_config=None,
         access_log=False,
