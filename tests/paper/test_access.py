@@ -96,6 +96,12 @@ async def test_a_revoked_key_opens_nothing(desk: Desk) -> None:
         ({"cash": "5"}, "account main exists already; leave cash out"),
         ({"permissions": ["Order", "Everything"]}, "no permission Everything"),
         ({"expires_days": 0}, "expires_days must be positive"),
+        ({"expires_days": 10**9}, "at most 36500"),
+        ({"expires_days": 10**30}, "at most 36500"),
+        ({"account": "ann", "cash": "1e100"}, "cash must be at most"),
+        ({"account": "ann", "cash": "1e900000"}, "cash must be at most"),
+        ({"account": "ann", "cash": "1e-900000"}, "cash must be at most"),
+        ({"account": "ann", "cash": "0.123456789"}, "8 decimals"),
         ({"acount": "ann"}, "acount"),
     ],
 )

@@ -16,6 +16,9 @@ from tradewright.paper.keys import TRADING, ApiKey, KeyRing
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _DAY_MS = 86_400_000
+_MOST_DAYS = 36_500
+_MOST_CASH, _CASH_DIGITS = Decimal(10**15), 8
+"""What is larger, or finer, no ledger could round."""
 _FIRST = "first_key"
 
 
@@ -60,8 +63,8 @@ def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
     async def make(request: Request) -> dict[str, Any]:
         wish = msgspec.json.decode(await request.body() or b"{}", type=_Wish)
         permissions = _permissions(wish.permissions)
-        if wish.expires_days is not None and wish.expires_days < 1:
-            raise ValueError("expires_days must be positive")
+        if wish.expires_days is not None and not 1 <= wish.expires_days <= _MOST_DAYS:
+            raise ValueError(f"expires_days must be positive, and at most {_MOST_DAYS}")
         await _open(exchange, wish)
         expires_ms = wish.expires_days and ms(wall()) + wish.expires_days * _DAY_MS
         made = _made(
@@ -104,6 +107,8 @@ async def _open(exchange: Exchange, wish: _Wish) -> None:
     cash = exchange.settings.cash if wish.cash is None else wish.cash
     if not cash.is_finite() or cash <= 0:
         raise ValueError("cash must be positive")
+    if cash > _MOST_CASH or cash != round(cash, _CASH_DIGITS):
+        raise ValueError(f"cash must be at most {_MOST_CASH}, of {_CASH_DIGITS} decimals")
     exchange.open_account(wish.account, cash)
     await exchange.durable()
 

@@ -22,7 +22,13 @@ class PaperSettings(BaseSettings):
     api_key: str = ""
     api_secret: SecretStr = SecretStr("")
     state: Path | None = Field(default=None, description="SQLite file; None forgets at exit.")
-    cash: Decimal = Field(default=Decimal(100_000), gt=0, description="USDT at the start.")
+    cash: Decimal = Field(
+        default=Decimal(100_000),
+        gt=0,
+        le=10**15,
+        decimal_places=8,
+        description="USDT at the start.",
+    )
     leverage: Decimal = Field(default=Decimal(10), ge=1, description="Of every symbol, at first.")
     speed: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["lockstep"] = Field(
         default=1.0, description="Market seconds per second, or steps between barriers."
