@@ -224,6 +224,17 @@ def test_only_so_many_strikes_are_remembered(bench: Bench) -> None:
     assert shown["faults"][0]["strikes"] == 500
 
 
+def test_of_an_endless_link_only_the_beginning_is_remembered(bench: Bench) -> None:
+    bench.put(one())
+
+    with capture_logs() as lines:
+        bench.strikes(Subject(endpoint="/v5/order/create", links=("x" * 1_000_000,) * 20))
+
+    (row,) = bench.board.shown()["strikes"]
+    assert len(row["order_link_id"]) < 1100
+    assert len(next(e for e in lines if e["event"] == "fault_struck")["order_link_id"]) < 1100
+
+
 def test_a_fault_takes_the_place_of_its_namesake_and_counts_anew(bench: Bench) -> None:
     bench.put(one(name="a"))
     bench.strikes(count=3)

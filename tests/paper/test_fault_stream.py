@@ -181,6 +181,28 @@ async def test_a_late_message_holds_up_those_of_its_topic_only(
 
 
 @pytest.mark.parametrize(
+    "fault",
+    [
+        "{kind: stream_delay, ms: 900000, when: {topic: execution, times: 1}}",
+        "{kind: stream_reorder, by: 9, ms: 900000, when: {topic: execution, times: 1}}",
+    ],
+)
+async def test_what_a_fault_held_back_comes_when_it_is_cleared(
+    desk: Desk, private: ClientConnection, fault: str
+) -> None:
+    await put(desk, fault)
+    at_once = await of_a_fill(desk, private, "first")
+
+    await desk.request("DELETE", "/paper/faults")
+    late = await so_far(private)
+    after = await of_a_fill(desk, private, "second")
+
+    assert ("execution" in topics(at_once), topics(late)) == (False, ["execution"])
+    assert "execution" in topics(after)
+    assert desk.paper.exchange.feed.hub.filter is None
+
+
+@pytest.mark.parametrize(
     ("when", "is_lost"),
     [
         ("{topic: execution, order_link: 'tw-*'}", True),

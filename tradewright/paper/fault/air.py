@@ -27,6 +27,14 @@ _TOLD_WITHIN_S = 5.0
 class _Held(msgspec.Struct, eq=False):
     payloads: list[bytes]
     by: int
+    fault: str
+
+
+class _Late(msgspec.Struct):
+    due: float
+    """0 of one that only waits for those before it."""
+    payloads: list[bytes]
+    fault: str = ""
 
 
 class _Line:
@@ -37,8 +45,8 @@ class _Line:
         self.silent_until = 0.0
         self.silenced_by = ""
         self.pings = True
-        self.late: dict[str, deque[tuple[float, list[bytes]]]] = {}
-        """Delayed messages of a topic, each with when it is due, in their order."""
+        self.late: dict[str, deque[_Late]] = {}
+        """Delayed messages of a topic, and those behind them, in their order."""
         self.held: list[_Held] = []
 
     def is_busy(self, now: float) -> bool:
@@ -89,7 +97,7 @@ class FaultyAir:
     def _struck(
         self, line: _Line, topic: str, payload: bytes, strikes: list[Strike]
     ) -> Iterable[bytes]:
-        payloads, held, due = [payload], None, 0.0
+        payloads, held, delay = [payload], None, None
         for strike in strikes:
             match strike.fault:
                 case StreamDrop() | StreamSilence():
@@ -98,9 +106,9 @@ class FaultyAir:
                 case StreamLoss():
                     return ()
                 case StreamDelay():
-                    due = self._loop.time() + strike.ms / 1000
+                    delay = strike
                 case StreamReorder(by=by):
-                    held = _Held(payloads, by)
+                    held = _Held(payloads, by, strike.name)
                     self._loop.call_later(strike.ms / 1000, self._release, line, held)
                 case StreamDuplicate(copies=copies):
                     if strike.ms:
@@ -111,17 +119,20 @@ class FaultyAir:
         if held is not None:
             line.held.append(held)
             return ()
-        return self._passed(line, topic, payloads, due)
+        return self._passed(line, topic, payloads, delay)
 
     def _passed(
-        self, line: _Line, topic: str, payloads: list[bytes], due: float = 0.0
+        self, line: _Line, topic: str, payloads: list[bytes], delay: Strike | None = None
     ) -> list[bytes]:
         """Return what goes out now: *payloads* and what they overtook; nothing if they are late."""
-        if due or topic in line.late:
+        if delay is not None or topic in line.late:
+            late = _Late(0, payloads)
+            if delay is not None:
+                late = _Late(self._loop.time() + delay.ms / 1000, payloads, delay.name)
             queue = line.late.setdefault(topic, deque())
-            queue.append((max(due, queue[-1][0]) if queue else due, payloads))
+            queue.append(late)
             if len(queue) == 1:
-                self._loop.call_at(due, self._arrive, line, topic)
+                self._loop.call_at(late.due, self._arrive, line, topic)
             return []
         for held in line.held:
             held.by -= 1
@@ -131,11 +142,14 @@ class FaultyAir:
 
     def _arrive(self, line: _Line, topic: str) -> None:
         """Send what is due of the late messages of *topic*."""
-        queue = line.late[topic]
-        while queue and queue[0][0] <= self._loop.time():
-            self._push(line, queue.popleft()[1])
+        queue = line.late.get(topic)
+        if queue is None:
+            # All went out early, for the fault was cleared
+            return
+        while queue and queue[0].due <= self._loop.time():
+            self._push(line, queue.popleft().payloads)
         if queue:
-            self._loop.call_at(queue[0][0], self._arrive, line, topic)
+            self._loop.call_at(queue[0].due, self._arrive, line, topic)
         else:
             del line.late[topic]
             self._rest()
@@ -191,9 +205,8 @@ class FaultyAir:
         """Take in what was put in force and what was cleared."""
         entries = self._board.entries
         names = {entry.judge.name for entry in entries}
-        for line in self._lines.values():
-            if line.silenced_by not in names:
-                line.silent_until = 0.0
+        for line in list(self._lines.values()):
+            self._end(line, names)
         for entry in entries:
             if entry.judge.fault.side == "connection" and entry not in self._begun:
                 self._begun[entry] = self._loop.create_task(self._begin(entry))
@@ -201,6 +214,20 @@ class FaultyAir:
             self._begun.pop(gone).cancel()
         self._after = {k: v for k, v in self._after.items() if v[1].name in names}
         self._rest()
+
+    def _end(self, line: _Line, names: set[str]) -> None:
+        """Let out what the faults held back that are not in force any more."""
+        if line.silenced_by not in names:
+            line.silent_until = 0.0
+        for topic, queue in list(line.late.items()):
+            freed = [late for late in queue if late.fault and late.fault not in names]
+            for late in freed:
+                late.due = 0.0
+            if freed:
+                self._arrive(line, topic)
+        for held in list(line.held):
+            if held.fault not in names:
+                self._release(line, held)
 
     def _rest(self) -> None:
         """Let the hub ask only while a fault concerns it, or something is still to come."""

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 RECENT = 200
 """Strikes that are remembered; all are logged."""
+_MOST_TEXT = 100
+"""Characters that are told of a symbol or a link: nobody has checked yet how long they are."""
 
 
 class InForce(msgspec.Struct, frozen=True, eq=False):
@@ -151,8 +153,8 @@ class FaultBoard:
             "kind": strike.fault.kind,
             "place": subject.place,
             "account": subject.account,
-            "symbol": ",".join(subject.symbols[:10]),
-            "order_link_id": ",".join(subject.links[:10]),
+            "symbol": _listed(subject.symbols),
+            "order_link_id": _listed(subject.links),
             "effect": strike.effect,
         }
         log.warning("fault_struck", **{key: value for key, value in facts.items() if value})
@@ -190,6 +192,10 @@ def when_text(fault: AnyFault) -> str:
     """Return its filters in one line: ``endpoint=/v5/order/* probability=0.2``."""
     written = fault.when.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return " ".join(f"{key}={value}" for key, value in written.items()) or "always"
+
+
+def _listed(texts: tuple[str, ...]) -> str:
+    return ",".join(text[:_MOST_TEXT] for text in texts[:10])
 
 
 def _told(moment: datetime) -> str:
