@@ -1,12 +1,14 @@
 """The account through ccxt: balance, positions, margin, the ledger."""
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import ccxt
 import pytest
 
 from tests.clients.conftest import BTC, OpenCcxt
-from tests.paper.conftest import Desk
+from tests.paper.conftest import FLAT, START, Desk, Open, WriteCandles
 
 ASK, BID = 50_000.1, 49_999.9
 
@@ -85,6 +87,29 @@ async def test_fees_are_told_for_every_symbol(bybit: Any) -> None:
     assert fees.keys() == bybit.markets.keys()
     assert (fee["maker"], fee["taker"]) == (0.0002, 0.00055)
     assert (fees[BTC]["maker"], fees[BTC]["taker"]) == (0.0002, 0.00055)
+
+
+async def test_funding_is_paid_by_the_clock(
+    open_desk: Open, write_candles: WriteCandles, open_ccxt: OpenCcxt
+) -> None:
+    begin = START + timedelta(hours=7, minutes=58)
+    market = write_candles(*[FLAT] * 4, start=begin)
+    desk = await open_desk(market=market, data_from=begin, funding_rate=Decimal("0.0001"))
+    bybit = await open_ccxt(desk)
+    await bybit.create_order(BTC, "market", "buy", 0.1)
+    before = (await bybit.fetch_balance())["USDT"]["total"]
+
+    await desk.step(3)
+
+    (paid,) = await bybit.fetch_funding_history(BTC)
+    assert (paid["symbol"], paid["amount"]) == (BTC, pytest.approx(0.5))
+    assert paid["timestamp"] == int((START + timedelta(hours=8)).timestamp() * 1000)
+    assert (await bybit.fetch_balance())["USDT"]["total"] == pytest.approx(before - 0.5)
+    assert (await bybit.fetch_ledger("USDT"))[-1]["amount"] == pytest.approx(0.5)
+    (rate,) = await bybit.fetch_funding_rate_history(BTC)
+    assert (rate["fundingRate"], rate["timestamp"]) == (0.0001, paid["timestamp"])
+    # What pays it is no trade
+    assert len(await bybit.fetch_my_trades(BTC, params={"execType": "Trade"})) == 1
 
 
 async def test_leverage_is_set_once(bybit: Any) -> None:

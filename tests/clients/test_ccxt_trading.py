@@ -1,12 +1,13 @@
 """Orders through ccxt."""
 
+import asyncio
 from typing import Any
 
 import ccxt
 import pytest
 
-from tests.clients.conftest import BTC
-from tests.paper.conftest import Desk
+from tests.clients.conftest import BTC, OpenCcxt
+from tests.paper.conftest import FLAT, Desk, Open, WriteCandles
 
 ASK, BID = 50_000.1, 49_999.9
 
@@ -277,3 +278,20 @@ async def test_each_refusal_has_its_own_error(bybit: Any) -> None:
         await bybit.create_order(BTC, "limit", "buy", 0.1, 49_100, {"clientOrderId": "once"})
     with pytest.raises(ccxt.BaseError, match="110094"):
         await bybit.create_order(BTC, "limit", "buy", 0.001, 49_00)
+
+
+async def test_too_many_orders_a_second_are_told_as_such(
+    open_desk: Open, write_candles: WriteCandles, open_ccxt: OpenCcxt
+) -> None:
+    desk = await open_desk(market=write_candles(FLAT, FLAT), rate_limits="bybit")
+    bybit = await open_ccxt(desk)
+    prices = range(49_000, 49_030)
+
+    answers = await asyncio.gather(
+        *(bybit.create_order(BTC, "limit", "buy", 0.001, price) for price in prices),
+        return_exceptions=True,
+    )
+
+    assert {type(a) for a in answers} == {dict, ccxt.RateLimitExceeded}
+    placed = [a["id"] for a in answers if isinstance(a, dict)]
+    assert {o["id"] for o in await bybit.fetch_open_orders(BTC, limit=50)} == set(placed)
