@@ -1,5 +1,6 @@
 """What the private streams say, and to whom."""
 
+import asyncio
 import random
 import re
 import time
@@ -67,7 +68,7 @@ def engine() -> Engine:
 
 def told(engine: Engine, events: list[Event], *topics: str) -> list[tuple[str, str, Any]]:
     hub = Listener(*topics)
-    exchange = cast(Exchange, SimpleNamespace(engine=engine))
+    exchange = cast(Exchange, SimpleNamespace(written=SimpleNamespace(account=engine.accounts.get)))
     PrivateFeed(exchange, cast(Hub, hub)).tell(events)
     return [(account, topic, message["data"][0]) for account, topic, message in hub.heard]
 
@@ -221,3 +222,22 @@ async def test_times_of_messages_are_of_the_wall_and_times_in_them_of_the_market
     (execution,) = stream.rows("execution")
     assert int(execution["execTime"]) == desk.paper.exchange.clock.now_ms()
     assert len({m["id"] for m in stream.messages}) == len(stream.messages)
+
+
+async def test_nothing_is_told_that_is_not_durable_yet(desk: Desk) -> None:
+    exchange = desk.paper.exchange
+    listener = Listener("position", "wallet")
+    exchange.listeners.append(PrivateFeed(exchange, cast(Hub, listener)).tell)
+    rests = order(price=Decimal(40_000))
+    fills = order(order_type=OrderType.MARKET, price=None)
+
+    for request in (rests, fills, fills):
+        # Each one in the turn of the loop in which the one before it is written
+        asyncio.get_running_loop().call_soon(exchange.place, "main", request)
+        await asyncio.sleep(0)
+    await exchange.told()
+
+    rows = [(topic, message["data"][0]) for _, topic, message in listener.heard]
+    wallets = [Decimal(row["totalWalletBalance"]) for topic, row in rows if topic == "wallet"]
+    assert [row["size"] for topic, row in rows if topic == "position"] == ["0", "0.1", "0.2"]
+    assert len(set(wallets)) == 2

@@ -86,7 +86,10 @@ class Exchange:
         )
         self.broken = self._commit.broken
         self._commit.on_written.append(links.written)
-        self._view = self.open_view(settings.read_lag_ms)
+        self.written = self.open_view()
+        """All that is durable, and nothing more; memory may be ahead."""
+        lag_ms = settings.read_lag_ms
+        self._view = self.open_view(lag_ms) if lag_ms else self.written
         self.listeners = self._commit.listeners
         """Told of all events, in their order, once the requests that caused them are answered."""
         self.place: Callable[[str, OrderRequest], list[Event]] = self._place
@@ -105,7 +108,7 @@ class Exchange:
         """What the present request sees; a fault may let it see an older state."""
         return seen.get() or self._view
 
-    def open_view(self, lag_ms: int) -> View:
+    def open_view(self, lag_ms: int = 0) -> View:
         """Return another view, which begins with the present state; close it after use."""
         view = View(self.engine, self.store.history, lag_ms=lag_ms, guard=self._commit.reading)
         self._commit.on_written.append(view.take)

@@ -31,7 +31,10 @@ TOPICS = frozenset(
 
 
 class PrivateFeed:
-    """Builds messages, and only those that somebody wants; ``creationTime`` is wall time."""
+    """Builds messages, and only those that somebody wants; ``creationTime`` is wall time.
+
+    Of what is not durable yet nothing is told, though the engine may be ahead.
+    """
 
     def __init__(self, exchange: "Exchange", hub: Hub) -> None:
         self._exchange = exchange
@@ -85,4 +88,4 @@ class PrivateFeed:
             self._hub.publish(wanted, message, name)
 
     def _account(self, name: str) -> Account:
-        return self._exchange.engine.accounts[name]
+        return self._exchange.written.account(name)
