@@ -66,6 +66,7 @@ def connected(path: Path | None) -> sqlite3.Connection:
     """
     if path is not None:
         try:
+            _measure(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             # There are secrets of keys in it
             path.touch(mode=0o600)
@@ -77,8 +78,6 @@ def connected(path: Path | None) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StateUnusable(path, f"{error}; name a file that can be written") from error
     try:
-        if path is not None:
-            _measure(path)
         _take(db)
         _lay_out(db, path)
     except sqlite3.OperationalError as error:
