@@ -156,7 +156,7 @@ class Chance:
         pick, position = self.random.choice, self.engine.accounts[name].positions["BTCUSDT"]
         sign, mode = position.side.sign, pick(list(TpslMode))
         partial = mode is TpslMode.PARTIAL
-        size = min(self.qty(), position.size) if partial and pick([True, False]) else None
+        size = min(self.qty(), position.size) if partial else None
         return StopRequest(
             stop_loss=pick([None, ZERO, self.price(-sign), self.price(-sign)]),
             take_profit=pick([None, ZERO, self.price(sign), self.price(sign)]),

@@ -236,7 +236,8 @@ def test_a_partial_target_may_be_a_limit_order() -> None:
 def test_stops_of_a_part_end_with_the_position() -> None:
     engine = make_engine()
     place(engine, make_request(qty="0.3"))
-    set_stops(engine, partial(stop_loss="49500", take_profit="51000"))
+    both = {"stop_loss": "49500", "sl_size": "0.3", "take_profit": "51000", "tp_size": "0.3"}
+    set_stops(engine, partial(**both))
 
     events = place(engine, sell(qty="0.3", reduce_only=True))
 
@@ -248,11 +249,11 @@ def test_stops_of_a_part_end_with_the_position() -> None:
 def test_more_than_twenty_partial_stops_are_refused() -> None:
     engine = make_engine()
     place(engine, make_request(qty="0.3"))
-    for number in range(10):
-        set_stops(engine, partial(stop_loss=f"{49000 + number}", take_profit="51000"))
+    for number in range(20):
+        set_stops(engine, partial(stop_loss=f"{49000 + number}", sl_size="0.1"))
 
     with pytest.raises(RequestRejected) as failure:
-        set_stops(engine, partial(stop_loss="48000"))
+        set_stops(engine, partial(stop_loss="48000", sl_size="0.1"))
 
     assert failure.value.code == 110061
     assert len(account(engine).partial_stops("BTCUSDT")) == 20
@@ -266,7 +267,9 @@ def test_more_than_twenty_partial_stops_are_refused() -> None:
         (partial(stop_loss="49500", sl_size="0.0001"), 10001),
         (partial(stop_loss="49500", sl_order_type=OrderType.LIMIT), 10001),
         (partial(stop_loss="50500"), 10001),
-        (partial(stop_loss="0"), 34040),
+        (partial(stop_loss="0"), 10001),
+        (partial(stop_loss="49500"), 10001),
+        (partial(stop_loss="49500", sl_size="0.1", take_profit="51000"), 10001),
         (
             StopRequest(
                 take_profit=D(51_000), tp_order_type=OrderType.LIMIT, tp_limit_price=D(51_000)
@@ -300,6 +303,28 @@ def test_an_attached_partial_stop_has_the_size_of_what_was_filled() -> None:
     assert [o.qty for o in first] == [D("0.1")]
     assert [(o.order_id, o.qty) for o in second] == [(first[0].order_id, D("0.25"))]
     assert (second[0].parent_link, second[0].parent_id) == ("a-1", order.order_id)
+
+
+@pytest.mark.parametrize("price", ["51100", "49400"])
+@pytest.mark.parametrize("is_attached", [True, False])
+def test_a_partial_stop_takes_its_counterpart_with_it(price: str, *, is_attached: bool) -> None:
+    engine = make_engine()
+    prices = {"stop_loss": "49500", "take_profit": "51000"}
+    if is_attached:
+        place(engine, make_request(qty="0.2"))
+        place(engine, make_request(qty="0.1", tpsl_mode=TpslMode.PARTIAL, **prices))
+    else:
+        place(engine, make_request(qty="0.3"))
+        set_stops(engine, partial(sl_size="0.1", tp_size="0.1", **prices))
+    set_stops(engine, partial(stop_loss="48000", sl_size="0.05"))
+
+    events = play(engine, "50000", price)
+
+    ended = [o.cancel_type for o in states(events).values() if o.status is OrderStatus.CANCELLED]
+    assert len(executions(events)) == 1
+    assert account(engine).positions["BTCUSDT"].size == D("0.2")
+    assert ended == ["CancelByTpSlTsClear"]
+    assert [o.trigger_price for o in account(engine).open_orders()] == [D(48_000)]
 
 
 def test_an_attached_full_stop_follows_the_whole_position() -> None:

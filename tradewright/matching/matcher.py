@@ -198,6 +198,7 @@ class Matcher(Stops):
 
     def _trigger(self, order: Order, now: datetime) -> None:
         self._put(replace(order, status=OrderStatus.TRIGGERED, updated=now))
+        self._release(order, now)
         # Once triggered it is an order like any other, and its stop kind only says whence
         live = replace(order, status=OrderStatus.NEW, updated=now)
         if live.order_type is OrderType.MARKET:

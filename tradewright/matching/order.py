@@ -207,7 +207,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     slippage_type: str = ""
     slippage: Decimal = ZERO
     parent_id: str = ""
-    """The order that brought a stop of its own size."""
+    """The order, or the request, that brought a stop of its own size, maybe with its counterpart."""
     turn: int = 0
     """Place in the queue of the accounts' orders at its price; the lowest comes first."""
     ahead: Decimal = ZERO

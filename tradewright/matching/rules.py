@@ -121,16 +121,16 @@ def check_stops(
         if price:
             check_tick(price, instrument, "TrailingStop")
     _check_stop_types(request, instrument)
-    sizes = {
-        s
-        for s, price in (
-            (request.tp_size, request.take_profit),
-            (request.sl_size, request.stop_loss),
-        )
-        if price and s is not None
-    }
     if request.tpsl_mode is TpslMode.FULL:
         return
+    pairs = [(request.take_profit, request.tp_size), (request.stop_loss, request.sl_size)]
+    sizes = {size for price, size in pairs if price and size is not None}
+    if not sizes or any(price and size is None for price, size in pairs):
+        raise RequestRejected(
+            10001,
+            '"tpSize" and "takeProfit" or "slSize" and "stopLoss" need to input in pairs and '
+            "must set at least one pair when tpslMode is Partial.",
+        )
     if len(sizes) > 1:
         raise RequestRejected(10001, "params error: tpSize must equal slSize")
     for size in sizes:

@@ -53,13 +53,15 @@ class Stops(Ledger):
             raise RequestRejected(
                 110061, "Not allowed to have more than 20 TP/SLs under Partial tpSlMode"
             )
+        pair = self._id("pair") if len(wanted) > 1 else ""
         for kind, price, by, size, order_type, limit in wanted:
             wish = {
                 "trigger_price": price,
                 "trigger_by": by or LAST_PRICE,
-                "qty": position.size if size is None else size,
+                "qty": size,
                 "order_type": order_type,
                 "price": limit,
+                "parent_id": pair,
             }
             self._set(position, _PARTIAL[kind], None, wish, now)
 
@@ -93,6 +95,14 @@ class Stops(Ledger):
             }
             self._set(position, _PARTIAL[kind], None, wish, now)
         self._change_position(self._position(order))
+
+    def _release(self, order: Order, now: datetime) -> None:
+        """End what was set together with the stop *order*, which is triggered: they are a pair."""
+        if not order.parent_id:
+            return
+        for other in self.accounts[order.account].partial_stops(order.symbol):
+            if other.parent_id == order.parent_id and other.stop is not order.stop:
+                self._end(other, now, cancel_type="CancelByTpSlTsClear")
 
     def _follow(self, before: Position, after: Position, now: datetime) -> None:
         """Let the stops of a position have its size, or end with it."""
