@@ -39,11 +39,11 @@ def isolated_liq_price(position: Position, market: Market) -> Decimal | None:
     ``(entry (1 + 1 / leverage) + (extra + deduction) / size) / (1 + rate)`` of a short.
     """
 
+    sign, size = position.side.sign, position.size
+    own = position.cost * (1 - sign / position.leverage) - sign * position.extra_margin
+
     def solved(tier: Tier) -> Decimal:
-        sign = position.side.sign
-        own = position.cost * (1 - sign / position.leverage)
-        held = position.extra_margin + tier.deduction
-        return (own - sign * held) / (position.size * (1 - sign * tier.maintenance_rate))
+        return (own - sign * tier.deduction) / (size * (1 - sign * tier.maintenance_rate))
 
     return _in_its_tier(position, market, solved)
 
@@ -62,11 +62,12 @@ def cross_liq_price(
     All other symbols stay where they are. None if no price above zero does it.
     """
 
+    sign, size = position.side.sign, position.size
+    spare = equity - sign * size * mark - other_maintenance
+    least_rate = closing_fee(position, Decimal(1), taker) - sign
+
     def solved(tier: Tier) -> Decimal:
-        sign = position.side.sign
-        fee_rate = closing_fee(position, Decimal(1), taker)
-        spare = equity - sign * position.size * mark - other_maintenance + tier.deduction
-        return spare / (position.size * (tier.maintenance_rate + fee_rate - sign))
+        return (spare + tier.deduction) / (size * (tier.maintenance_rate + least_rate))
 
     return _in_its_tier(position, market, solved)
 
