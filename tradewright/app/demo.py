@@ -23,6 +23,8 @@ from tradewright.settings import Settings
 PRESETS: Final = ("demo-ema-cross.yaml", "demo-breakout.yaml")
 SPEED: Final = 60
 SEED: Final = 11
+START: Final = "2026-01-18T07:00:00Z"
+"""Of the market: the same prices for everybody."""
 HOME: Final = "demo"
 FRAME: Final = 0.5
 CLOSED_WANTED: Final = 3
@@ -54,7 +56,7 @@ async def demo(settings: Settings) -> AsyncIterator[Stage]:
     home = settings.home / HOME
     forget(home)
     presets = [load(preset_folder() / name) for name in PRESETS]
-    market = Market(speed=str(SPEED), arguments=("--seed", str(SEED)))
+    market = Market(speed=str(SPEED), arguments=("--seed", str(SEED), "--from", START))
     async with stage(on_free_ports(settings, home), market, presets, by="demo") as ready:
         yield ready
 

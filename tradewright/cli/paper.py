@@ -70,9 +70,12 @@ def paper(
         typer.Option("--faults", metavar="FILE", help="What goes wrong: a scenario in YAML."),
     ] = None,
     rate_limits: Annotated[
-        Literal["bybit", "off"],
-        typer.Option("--rate-limits", help="Bybit's limits per key and address, or none."),
-    ] = "bybit",
+        Literal["bybit", "off"] | None,
+        typer.Option(
+            "--rate-limits",
+            help="Bybit's limits per key and address, or none; else Bybit's at speed 1 only.",
+        ),
+    ] = None,
     symbol: SymbolOption = "BTCUSDT",
     volume_unit: VolumeOption = VolumeUnit.BASE,
     begin: FromOption = None,
@@ -105,7 +108,8 @@ def paper(
             rate_limits=rate_limits,
             symbol=symbol,
             volume_unit=volume_unit.value,
-            data_from=begin,
+            start=begin if market == "generator" else None,
+            data_from=None if market == "generator" else begin,
             data_to=end,
         )
     except ValidationError as e:
@@ -208,7 +212,9 @@ def add_fault(
     ctx: typer.Context,
     fault: Annotated[
         str,
-        typer.Argument(metavar="FAULT", help="YAML, or a file of it; such as '{kind: http_error}'."),
+        typer.Argument(
+            metavar="FAULT", help="YAML, or a file of it; such as '{kind: http_error}'."
+        ),
     ],
     url: UrlOption = None,
     output: OutputOption = Format.TABLE,

@@ -38,7 +38,10 @@ class Liquidator(Matcher):
         return bool(doomed)
 
     def _liquidate_isolated(self, account: Account, symbol: str, now: datetime) -> None:
+        if self._replenish(account, account.positions[symbol], now):
+            return
         self._cancel_resting(account, symbol, "CancelAllBeforeLiq", now)
+        # The orders may have bound what was missing
         if self._replenish(account, account.positions[symbol], now):
             return
         while account.is_doomed(symbol) and self._step_down(account, symbol, now):
@@ -62,10 +65,14 @@ class Liquidator(Matcher):
                 self._take_over(account, worst, now)
 
     def _replenish(self, account: Account, position: Position, now: datetime) -> bool:
-        """Add what is free to an isolated position that asks for it; return whether it helped."""
+        """Add what is free to an isolated position that asks for it; return whether it helped.
+
+        At most as much as it has, and as leaves it at a leverage of one.
+        """
         if not position.auto_add_margin:
             return False
-        free = min(account.available(), account.initial_margin_of(position.symbol))
+        margin = account.initial_margin_of(position.symbol)
+        free = min(account.available(), margin, position.cost - margin)
         if free <= 0:
             return False
         more = replace(position, extra_margin=position.extra_margin + free, updated=now)

@@ -207,7 +207,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     slippage_type: str = ""
     slippage: Decimal = ZERO
     parent_id: str = ""
-    """The order, or the request, that brought a stop of its own size, maybe with its counterpart."""
+    """The order or request that brought a stop of its own size, maybe with its counterpart."""
     turn: int = 0
     """Place in the queue of the accounts' orders at its price; the lowest comes first."""
     ahead: Decimal = ZERO
@@ -220,7 +220,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def leaves(self) -> Decimal:
-        return self.qty - self.filled if self.is_open else ZERO
+        is_alive = self.is_open or self.status is OrderStatus.TRIGGERED
+        return self.qty - self.filled if is_alive else ZERO
 
     @property
     def is_open(self) -> bool:

@@ -87,10 +87,8 @@ def check(
     if is_limit:
         check_price(request.price, instrument, "Price")
     reduces = request.reduce_only or request.close_on_trigger
-    if not reduces and qty * (request.price if is_limit else last) < instrument.min_notional:
-        raise RequestRejected(
-            110094, f"Order does not meet minimum order value {instrument.min_notional}USDT"
-        )
+    if not reduces:
+        _check_notional(qty * (request.price if is_limit else last), instrument)
     if reduces and (request.take_profit or request.stop_loss):
         raise RequestRejected(10001, "reduce-only order can not carry tp/sl")
     _check_slippage(request)
@@ -142,6 +140,13 @@ def check_stops(
                 "You can't set take profit and stop loss due to insufficient size of remaining "
                 "position size.",
             )
+
+
+def _check_notional(value: Decimal, instrument: Instrument) -> None:
+    if value < instrument.min_notional:
+        raise RequestRejected(
+            110094, f"Order does not meet minimum order value {instrument.min_notional}USDT"
+        )
 
 
 def _check_slippage(request: OrderRequest) -> None:
@@ -208,8 +213,10 @@ def amended(order: Order, change: Change, instrument: Instrument, last: Decimal)
         if order.stop is not StopKind.TRAILING:
             _check_direction(order.trigger_direction, wish["trigger_price"], last)
     after: Order = replace(order, **wish)
+    is_limit = after.order_type is OrderType.LIMIT
+    if set(wish) & {"qty", "price"} and not order.reduce_only:
+        _check_notional(after.qty * (after.price if is_limit else last), instrument)
     if set(wish) & (_STOPS | {"price"}):
-        is_limit = after.order_type is OrderType.LIMIT
         current = after.price if is_limit else (after.trigger_price or last)
         _check_stop(StopKind.STOP_LOSS, order.side, after.stop_loss, current, instrument)
         _check_stop(StopKind.TAKE_PROFIT, order.side, after.take_profit, current, instrument)

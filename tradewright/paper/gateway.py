@@ -18,6 +18,7 @@ from tradewright.paper import payload
 from tradewright.paper.auth import Doorkeeper, Unauthorised
 from tradewright.paper.call import Answer, Call, Row
 from tradewright.paper.clock import told_ms
+from tradewright.paper.commit import ExchangeBroken
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.keys import ApiKey, KeyRing
 from tradewright.paper.limits import Limits, Meter
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder().encode
 _METHODS = ("GET", "POST")
+_FAILED = (10016, "Internal System Error.")
 _MOST_BODY = 2**20
 _JSON = (b"content-type", b"application/json; charset=utf-8")
 _NO_BODY: Mapping[bytes, tuple[bytes, ...]] = {
@@ -189,9 +191,12 @@ class Gateway:
             return self.envelope(401, "Unauthorized", status=401)
         except RequestRejected as rejection:
             response = self.envelope(rejection.code, rejection.text)
+        except ExchangeBroken:
+            # What broke it is in the log already
+            response = self.envelope(*_FAILED)
         except Exception:
             log.exception("request failed: method=%s path=%s", request.method, request.path)
-            response = self.envelope(10016, "Internal System Error.")
+            response = self.envelope(*_FAILED)
         response.headers += meter.headers()
         return response
 

@@ -1,6 +1,6 @@
 """API keys: whose they are and what they may do."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -44,6 +44,8 @@ class KeyRing:
 
     def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys = {key.key: key for key in keys}
+        self.on_revoked: list[Callable[[str], None]] = []
+        """Called with a key that is no longer valid."""
 
     def __iter__(self) -> Iterator[ApiKey]:
         return iter(tuple(self._keys.values()))
@@ -56,3 +58,5 @@ class KeyRing:
 
     def revoke(self, key: str) -> None:
         self._keys.pop(key, None)
+        for call in self.on_revoked:
+            call(key)

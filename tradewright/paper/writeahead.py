@@ -37,12 +37,20 @@ _decode = msgspec.msgpack.Decoder(_Entry).decode
 
 
 class Writeahead:
-    """Batches of the state with the id *state*; those of another one are not its own."""
+    """Batches of the state with the id *state*; those of another one are not its own.
+
+    Raises:
+        StateUnusable: The log cannot be opened.
+    """
 
     def __init__(self, path: Path, state: str) -> None:
         self._path = path
         self._state = state
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        try:
+            self._file = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StateUnusable(path, f"{error}; name a file that can be written") from error
 
     def close(self) -> None:
         if self._file >= 0:

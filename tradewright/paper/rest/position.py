@@ -3,7 +3,7 @@
 from tradewright.matching import OrderType, RequestRejected, StopRequest, TpslMode
 from tradewright.paper.call import Call
 from tradewright.paper.holding import added_margin_row, position_row
-from tradewright.paper.rest.page import limit_of, page
+from tradewright.paper.rest.page import limit_of
 from tradewright.paper.rest.param import (
     choice,
     decimal,
@@ -28,9 +28,13 @@ def positions(call: Call) -> Row:
     if text(params, "symbol"):
         shown = [account.positions[symbol_of(markets, params)]]
     else:
-        shown = [p for p in account.held() if symbols is None or p.symbol in symbols]
-    listed, cursor = page(shown, params, limit_of(params, 20, 200))
-    rows = [position_row(p, account) for p in listed]
+        # The cursor is a symbol, for others come and go between two pages
+        after = text(params, "cursor")
+        held = [p for p in account.held() if p.symbol > after]
+        shown = [p for p in held if symbols is None or p.symbol in symbols]
+    limit = limit_of(params, 20, 200)
+    rows = [position_row(p, account) for p in shown[:limit]]
+    cursor = shown[limit - 1].symbol if len(shown) > limit else ""
     return {"category": "linear", "nextPageCursor": cursor, "list": rows}
 
 

@@ -43,6 +43,8 @@ class Connection:
         self.idle_s = idle_s
         self.account = ""
         """Whose private messages it may have; "" until it said who it is."""
+        self.key = ""
+        """What it said so with."""
         self.topics: set[str] = set()
         self.is_open = True
         self.active_s = time.monotonic()

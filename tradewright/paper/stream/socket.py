@@ -59,6 +59,7 @@ class Streams:
         self._limits = limits
         self._delay_s = settings.ack_delay_ms / 1000
         self._backlog = settings.stream_backlog
+        ring.on_revoked.append(self._cut_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -100,6 +101,11 @@ class Streams:
             if now_s - connection.active_s >= connection.idle_s:
                 connection.close(_GOING_AWAY, "idle")
 
+    def _cut_key(self, key: str) -> None:
+        for connection in tuple(self._hub.connections):
+            if connection.key == key:
+                connection.close(_POLICY, "api key revoked")
+
     def _refusal(self, scope: Scope) -> int:
         """Return the HTTP status that a handshake is refused with; 0 if it is not."""
         channel = CHANNELS.get(scope["path"])
@@ -136,7 +142,7 @@ class Streams:
             key = self._door.admit_stream(asked.args, connection.ip, told_ms())
         except RequestRejected as rejection:
             raise Refused(rejection.text) from None
-        connection.account = key.account
+        connection.account, connection.key = key.account, key.key
         connection.send(frame.ack(connection, asked))
 
     def _subscribe(self, connection: Connection, asked: Asked) -> None:
