@@ -1,6 +1,7 @@
 """What survives the death of the process: everything that was answered."""
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -380,8 +381,18 @@ async def test_a_taken_port_is_said_to_be(make_settings: Callable[..., PaperSett
                 pass
 
 
+async def test_a_log_that_cannot_be_opened_is_said_to_be(
+    make_settings: Callable[..., PaperSettings], tmp_path: Path
+) -> None:
+    (tmp_path / "paper.db-log").mkdir()
+
+    with pytest.raises(StateUnusable, match=r"paper.db-log cannot be used: .* can be written"):
+        async with running(make_settings(state=tmp_path / "paper.db")):
+            pass
+
+
 async def test_an_exchange_that_cannot_write_stops_and_answers_no_more_orders(
-    open_desk: Open, tmp_path: Path
+    open_desk: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk = await open_desk(history=20, state=tmp_path / "paper.db")
     desk.paper.exchange.store.close()
@@ -391,6 +402,8 @@ async def test_an_exchange_that_cannot_write_stops_and_answers_no_more_orders(
             await desk.buy("0.01")
 
     assert desk.paper.exchange.broken.is_set()
+    errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+    assert errors == ["exchange is broken and stops: memory and state may differ"]
 
 
 async def test_a_killed_lockstep_trades_as_one_that_was_never_killed(
