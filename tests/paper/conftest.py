@@ -27,11 +27,11 @@ WriteCandles = Callable[..., Path]
 Open = Callable[..., Awaitable["Desk"]]
 
 
-def signed_auth(*, age_ms: int = 0, secret: str = SECRET) -> dict[str, Any]:
+def signed_auth(*, age_ms: int = 0, key: str = KEY, secret: str = SECRET) -> dict[str, Any]:
     """Return the frame that opens a private stream."""
     expires = int(time.time() * 1000) + 5000 - age_ms
     sign = hmac.new(secret.encode(), f"GET/realtime{expires}".encode(), hashlib.sha256)
-    return {"op": "auth", "args": [KEY, expires, sign.hexdigest()]}
+    return {"op": "auth", "args": [key, expires, sign.hexdigest()]}
 
 
 async def eventually(is_so: Callable[[], object], timeout_s: float = 10) -> None:

@@ -1,6 +1,7 @@
 """Accounts and keys: made on the control side, kept in the state."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +11,10 @@ import pybit.unified_trading as pybit
 import pytest
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pydantic import SecretStr
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 
-from tests.paper.conftest import KEY, Desk
+from tests.paper.conftest import KEY, Desk, signed_auth
 from tradewright.paper import PaperSettings, running
 
 MakeSettings = Callable[..., PaperSettings]
@@ -84,6 +87,21 @@ async def test_a_revoked_key_opens_nothing(desk: Desk) -> None:
     with pytest.raises((InvalidRequestError, FailedRequestError)):
         await asked(desk, key, "get_wallet_balance", accountType="UNIFIED")
     assert key["key"] not in [row["key"] for row in (await desk.get("/paper/keys"))["list"]]
+
+
+async def test_a_revoked_key_hears_no_more(desk: Desk) -> None:
+    key = await new_key(desk)
+    async with connect(f"{desk.paper.stream_url}/private", proxy=None) as socket:
+        await socket.send(json.dumps(signed_auth(key=key["key"], secret=key["secret"])))
+        await socket.send('{"op": "subscribe", "args": ["order"]}')
+        answers = [json.loads(await socket.recv()) for _ in range(2)]
+
+        await desk.request("DELETE", "/paper/keys", params={"key": key["key"]})
+        await desk.buy()
+
+        with pytest.raises(ConnectionClosedError, match="revoked"):
+            await asyncio.wait_for(socket.recv(), 5)
+        assert all(answer["success"] for answer in answers)
 
 
 @pytest.mark.parametrize(
