@@ -18,7 +18,7 @@ import msgspec
 
 from tradewright.domain.market import Side
 from tradewright.matching import Engine, OrderRequest, OrderType, Profile
-from tradewright.paper.market.move import Beat, Depth, Move, Print
+from tradewright.paper.market.move import Beat, Depth, Move, Nowhere, Print
 from tradewright.paper.market.move import Path as Way
 from tradewright.paper.market.tape import Tape
 
@@ -31,24 +31,8 @@ RECORDINGS = [
 LEAST_S = 3.0
 
 
-class Anywhere:
-    """A floor on which nobody stands."""
-
-    def watched(self) -> list[str]:
-        return []
-
-    def behind_ms(self, at_ms: int) -> int:
-        return 0
-
-    def last(self, symbol: str) -> Decimal:
-        raise LookupError(symbol)
-
-    def triggers(self, symbol: str) -> list[Decimal]:
-        return []
-
-
 async def moves_of(path: Path) -> list[Move]:
-    items = [item async for item in Tape(path).play(0, Anywhere(), whole=True)]
+    items = [item async for item in Tape(path).play(0, Nowhere(), whole=True)]
     return [move for item in items if isinstance(item, Beat) for move in item.moves]
 
 
