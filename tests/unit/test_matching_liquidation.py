@@ -313,3 +313,41 @@ def test_selling_all_leaves_nothing_to_liquidate() -> None:
     place(engine, sell(qty="0.1", reduce_only=True))
 
     assert liquidations(play(engine, "20000", "15000")) == []
+
+
+def test_auto_added_margin_comes_before_any_order_is_cancelled() -> None:
+    engine = make_held(isolated=True, leverage=D(50))
+    engine.set_auto_add_margin(MAIN, "BTCUSDT", True, NOW)
+    place(engine, limit("15000", qty="0.1"))
+
+    events = play(engine, "20000", "19690")
+
+    assert account(engine).positions["BTCUSDT"].extra_margin > 0
+    assert states(events) == {}
+    assert executions(events) == []
+
+
+def test_margin_that_orders_bound_saves_a_position_in_the_end() -> None:
+    engine = make_held(cash="600", isolated=True, leverage=D(10), price="20000")
+    engine.set_auto_add_margin(MAIN, "BTCUSDT", True, NOW)
+    place(engine, limit("19000", qty="0.2"))
+    free = account(engine).available()
+
+    engine.refer("BTCUSDT", NOW, mark=D(18_000) - free * 10)
+
+    assert account(engine).positions["BTCUSDT"].extra_margin > free
+    assert account(engine).positions["BTCUSDT"].size == D("0.1")
+    assert account(engine).open_orders() == []
+
+
+def test_auto_added_margin_ends_at_a_leverage_of_one() -> None:
+    engine = make_held(Side.SELL, isolated=True, leverage=D(2))
+    engine.set_auto_add_margin(MAIN, "BTCUSDT", True, NOW)
+
+    for price in range(21_000, 39_700, 100):
+        engine.refer("BTCUSDT", NOW, mark=D(price))
+    held = account(engine).initial_margin_of("BTCUSDT")
+    engine.refer("BTCUSDT", NOW, mark=D(40_500))
+
+    assert held == 20_000 * D("0.1")
+    assert account(engine).positions["BTCUSDT"].size == 0
