@@ -255,6 +255,7 @@ def test_a_position_beyond_all_tiers_is_refused() -> None:
     [
         (Change(qty=D("0.1")), 110064),
         (Change(qty=D("0.05")), 110064),
+        (Change(price=D(10)), 110094),
         (Change(stop_loss=D(49_000)), 110059),
         (Change(take_profit=D(52_000)), 110059),
         (Change(price=D("50000.05")), 10001),
