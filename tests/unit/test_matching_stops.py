@@ -27,6 +27,7 @@ from tradewright.matching import (
     Change,
     Engine,
     Order,
+    OrderChanged,
     OrderStatus,
     OrderType,
     RequestRejected,
@@ -115,6 +116,17 @@ def test_what_cannot_be_paid_when_triggered_is_cancelled() -> None:
     ended = states(events)[order.order_id]
     assert ended.cancel_type == "CancelByCannotAffordOrderCost"
     assert executions(events) == []
+
+
+def test_a_triggered_order_still_has_all_to_trade() -> None:
+    engine = make_engine()
+    place(engine, make_request(trigger_price="50500", trigger_direction=RISE))
+
+    events = play(engine, "50000", "50600")
+
+    told = [(o.status, o.leaves) for e in events if isinstance(e, OrderChanged) for o in [e.order]]
+    assert told[0] == (OrderStatus.TRIGGERED, D("0.1"))
+    assert told[-1] == (OrderStatus.FILLED, 0)
 
 
 def test_close_on_trigger_is_cut_to_the_position() -> None:
