@@ -211,3 +211,18 @@ FLAT_ROW = {
     "tpslMode": "Full",
     "tradeMode": 0,
 }
+
+
+async def test_a_position_opened_between_two_pages_hides_no_other(open_desk: Open) -> None:
+    desk = await open_desk(speed=1, symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT"))
+    for symbol in ("ETHUSDT", "SOLUSDT"):
+        await desk.buy("1", symbol=symbol)
+
+    first = await desk.call("get_positions", settleCoin="USDT", limit=1)
+    await desk.buy("0.001")
+    cursor = first["nextPageCursor"]
+    second = await desk.call("get_positions", settleCoin="USDT", limit=1, cursor=cursor)
+
+    shown = [row["symbol"] for row in first["list"] + second["list"]]
+    assert shown == ["ETHUSDT", "SOLUSDT"]
+    assert second["nextPageCursor"] == ""
