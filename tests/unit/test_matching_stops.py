@@ -126,7 +126,7 @@ def test_a_triggered_order_still_has_all_to_trade() -> None:
 
     told = [(o.status, o.leaves) for e in events if isinstance(e, OrderChanged) for o in [e.order]]
     assert told[0] == (OrderStatus.TRIGGERED, D("0.1"))
-    assert told[-1] == (OrderStatus.FILLED, 0)
+    assert told[-1] == (OrderStatus.FILLED, D(0))
 
 
 def test_close_on_trigger_is_cut_to_the_position() -> None:
