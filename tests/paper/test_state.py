@@ -229,15 +229,16 @@ async def test_an_acknowledgement_that_a_restart_overtook_still_counts(
     assert following["step"] == seen["step"] + 1
 
 
+@pytest.mark.parametrize("other", [{"seed": 2}, {"start": START}, {"speed": 60}])
 async def test_a_state_of_another_market_is_refused(
-    make_settings: Callable[..., PaperSettings], tmp_path: Path
+    make_settings: Callable[..., PaperSettings], tmp_path: Path, other: dict[str, Any]
 ) -> None:
     state = tmp_path / "paper.db"
     async with running(make_settings(state=state, seed=1)):
         pass
 
     with pytest.raises(StateUnusable, match="belongs to another market"):
-        async with running(make_settings(state=state, seed=2)):
+        async with running(make_settings(state=state, **{"seed": 1, **other})):
             pass
 
 

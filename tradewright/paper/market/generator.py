@@ -46,7 +46,7 @@ class Generator:
         self.steps_total = settings.steps
         self.listings = {s: LISTED[s] for s in settings.symbols or LISTED}
         named_symbols = ",".join(settings.symbols) or "all"
-        self.identity = f"generator {settings.seed} {named_symbols}"
+        self.identity = f"generator {settings.seed} {named_symbols} {self.start_ms}"
         self._spread, self._depth = settings.spread_ticks, settings.depth
         self._floor_ms = self.start_ms - (settings.history or _HISTORY) * MINUTE_MS
         speed = 0.0 if settings.speed == "lockstep" else settings.speed
