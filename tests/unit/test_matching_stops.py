@@ -339,6 +339,20 @@ def test_a_partial_stop_takes_its_counterpart_with_it(price: str, *, is_attached
     assert [o.trigger_price for o in account(engine).open_orders()] == [D(48_000)]
 
 
+def test_a_partial_stop_is_cancelled_with_its_counterpart() -> None:
+    engine = make_engine()
+    place(engine, make_request(qty="0.3"))
+    both = {"stop_loss": "49500", "sl_size": "0.1", "take_profit": "51000", "tp_size": "0.1"}
+    (loss, target) = set_stops(engine, partial(**both)).values()
+    (alone,) = set_stops(engine, partial(stop_loss="48000", sl_size="0.05")).values()
+
+    ended = states(engine.cancel(MAIN, target.order_id, NOW))
+
+    assert ended[target.order_id].cancel_type == "CancelByUser"
+    assert ended[loss.order_id].cancel_type == "CancelByTpSlTsClear"
+    assert account(engine).open_orders() == [alone]
+
+
 def test_an_attached_full_stop_follows_the_whole_position() -> None:
     engine = make_engine(names=(MAIN, OTHER))
     place(engine, make_request(qty="0.1"))

@@ -131,7 +131,10 @@ class Engine(Terms):
         return self._drain()
 
     def cancel(self, account: str, order_id: str, now: datetime) -> list[Event]:
-        self._end(self.accounts[account].order(order_id), now, cancel_type="CancelByUser")
+        order = self.accounts[account].order(order_id)
+        self._end(order, now, cancel_type="CancelByUser")
+        if not order.is_resting:
+            self._release(order, now)
         return self._drain()
 
     def cancel_all(

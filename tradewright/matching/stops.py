@@ -97,7 +97,7 @@ class Stops(Ledger):
         self._change_position(self._position(order))
 
     def _release(self, order: Order, now: datetime) -> None:
-        """End what was set together with the stop *order*, which is triggered: they are a pair."""
+        """End what was set together with the stop *order*, which waits no more: they are a pair."""
         if not order.parent_id:
             return
         for other in self.accounts[order.account].partial_stops(order.symbol):
