@@ -1,6 +1,8 @@
 """Faults of requests, over the wire: what clients see of them, and what the exchange did."""
 
 import asyncio
+import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -54,6 +56,23 @@ def on_create(kind: str, **more: object) -> str:
 
 
 SIDES = pytest.mark.parametrize(("acceptance", "is_placed"), [("before", False), ("after", True)])
+
+
+async def test_a_request_right_behind_another_is_not_struck_with_it(desk: Desk) -> None:
+    await put(desk, "{kind: clock_skew, ms: 3600000, when: {times: 1}}")
+    reader, writer = await asyncio.open_connection("127.0.0.1", desk.paper.port)
+
+    writer.write(b"GET /v5/market/time HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+    times = [await _time_told(reader) for _ in range(2)]
+    writer.close()
+
+    assert [round((told - time.time() * 1000) / 3_600_000) for told in times] == [1, 0]
+
+
+async def _time_told(reader: asyncio.StreamReader) -> int:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    (length,) = re.findall(rb"content-length: (\d+)", head)
+    return int(json.loads(await reader.readexactly(int(length)))["time"])
 
 
 # --- one kind after the other -----------------------------------------------------------------

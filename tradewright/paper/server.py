@@ -136,6 +136,8 @@ async def _serving(
         server_header=False,
         # Whoever asks is who connects, whatever a header says
         proxy_headers=False,
+        # One request may start the next on its connection; what befell it goes no further
+        reset_contextvars=True,
         lifespan="off",
         log_config=None,
         access_log=False,
