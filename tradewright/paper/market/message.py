@@ -9,6 +9,7 @@ What is neither is passed over: acknowledgements, pongs, other topics.
 from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tradewright.domain.market import Side
@@ -17,6 +18,7 @@ from tradewright.paper.market.move import Depth, Level, Move, Print, Reference
 
 _KEPT = 500
 _MOST_DIGITS = 24
+_KNOWN = 2**16
 
 
 class Slip(Exception):
@@ -161,6 +163,8 @@ def _side(text: Any) -> Side:
     return Side(text)
 
 
+# The same prices and quantities are told again and again
+@lru_cache(maxsize=_KNOWN)
 def _price(text: Any) -> Decimal:
     price = _number(text)
     if price <= 0:
@@ -168,6 +172,7 @@ def _price(text: Any) -> Decimal:
     return price
 
 
+@lru_cache(maxsize=_KNOWN)
 def _qty(text: Any) -> Decimal:
     qty = _number(text)
     if qty < 0:
