@@ -1,6 +1,7 @@
 """What reads see, at once or late; and when who is told."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from decimal import Decimal
@@ -27,6 +28,7 @@ from tradewright.paper.commit import ExchangeBroken
 from tradewright.paper.exchange import MAIN, Exchange
 from tradewright.paper.ledger import ledger
 from tradewright.paper.query import BookingQuery, OrderQuery
+from tradewright.paper.row import RowDamaged
 from tradewright.paper.store import Store
 
 BTC = "BTCUSDT"
@@ -155,6 +157,33 @@ async def test_a_listener_that_fails_keeps_nobody_else_from_hearing(exchange: Ex
 
     assert len(told) == 1
     assert not exchange.broken.is_set()
+
+
+async def test_an_old_row_that_cannot_be_read_is_not_the_end(exchange: Exchange) -> None:
+    buy(exchange)
+    await exchange.durable()
+    exchange.store.settle()
+    exchange.store._db.execute("UPDATE bookings SET body = x'0000000001'")
+
+    with pytest.raises(RowDamaged):
+        exchange.view.executions(MAIN, BookingQuery())
+
+    buy(exchange)
+    await exchange.durable()
+    assert not exchange.broken.is_set()
+
+
+async def test_a_state_that_cannot_be_settled_is_the_end(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(exchange.store, "settle", full)
+    with pytest.raises(ExchangeBroken):
+        exchange.view.executions(MAIN, BookingQuery())
+
+    assert exchange.broken.is_set()
 
 
 @pytest.mark.parametrize("text", ["\ud800", "é", "x" * 10_000, "\0", "'; DROP TABLE orders"])

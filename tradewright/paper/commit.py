@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -11,7 +10,6 @@ from typing import Any
 from tradewright.domain.errors import TradewrightError
 from tradewright.matching import Engine, Event, RequestRejected
 from tradewright.paper.batch import NO_NOTE, Batch, Books, TransferNote
-from tradewright.paper.row import RowDamaged
 from tradewright.paper.store import Store
 
 log = logging.getLogger(__name__)
@@ -66,17 +64,10 @@ class GroupCommit:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let through what is wrong with a question; a state that cannot be read is the end."""
-        if self.broken.is_set():
-            raise ExchangeBroken
-        try:
-            yield
-        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
-            raise
-        except (sqlite3.Error, RowDamaged, OSError) as error:
-            log.critical("exchange is broken and stops: its state cannot be read", exc_info=error)
-            self.broken.set()
-            raise ExchangeBroken from error
+        """Settle first, which is a write; what is wrong with a question or an old row is no end."""
+        with self.unbroken():
+            self._store.settle()
+        yield
 
     def take(self, events: list[Event], now: datetime, note: TransferNote = NO_NOTE) -> None:
         """Book *events*; they are written when this turn of the loop is over."""
