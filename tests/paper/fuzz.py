@@ -55,7 +55,7 @@ def visit(paper: PaperExchange, seed: int, until_s: float) -> Counter[int]:
     with closing(Visitor(paper.port, keys)) as visitor:
         while time.monotonic() < until_s:
             price = float(paper.exchange.engine.last[BTC])
-            visitor.ask(mischief.request(chance, price), chance)
+            visitor.ask(mischief.request(chance, price, visitor.links), chance)
             if chance.random() < 0.02:
                 visitor.disturb(chance)
     return visitor.codes

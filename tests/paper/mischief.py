@@ -6,6 +6,7 @@ import json
 import random
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -125,7 +126,7 @@ SIZES = (
     *("trailingStop", "slippageTolerance"),
 )
 FIELDS = (*CHOICES, *PRICES, *SIZES, "orderLinkId", "transferId", "request")
-LINKS = tuple(f"tw-{n}" for n in range(40))
+UNKNOWN = ("tw-unknown",)
 
 # What a request needs to be right
 _BTC: Fields = {"category": "linear", "symbol": "BTCUSDT"}
@@ -207,14 +208,14 @@ class Asked(msgspec.Struct):
         return self.method.encode() + b" " + target + b" HTTP/1.1\r\n" + lines + b"\r\n" + self.body
 
 
-def sane(chance: random.Random, name: str, price: float) -> object:
+def sane(chance: random.Random, name: str, price: float, links: Sequence[str] = UNKNOWN) -> object:
     """Return something that *name* may well be where the market stands at *price*."""
     if name in CHOICES:
         return chance.choice(CHOICES[name][:2] if chance.random() < 0.8 else CHOICES[name])
     if name in PRICES:
         return f"{price * chance.gauss(1, 0.005):.1f}"
     if name == "orderLinkId":
-        return chance.choice(LINKS)
+        return chance.choice(links)
     if name == "transferId":
         return str(uuid.UUID(int=chance.getrandbits(128), version=4))
     return chance.choice(("0.001", "0.01", "0.1", "1", "10", "100"))
@@ -240,20 +241,24 @@ def wild(chance: random.Random, depth: int = 0) -> object:
     return [{}] * chance.choice((0, 1, 10, 11, 20, 21, 500))
 
 
-def fields_of(chance: random.Random, path: str, price: float) -> Fields:
+def fields_of(
+    chance: random.Random, path: str, price: float, links: Sequence[str] = UNKNOWN
+) -> Fields:
     """Return the parameters of a request: right ones, of which some are then spoilt."""
+    if path == "/v5/order/create" and chance.random() < 0.9:
+        links = (f"tw-{chance.randrange(10**9)}",)
     if path in _BATCHES:
         count = chance.choice((0, 1, 2, 3, 10, 11, 20, 21))
-        items = [fields_of(chance, _BATCHES[path], price) for _ in range(count)]
+        items = [fields_of(chance, _BATCHES[path], price, links) for _ in range(count)]
         fields: Fields = {"category": "linear", "request": items}
     else:
         fields = dict(_NEEDED.get(path, _BTC))
     for name, value in fields.items():
-        fields[name] = sane(chance, name, price) if value is None else value
-    for name in chance.sample(FIELDS, chance.choice((0, 0, 1, 2, 4))):
+        fields[name] = sane(chance, name, price, links) if value is None else value
+    for name in chance.sample(FIELDS, chance.choice((0, 0, 0, 0, 1, 2, 4))):
         if name != "request":
-            fields[name] = sane(chance, name, price)
-    for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 3))):
+            fields[name] = sane(chance, name, price, links)
+    for _ in range(chance.choice((0, 0, 0, 0, 0, 1, 2, 3))):
         name = chance.choice([*fields, chance.choice(FIELDS)])
         if chance.random() < 0.2:
             fields.pop(name, None)
@@ -262,12 +267,15 @@ def fields_of(chance: random.Random, path: str, price: float) -> Fields:
     return fields
 
 
-def request(chance: random.Random, price: float) -> Asked:
-    """Return a request that is mostly usual in its form, whatever it says."""
+def request(chance: random.Random, price: float, links: Sequence[str] = UNKNOWN) -> Asked:
+    """Return a request that is mostly usual in its form, whatever it says.
+
+    Orders that it amends or cancels have one of *links*.
+    """
     method, path = chance.choice(list(ROUTES))
     if chance.random() < 0.5:
         method, path = "POST", chance.choice(list(_NEEDED)[:7])
-    fields = fields_of(chance, path, price)
+    fields = fields_of(chance, path, price, links or UNKNOWN)
     if method == "GET":
         flat = {k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}
         pairs = [(k, v.encode("utf-8", "replace")) for k, v in flat.items() if len(v) < 9000]

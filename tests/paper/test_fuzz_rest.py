@@ -55,7 +55,7 @@ async def test_every_request_gets_an_envelope_and_none_harms_the_books(desk: Des
     def ask(seed: int) -> None:
         chance = random.Random(seed)
         for _ in range(5):
-            visitor.ask(mischief.request(chance, 50_000), chance)
+            visitor.ask(mischief.request(chance, 50_000, visitor.links), chance)
 
     with closing(visitor_of(desk)) as visitor:
         for _ in range(3):

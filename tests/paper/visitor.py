@@ -5,7 +5,7 @@ import json
 import logging
 import random
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 
@@ -35,6 +35,8 @@ class Visitor:
     def __init__(self, port: int, keys: Sequence[tuple[str, str]]) -> None:
         self.codes: Counter[int] = Counter()
         """How often each retCode was given; -1 counts connections that were cut."""
+        self.links: deque[str] = deque(maxlen=20)
+        """Of the orders that were placed last."""
         self._port = port
         self._keys = keys
         self._socket: socket.socket | None = None
@@ -72,6 +74,8 @@ class Visitor:
         if envelope["retCode"] == 10016:
             raise Answered(asked, found)
         self.codes[envelope["retCode"]] += 1
+        if link := envelope["result"].get("orderLinkId"):
+            self.links.append(link)
 
     def _fitting(self, asked: Asked) -> set[int]:
         if not asked.is_usual:
