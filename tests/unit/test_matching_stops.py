@@ -8,6 +8,7 @@ from tests.unit.matching import (
     MAIN,
     NOW,
     OTHER,
+    TIERS,
     D,
     account,
     executions,
@@ -116,6 +117,18 @@ def test_what_cannot_be_paid_when_triggered_is_cancelled() -> None:
     ended = states(events)[order.order_id]
     assert ended.cancel_type == "CancelByCannotAffordOrderCost"
     assert executions(events) == []
+
+
+def test_what_exceeds_its_tier_when_triggered_is_rejected() -> None:
+    engine = make_engine(cash="10000000", tiers=TIERS, leverage=D(100))
+    wish = make_request(qty="1.5", trigger_price="50500", trigger_direction=RISE)
+    first, second = placed(engine, wish), placed(engine, wish)
+
+    ended = states(play(engine, "50000", "50600"))
+
+    assert ended[first.order_id].status is OrderStatus.FILLED
+    assert ended[second.order_id].status is OrderStatus.REJECTED
+    assert account(engine).positions["BTCUSDT"].size == D("1.5")
 
 
 def test_a_triggered_order_still_has_all_to_trade() -> None:
@@ -317,9 +330,17 @@ def test_an_attached_partial_stop_has_the_size_of_what_was_filled() -> None:
     assert (second[0].parent_link, second[0].parent_id) == ("a-1", order.order_id)
 
 
-@pytest.mark.parametrize("price", ["51100", "49400"])
+@pytest.mark.parametrize(
+    ("price", "ends"),
+    [
+        ("51100", "CancelByOCOSlCanceledByTpTriggered"),
+        ("49400", "CancelByOCOTpCanceledBySlTriggered"),
+    ],
+)
 @pytest.mark.parametrize("is_attached", [True, False])
-def test_a_partial_stop_takes_its_counterpart_with_it(price: str, *, is_attached: bool) -> None:
+def test_a_partial_stop_takes_its_counterpart_with_it(
+    price: str, ends: str, *, is_attached: bool
+) -> None:
     engine = make_engine()
     prices = {"stop_loss": "49500", "take_profit": "51000"}
     if is_attached:
@@ -335,7 +356,7 @@ def test_a_partial_stop_takes_its_counterpart_with_it(price: str, *, is_attached
     ended = [o.cancel_type for o in states(events).values() if o.status is OrderStatus.CANCELLED]
     assert len(executions(events)) == 1
     assert account(engine).positions["BTCUSDT"].size == D("0.2")
-    assert ended == ["CancelByTpSlTsClear"]
+    assert ended == [ends]
     assert [o.trigger_price for o in account(engine).open_orders()] == [D(48_000)]
 
 
@@ -348,8 +369,7 @@ def test_a_partial_stop_is_cancelled_with_its_counterpart() -> None:
 
     ended = states(engine.cancel(MAIN, target.order_id, NOW))
 
-    assert ended[target.order_id].cancel_type == "CancelByUser"
-    assert ended[loss.order_id].cancel_type == "CancelByTpSlTsClear"
+    assert [ended[o.order_id].cancel_type for o in (target, loss)] == ["CancelByUser"] * 2
     assert account(engine).open_orders() == [alone]
 
 

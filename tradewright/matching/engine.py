@@ -134,7 +134,7 @@ class Engine(Terms):
         order = self.accounts[account].order(order_id)
         self._end(order, now, cancel_type="CancelByUser")
         if not order.is_resting:
-            self._release(order, now)
+            self._release(order, now, "CancelByUser")
         return self._drain()
 
     def cancel_all(
@@ -275,24 +275,6 @@ class Engine(Terms):
             sum(o.is_resting for o in orders.values()) >= _MOST_ACTIVE
         ):
             raise RequestRejected(110020, "Not allowed to have more than 500 active orders.")
-
-    def _check_tier(self, owner: Account, order: Order) -> None:
-        market = self.markets[order.symbol]
-        if not market.tiers:
-            return
-        value = owner.value_with(order.symbol, order)
-        if value <= owner.value_with(order.symbol):
-            # Whatever the market made of a position, it can be closed
-            return
-        if value > market.tiers[-1].limit:
-            raise RequestRejected(110089, "Exceeds the maximum risk limit level")
-        most = market.tier_of(value).max_leverage
-        if owner.positions[order.symbol].leverage > most:
-            raise RequestRejected(
-                110090,
-                "Order placement failed as your position may exceed the max limit. Please adjust "
-                f"your leverage to {most} or below to increase the max. position limit",
-            )
 
     def _unaffordable(self, owner: Account) -> RequestRejected:
         if owner.balance.cash <= 0:

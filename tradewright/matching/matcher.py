@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from tradewright.domain.market import Side
 from tradewright.matching import rules
+from tradewright.matching.account import Account
 from tradewright.matching.liquidity import Depth
 from tradewright.matching.order import (
     ZERO,
@@ -16,7 +17,7 @@ from tradewright.matching.order import (
     StopKind,
     TimeInForce,
 )
-from tradewright.matching.position import ExecType, Execution, Fill, book
+from tradewright.matching.position import ExecType, Execution, Fill, RequestRejected, book
 from tradewright.matching.stops import Stops
 
 # At one price a stop comes before a target
@@ -27,6 +28,10 @@ _RANK = {
     StopKind.CONDITIONAL: 1,
     StopKind.TAKE_PROFIT: 2,
     StopKind.PARTIAL_TAKE_PROFIT: 2,
+}
+_ENDS_COUNTERPART = {
+    StopKind.PARTIAL_STOP_LOSS: "CancelByOCOTpCanceledBySlTriggered",
+    StopKind.PARTIAL_TAKE_PROFIT: "CancelByOCOSlCanceledByTpTriggered",
 }
 
 
@@ -198,7 +203,8 @@ class Matcher(Stops):
 
     def _trigger(self, order: Order, now: datetime) -> None:
         self._put(replace(order, status=OrderStatus.TRIGGERED, updated=now))
-        self._release(order, now)
+        if order.stop.is_partial:
+            self._release(order, now, _ENDS_COUNTERPART[order.stop])
         # Once triggered it is an order like any other, and its stop kind only says whence
         live = replace(order, status=OrderStatus.NEW, updated=now)
         if live.order_type is OrderType.MARKET:
@@ -214,8 +220,32 @@ class Matcher(Stops):
         elif not self.accounts[order.account].can_afford(live):
             self._end(live, now, cancel_type="CancelByCannotAffordOrderCost")
             return
+        else:
+            try:
+                self._check_tier(self.accounts[order.account], live)
+            except RequestRejected:
+                self._end(live, now, reason="EC_Others", status=OrderStatus.REJECTED)
+                return
         self._put(live)
         self._match(live, now)
+
+    def _check_tier(self, owner: Account, order: Order) -> None:
+        market = self.markets[order.symbol]
+        if not market.tiers:
+            return
+        value = owner.value_with(order.symbol, order)
+        if value <= owner.value_with(order.symbol):
+            # Whatever the market made of a position, it can be closed
+            return
+        if value > market.tiers[-1].limit:
+            raise RequestRejected(110089, "Exceeds the maximum risk limit level")
+        most = market.tier_of(value).max_leverage
+        if owner.positions[order.symbol].leverage > most:
+            raise RequestRejected(
+                110090,
+                "Order placement failed as your position may exceed the max limit. Please adjust "
+                f"your leverage to {most} or below to increase the max. position limit",
+            )
 
     def _protective_price(self, order: Order) -> Decimal:
         """Return how far a market order may go: 1 % from the last price, or as it tolerates."""

@@ -96,13 +96,13 @@ class Stops(Ledger):
             self._set(position, _PARTIAL[kind], None, wish, now)
         self._change_position(self._position(order))
 
-    def _release(self, order: Order, now: datetime) -> None:
+    def _release(self, order: Order, now: datetime, cancel_type: str) -> None:
         """End what was set together with the stop *order*, which waits no more: they are a pair."""
         if not order.parent_id:
             return
         for other in self.accounts[order.account].partial_stops(order.symbol):
             if other.parent_id == order.parent_id and other.stop is not order.stop:
-                self._end(other, now, cancel_type="CancelByTpSlTsClear")
+                self._end(other, now, cancel_type=cancel_type)
 
     def _follow(self, before: Position, after: Position, now: datetime) -> None:
         """Let the stops of a position have its size, or end with it."""
