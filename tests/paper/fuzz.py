@@ -99,7 +99,7 @@ async def one_round(folder: Path, seed: int, seconds: float) -> str:
     served = spoilt_states(settings_of(state, seed), random.Random(seed), 30)
     common = ", ".join(f"{code}: {n}" for code, n in sum(codes, Counter()).most_common(12))
     return (
-        f"requests by retCode ({common}), frames in {ends.total()} connections of which were cut "
+        f"requests by retCode ({common}), streams by the code that ended them (0: none) "
         f"{dict(ends)}, told {dict(heard)}, spoilt states that served {served} of 30"
     )
 
