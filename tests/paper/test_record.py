@@ -25,6 +25,22 @@ async def test_lists_come_in_pages_newest_first(desk: Desk) -> None:
     assert cursor == ""
 
 
+async def test_orders_that_end_between_two_pages_show_no_other_twice(desk: Desk) -> None:
+    links = [f"a-{n}" for n in range(6)]
+    for link in links:
+        await desk.limit("49000", orderLinkId=link)
+
+    first = await desk.call("get_open_orders", symbol="BTCUSDT", limit=2)
+    await desk.limit("49000", orderLinkId="b-0")
+    await desk.call("cancel_order", symbol="BTCUSDT", orderLinkId="a-4")
+    await desk.call("cancel_order", symbol="BTCUSDT", orderLinkId="a-0")
+    cursor = first["nextPageCursor"]
+    second = await desk.call("get_open_orders", symbol="BTCUSDT", limit=5, cursor=cursor)
+
+    assert [o["orderLinkId"] for o in first["list"]] == ["a-5", "a-4"]
+    assert [o["orderLinkId"] for o in second["list"]] == ["a-3", "a-2", "a-1"]
+
+
 async def test_closed_orders_are_found_in_history_and_among_the_recent(desk: Desk) -> None:
     await desk.buy(orderLinkId="a-1")
 

@@ -1,13 +1,15 @@
 """Query parameters that all lists share: limits, cursors, time windows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from tradewright.matching import RequestRejected
+from tradewright.matching import Order, RequestRejected
+from tradewright.paper.clock import ms
 from tradewright.paper.rest.param import Params, number, text
 
 DAY_MS = 86_400_000
 _WEEK_MS = 7 * DAY_MS
+_MOST_DIGITS = 19
 
 T = TypeVar("T")
 
@@ -33,8 +35,27 @@ def page(rows: Sequence[T], params: Params, limit: int) -> tuple[list[T], str]:
     return list(rows[begin:end]), following
 
 
+def page_of_orders(orders: Iterable[Order], params: Params, limit: int) -> tuple[list[Order], str]:
+    """Return the page of *orders*, the ones created last first, and the cursor of the next one.
+
+    The cursor is an order, for others end and are placed between two pages.
+    """
+    aged = sorted(orders, key=_age, reverse=True)
+    if cursor := text(params, "cursor"):
+        created, _, seq = cursor.partition("-")
+        if not (_is_count(created) and _is_count(seq)):
+            raise RequestRejected(10001, "params error: cursor invalid")
+        aged = [o for o in aged if _age(o) < (int(created), int(seq))]
+    following = "{}-{}".format(*_age(aged[limit - 1])) if len(aged) > limit else ""
+    return aged[:limit], following
+
+
+def _age(order: Order) -> tuple[int, int]:
+    return ms(order.created), order.seq
+
+
 def _is_count(digits: str) -> bool:
-    return digits.isdecimal() and digits.isascii() and len(digits) < 10
+    return digits.isdecimal() and digits.isascii() and len(digits) < _MOST_DIGITS
 
 
 def window(params: Params, now_ms: int, span_ms: int = _WEEK_MS) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from tradewright.paper.call import Call
 from tradewright.paper.history import is_stop
 from tradewright.paper.holding import transaction_row
 from tradewright.paper.query import TRANSFER, BookingQuery, OrderQuery
-from tradewright.paper.rest.page import DAY_MS, limit_of, page, window
+from tradewright.paper.rest.page import DAY_MS, limit_of, page_of_orders, window
 from tradewright.paper.rest.param import Params, invalid, number, symbols_of, text
 from tradewright.paper.wire import COIN, Row
 
@@ -39,11 +39,10 @@ def realtime(call: Call) -> Row:
     if number(params, "openOnly") == 1:
         recent = view.recent_closed(account)
         orders = [o for o in recent if symbols is None or o.symbol in symbols]
-        orders = sorted(orders, key=lambda o: (o.created, o.seq), reverse=True)
     else:
         orders = view.open_orders(account, symbols)
     shown = [o for o in orders if are_stops in (None, _is_stop(o))]
-    listed, cursor = page(shown, params, limit)
+    listed, cursor = page_of_orders(shown, params, limit)
     return _listed([wire.realtime_row(o) for o in listed], cursor)
 
 
