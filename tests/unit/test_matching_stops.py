@@ -449,3 +449,49 @@ def test_stops_stay_while_prices_do_not_reach_them() -> None:
 
     assert len(account(engine).stops("BTCUSDT")) == 2
     assert account(engine).positions["BTCUSDT"].size == Decimal("0.1")
+
+
+def test_a_stop_that_is_moved_is_checked_against_the_price_that_triggers_it() -> None:
+    engine = make_engine()
+    place(engine, make_request(stop_loss="49000", sl_trigger_by="MarkPrice"))
+    engine.refer("BTCUSDT", NOW, mark=D(49_500))
+
+    with pytest.raises(RequestRejected) as failure:
+        set_stops(engine, StopRequest(stop_loss=D(49_600)))
+
+    assert failure.value.code == 10001
+    assert account(engine).positions["BTCUSDT"].size == D("0.1")
+
+
+def test_a_stop_that_would_trigger_by_another_price_at_once_is_refused() -> None:
+    engine = make_engine()
+    place(engine, make_request(stop_loss="49900"))
+    order = placed(engine, make_request(trigger_price="50500", trigger_direction=RISE))
+    engine.refer("BTCUSDT", NOW, mark=D(49_500), index=D(51_000))
+
+    with pytest.raises(RequestRejected) as failure:
+        set_stops(engine, StopRequest(sl_trigger_by="MarkPrice"))
+    with pytest.raises(RequestRejected) as other:
+        engine.amend(MAIN, order.order_id, Change(trigger_by="IndexPrice"), NOW)
+
+    assert (failure.value.code, other.value.code) == (10001, 110092)
+    assert account(engine).positions["BTCUSDT"].size == D("0.1")
+    assert len(account(engine).open_orders()) == 2
+
+
+@pytest.mark.parametrize("is_amended", [True, False])
+def test_a_trailing_stop_with_a_new_activation_price_waits_for_it(*, is_amended: bool) -> None:
+    engine = make_engine()
+    place(engine, make_request())
+    (stop,) = set_stops(engine, StopRequest(trailing_stop=D(100))).values()
+    play(engine, "50000", "50500")
+
+    if is_amended:
+        engine.amend(MAIN, stop.order_id, Change(trigger_price=D(52_000)), NOW)
+    else:
+        set_stops(engine, StopRequest(active_price=D(52_000)))
+    waited = play(engine, "50500", "50000", "52010")
+    events = play(engine, "52010", "51000")
+
+    assert executions(waited) == []
+    assert fills(events) == [(D("51909.9"), D("0.1"))]

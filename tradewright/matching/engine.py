@@ -114,6 +114,8 @@ class Engine(Terms):
         amended = replace(rules.amended(order, change, instrument, current), updated=now)
         if change.price is not None and amended.is_resting:
             amended = replace(amended, price=self._allowed_price(owner, amended))
+        if amended.trigger_price != order.trigger_price:
+            amended = self._armed(replace(amended, best=ZERO))
         if not amended.reduce_only:
             self._check_tier(owner, amended)
         if not amended.is_resting:
@@ -161,12 +163,20 @@ class Engine(Terms):
         if not position.size:
             raise RequestRejected(10001, "can not set tp/sl/ts for zero position")
         before = owner.stops(symbol), owner.partial_stops(symbol)
+        # What a request leaves out stays as it is, and must fit what it changes
+        follow = before[0] if request.tpsl_mode is TpslMode.FULL else {}
+        loss, target = follow.get(StopKind.STOP_LOSS), follow.get(StopKind.TAKE_PROFIT)
+        sl_by, tp_by = request.sl_trigger_by, request.tp_trigger_by
         rules.check_stops(
-            request,
+            replace(
+                request,
+                stop_loss=_else_present(request.stop_loss, loss if sl_by else None),
+                take_profit=_else_present(request.take_profit, target if tp_by else None),
+            ),
             position,
             market.instrument,
-            self.board.price(symbol, request.sl_trigger_by or LAST_PRICE),
-            self.board.price(symbol, request.tp_trigger_by or LAST_PRICE),
+            self.board.price(symbol, sl_by or (loss.trigger_by if loss else LAST_PRICE)),
+            self.board.price(symbol, tp_by or (target.trigger_by if target else LAST_PRICE)),
         )
         if request.tpsl_mode is TpslMode.FULL:
             self._stop_whole(position, request, now)
@@ -280,3 +290,7 @@ class Engine(Terms):
         if owner.balance.cash <= 0:
             return RequestRejected(110004, "Wallet balance is insufficient")
         return RequestRejected(110007, "ab not enough for new order")
+
+
+def _else_present(price: Decimal | None, stop: Order | None) -> Decimal | None:
+    return stop.trigger_price if price is None and stop else price

@@ -210,9 +210,10 @@ def amended(order: Order, change: Change, instrument: Instrument, last: Decimal)
         if order.is_resting or not order.stop or wish["trigger_price"] <= 0:
             raise RequestRejected(10001, "params error: TriggerPrice invalid")
         check_tick(wish["trigger_price"], instrument, "TriggerPrice")
-        if order.stop is not StopKind.TRAILING:
-            _check_direction(order.trigger_direction, wish["trigger_price"], last)
     after: Order = replace(order, **wish)
+    waits = order.stop and not order.is_resting and order.stop is not StopKind.TRAILING
+    if waits and set(wish) & _AMENDABLE_STOP:
+        _check_direction(order.trigger_direction, after.trigger_price, last)
     is_limit = after.order_type is OrderType.LIMIT
     if set(wish) & {"qty", "price"} and not order.reduce_only:
         _check_notional(after.qty * (after.price if is_limit else last), instrument)

@@ -168,7 +168,11 @@ class Stops(Ledger):
     ) -> None:
         if present is not None:
             if any(getattr(present, name) != value for name, value in wish.items()):
-                self._put(self._armed(replace(present, updated=now, **wish)))
+                changed = replace(present, updated=now, **wish)
+                if changed.trigger_price != present.trigger_price:
+                    # A trailing stop waits anew for the price that activates it
+                    changed = replace(changed, best=ZERO)
+                self._put(self._armed(changed))
             return
         gains = kind in (StopKind.TAKE_PROFIT, StopKind.PARTIAL_TAKE_PROFIT)
         rises = gains == (position.side is Side.BUY)
