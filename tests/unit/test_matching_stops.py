@@ -119,6 +119,23 @@ def test_what_cannot_be_paid_when_triggered_is_cancelled() -> None:
     assert executions(events) == []
 
 
+@pytest.mark.parametrize("rejects", [True, False])
+def test_a_triggered_price_outside_the_band_is_as_the_account_wants_it(*, rejects: bool) -> None:
+    engine = make_engine()
+    engine.set_limit_action(MAIN, rejects, NOW)
+    order = placed(engine, limit("60000", trigger_price="50500", trigger_direction=RISE))
+
+    ended = states(play(engine, "50000", "50500"))[order.order_id]
+
+    if rejects:
+        assert (ended.status, ended.reject_reason) == (
+            OrderStatus.REJECTED,
+            "EC_ReachRiskPriceLimit",
+        )
+    else:
+        assert (ended.status, ended.price) == (OrderStatus.FILLED, D("51005"))
+
+
 def test_what_exceeds_its_tier_when_triggered_is_rejected() -> None:
     engine = make_engine(cash="10000000", tiers=TIERS, leverage=D(100))
     wish = make_request(qty="1.5", trigger_price="50500", trigger_direction=RISE)

@@ -205,24 +205,28 @@ class Matcher(Stops):
         self._put(replace(order, status=OrderStatus.TRIGGERED, updated=now))
         if order.stop.is_partial:
             self._release(order, now, _ENDS_COUNTERPART[order.stop])
+        owner = self.accounts[order.account]
         # Once triggered it is an order like any other, and its stop kind only says whence
         live = replace(order, status=OrderStatus.NEW, updated=now)
         if live.order_type is OrderType.MARKET:
             live = replace(live, price=self._protective_price(live))
         else:
             live = self._queued(replace(live, price=self._banded(live)))
+            if live.price != order.price and owner.profile.rejects_outside_band:
+                self._end(live, now, reason="EC_ReachRiskPriceLimit", status=OrderStatus.REJECTED)
+                return
         if live.reduce_only:
             reducible = self._reducible(live)
             if not reducible:
                 self._end(live, now, cancel_type="CancelByReduceOnly")
                 return
             live = replace(live, qty=min(live.qty, reducible))
-        elif not self.accounts[order.account].can_afford(live):
+        elif not owner.can_afford(live):
             self._end(live, now, cancel_type="CancelByCannotAffordOrderCost")
             return
         else:
             try:
-                self._check_tier(self.accounts[order.account], live)
+                self._check_tier(owner, live)
             except RequestRejected:
                 self._end(live, now, reason="EC_Others", status=OrderStatus.REJECTED)
                 return
