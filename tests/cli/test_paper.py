@@ -125,6 +125,18 @@ def test_what_is_not_there_is_a_matter_of_usage(
     assert told in " ".join(answer.err.replace("│", " ").split())
 
 
+def test_what_no_option_says_a_variable_may(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADEWRIGHT_PAPER_STATE", str(tmp_path))
+    monkeypatch.setenv("TRADEWRIGHT_PAPER_SPEED", "lockstep")
+
+    answer = call("paper", "--port", 0)
+
+    assert answer.code == 1
+    assert f"state {tmp_path} cannot be used" in answer.err
+
+
 def test_an_exchange_that_is_away_is_told(call: Call) -> None:
     answer = call("paper-key", "list", "--url", "http://127.0.0.1:1")
 

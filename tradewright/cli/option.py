@@ -61,22 +61,18 @@ ToOption = Annotated[
         "--to", parser=_moment, metavar="TIME", help="End, exclusive; UTC, such as 2022-01-06."
     ),
 ]
-SpeedOption = Annotated[
-    str,
-    typer.Option(
-        "--speed",
-        parser=_speed,
-        metavar="NUMBER|lockstep",
-        help="Market seconds per second, such as 60; or lockstep: as fast as all can follow.",
-    ),
-]
-SymbolOption = Annotated[
-    str,
-    typer.Option(
-        "--symbol", parser=_symbol, metavar="SYMBOL", help="Whose candles the file holds."
-    ),
-]
-VolumeOption = Annotated[
-    VolumeUnit,
-    typer.Option("--volume-unit", help="Of the file's volume: coins (base) or USDT (quote)."),
-]
+SPEED = typer.Option(
+    "--speed",
+    parser=_speed,
+    metavar="NUMBER|lockstep",
+    help="Market seconds per second, such as 60; or lockstep: as fast as all can follow.",
+)
+SYMBOL = typer.Option(
+    "--symbol", parser=_symbol, metavar="SYMBOL", help="Whose candles the file holds."
+)
+VOLUME_UNIT = typer.Option(
+    "--volume-unit", help="Of the file's volume: coins (base) or USDT (quote)."
+)
+SpeedOption = Annotated[str, SPEED]
+SymbolOption = Annotated[str, SYMBOL]
+VolumeOption = Annotated[VolumeUnit, VOLUME_UNIT]

@@ -15,11 +15,12 @@ from tradewright.cli.invocation import (
     say,
 )
 from tradewright.cli.option import (
+    SPEED,
+    SYMBOL,
+    VOLUME_UNIT,
     FromOption,
-    SpeedOption,
     SymbolOption,
     ToOption,
-    VolumeOption,
     VolumeUnit,
 )
 from tradewright.cli.table import print_table
@@ -45,19 +46,20 @@ def register(app: typer.Typer) -> None:
 
 def paper(
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
-    ] = 8900,
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="8900; 0 takes a free one."),
+    ] = None,
     market: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--market",
             metavar="generator|live|FILE",
-            help="Made up; relayed from Bybit; or a file: candles (CSV), a recorded order book "
-            "(JSONL), or a script (YAML).",
+            help="Made up (the default); relayed from Bybit; or a file: candles (CSV), a recorded "
+            "order book (JSONL), or a script (YAML).",
         ),
-    ] = "generator",
-    speed: SpeedOption = "1",
-    seed: Annotated[int, typer.Option("--seed", help="Of the generated market.")] = 1,
+    ] = None,
+    speed: Annotated[str | None, SPEED] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the generated market; 1.")] = None,
     steps: Annotated[
         int | None,
         typer.Option("--steps", min=1, help="Generated candles until the market ends."),
@@ -76,42 +78,44 @@ def paper(
             help="Bybit's limits per key and address, or none; else Bybit's at speed 1 only.",
         ),
     ] = None,
-    symbol: SymbolOption = "BTCUSDT",
-    volume_unit: VolumeOption = VolumeUnit.BASE,
+    symbol: Annotated[str | None, SYMBOL] = None,
+    volume_unit: Annotated[VolumeUnit | None, VOLUME_UNIT] = None,
     begin: FromOption = None,
     end: ToOption = None,
 ) -> None:
     """Run the paper exchange: Bybit v5 over REST and WebSocket on one port.
 
     The key is taken from TRADEWRIGHT_PAPER_API_KEY and TRADEWRIGHT_PAPER_API_SECRET, else it is
-    made up and printed once.
+    made up and printed once. What no option says, a variable TRADEWRIGHT_PAPER_… may.
     """
     from pydantic import ValidationError
 
     from tradewright import telemetry
     from tradewright.paper import PaperSettings, serve
 
-    if market not in ("generator", "live") and not Path(market).is_file():
+    _must_be_file(fault_file, "--faults")
+    is_file = market not in (None, "generator", "live")
+    if is_file and not Path(market or "").is_file():
         detail = f"{market!r} is neither generator nor live, nor a file"
         raise typer.BadParameter(detail, param_hint="--market")
-    if fault_file is not None and not fault_file.is_file():
-        raise typer.BadParameter(f"there is no file {fault_file}", param_hint="--faults")
+    options: dict[str, Any] = {
+        "port": port,
+        "market": Path(market or "") if is_file else market,
+        "speed": speed,
+        "seed": seed,
+        "steps": steps,
+        "state": state,
+        "faults": fault_file,
+        "rate_limits": rate_limits,
+        "symbol": symbol,
+        "volume_unit": volume_unit and volume_unit.value,
+        # Each market reads its own
+        "start": begin,
+        "data_from": begin,
+        "data_to": end,
+    }
     try:
-        settings = PaperSettings(
-            port=port,
-            market=market if market in ("generator", "live") else Path(market),
-            speed=speed if speed == "lockstep" else float(speed),
-            seed=seed,
-            steps=steps,
-            state=state,
-            faults=fault_file,
-            rate_limits=rate_limits,
-            symbol=symbol,
-            volume_unit=volume_unit.value,
-            start=begin if market == "generator" else None,
-            data_from=None if market == "generator" else begin,
-            data_to=end,
-        )
+        settings = PaperSettings(**{k: v for k, v in options.items() if v is not None})
     except ValidationError as e:
         fault = e.errors()[0]
         where = ".".join(map(str, fault["loc"]))
@@ -127,6 +131,11 @@ def paper(
         typer.echo(f"listening on {exchange.http_url}")
 
     raise typer.Exit(serve(settings, tell))
+
+
+def _must_be_file(path: Path | None, option: str) -> None:
+    if path is not None and not path.is_file():
+        raise typer.BadParameter(f"there is no file {path}", param_hint=option)
 
 
 @keys.command("new")
