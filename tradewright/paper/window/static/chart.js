@@ -17,6 +17,8 @@ function canvas(svg) {
 }
 
 const digits = (span) => Math.max(0, Math.min(8, 2 - Math.floor(Math.log10(span || 1))));
+const amount = (value, places) =>
+  value.toLocaleString("en", { minimumFractionDigits: places ?? 0, maximumFractionDigits: places ?? 8 });
 const time = (ms) => new Date(ms).toISOString().slice(11, 16);
 
 /**
@@ -44,7 +46,7 @@ export function drawCandles(svg, candles, lines, marks) {
   for (let i = 0; i <= 4; i++) {
     const price = low + ((top - low) * i) / 4;
     svg.append(element("line", { class: "grid", x1: 0, x2: width - right, y1: y(price), y2: y(price) }));
-    svg.append(element("text", { x: width - right + 4, y: y(price) + 3 }, price.toFixed(places)));
+    svg.append(element("text", { x: width - right + 4, y: y(price) + 3 }, amount(price, places)));
   }
   candles.forEach(([ms, open, high, lowest, close], i) => {
     const x = (i + 0.5) * step;
@@ -55,7 +57,7 @@ export function drawCandles(svg, candles, lines, marks) {
       y: y(Math.max(open, close)), height: Math.max(Math.abs(y(open) - y(close)), 1),
     }));
     svg.append(group);
-    if (i % Math.ceil(70 / step) === 0)
+    if (i % Math.ceil(70 / step) === 0 && x > 15)
       svg.append(element("text", { x, y: height - 4, "text-anchor": "middle" }, time(ms)));
   });
   for (const { price, kind, label } of near) {
@@ -98,8 +100,8 @@ export function drawDepth(svg, bids, asks) {
     path += ` L ${x(side.at(-1)[0])} ${height - 14} Z`;
     svg.append(element("path", { d: path, class: kind, fill: "currentColor", "fill-opacity": 0.25, stroke: "currentColor" }));
   }
-  svg.append(element("text", { x: 0, y: height - 2 }, String(low)));
-  svg.append(element("text", { x: width, y: height - 2, "text-anchor": "end" }, String(high)));
+  svg.append(element("text", { x: 0, y: height - 2 }, amount(low)));
+  svg.append(element("text", { x: width, y: height - 2, "text-anchor": "end" }, amount(high)));
 }
 
 /** A line of values: [[ms, value], …] oldest first. */
@@ -114,6 +116,6 @@ export function drawLine(svg, points) {
   const kind = values.at(-1) >= values[0] ? "up" : "down";
   svg.append(element("path", { d: path, class: kind, fill: "none", stroke: "currentColor", "stroke-width": 1.5 }));
   const places = digits(top - low);
-  svg.append(element("text", { x: 0, y: 9 }, top.toFixed(places)));
-  svg.append(element("text", { x: 0, y: height - 3 }, low.toFixed(places)));
+  svg.append(element("text", { x: 0, y: 9 }, amount(top, places)));
+  svg.append(element("text", { x: 0, y: height - 3 }, amount(low, places)));
 }

@@ -26,12 +26,13 @@ function line(...cells) {
   return made;
 }
 
-/** Fill a table: heads are texts, rows are lists of [text, class]. */
+/** Fill a table: heads are texts or [text, class], rows are lists of [text, class]. */
 function fill(table, heads, rows, nothing) {
   const head = document.createElement("tr");
-  for (const text of heads) {
+  for (const [text, kind] of heads.map((h) => [h].flat())) {
     const made = document.createElement("th");
     made.textContent = text;
+    if (kind) made.className = kind;
     head.append(made);
   }
   if (!rows.length) {
@@ -42,6 +43,9 @@ function fill(table, heads, rows, nothing) {
   }
   table.replaceChildren(head, ...rows.map((row) => line(...row.map(([text, kind]) => cell(text, kind)))));
 }
+
+/** The market's name without the time it began, which no person reads. */
+const sourceOf = (identity) => identity.replace(/ \d{12,}$/, "").replace(/^generator (\d+) .*$/, "generated, seed $1");
 
 function choose(select, values, chosen) {
   const known = [...select.options].map((o) => o.value);
@@ -117,7 +121,7 @@ function showFaults({ faults, strikes }) {
   at("faults-count").textContent = faults.length || "";
   fill(
     at("faults"),
-    ["Name", "Kind", "When", "Matched", "Struck"],
+    ["Name", "Kind", ["When", "text"], "Matched", "Struck"],
     faults.map((f) => [[f.name], [f.kind], [f.when, "wrap"], [told(f.matches)], [told(f.strikes), f.strikes ? "warn" : ""]]),
     "None: the exchange behaves.",
   );
@@ -160,8 +164,11 @@ function linesOf(positions, orders, symbol) {
     add(p.takeProfit, "target", "target");
     add(p.liqPrice, "liquidation", "liquidation");
   }
-  for (const o of orders.filter((row) => row.symbol === symbol && row.orderStatus !== "Untriggered"))
-    add(o.price, "order", `${o.side.toLowerCase()} ${told(o.qty)}`);
+  for (const o of orders.filter((row) => row.symbol === symbol)) {
+    const said = `${o.side.toLowerCase()} ${told(o.qty)}`;
+    if (o.orderStatus !== "Untriggered") add(o.price, "order", said);
+    else if (o.stopOrderType === "Stop") add(o.triggerPrice, "order", `${said}, conditional`);
+  }
   return lines;
 }
 
@@ -177,7 +184,7 @@ function show(seen) {
     `${told(ticker.lastPrice)}  ${change >= 0 ? "+" : ""}${change.toFixed(2)} %   mark ${told(ticker.markPrice)}   ` +
     `index ${told(ticker.indexPrice)}   funding ${told(number(ticker.fundingRate) * 100, 4)} %`;
   at("ticker").className = sign(change);
-  at("clock").textContent = `${moment(market.market_ms)} UTC · ${market.lockstep ? "lockstep" : `${told(market.speed)}×`} · ${market.source}`;
+  at("clock").textContent = `${moment(market.market_ms)} UTC · ${market.lockstep ? "lockstep" : `${told(market.speed)}×`} · ${sourceOf(market.source)}`;
   const faulty = seen.faults.faults.length;
   at("health").textContent = faulty ? `${faulty} fault${faulty > 1 ? "s" : ""} in force` : market.ended ? "market ended" : "live";
   at("health").className = faulty ? "warn" : "good";
