@@ -19,7 +19,6 @@ from tradewright.cli.option import (
     SYMBOL,
     VOLUME_UNIT,
     FromOption,
-    SymbolOption,
     ToOption,
     VolumeUnit,
 )
@@ -145,7 +144,7 @@ def new_key(
         str, typer.Option("--account", help="Whose; a new one is opened with --cash.")
     ] = "main",
     cash: Annotated[
-        str | None, typer.Option("--cash", metavar="USDT", help="Of a new account.")
+        str | None, typer.Option("--cash", metavar="USDT", help="Of a new account; 100000.")
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="It may look, not act.")] = False,
     permission: Annotated[
@@ -267,7 +266,15 @@ def market_acts(
         list[str],
         typer.Argument(metavar="ACT…", help='Such as "fall 3 % in 2 s" "gap through the stop".'),
     ],
-    symbol: SymbolOption = "BTCUSDT",
+    symbol: Annotated[
+        str,
+        typer.Option(
+            "--symbol",
+            parser=SYMBOL.parser,
+            metavar="SYMBOL",
+            help="Whose price moves.",
+        ),
+    ] = "BTCUSDT",
     url: UrlOption = None,
 ) -> None:
     """Move the market of a running paper exchange."""
