@@ -25,14 +25,14 @@ class Side(StrEnum):
     BUY = "Buy"
     SELL = "Sell"
 
-    @property
-    def opposite(self) -> "Side":
-        return Side.SELL if self is Side.BUY else Side.BUY
+    # Not properties: the books ask for them more than for anything else
+    opposite: "Side"
+    sign: int
+    """1 for a buy, -1 for a sell: the direction of gain."""
 
-    @property
-    def sign(self) -> int:
-        """Return 1 for a buy, -1 for a sell: the direction of gain."""
-        return 1 if self is Side.BUY else -1
+
+Side.BUY.opposite, Side.SELL.opposite = Side.SELL, Side.BUY
+Side.BUY.sign, Side.SELL.sign = 1, -1
 
 
 class Timeframe(StrEnum):

@@ -200,14 +200,7 @@ class Engine(Terms):
         qtys = rules.accepted_qtys(request, market.instrument, reducible)
         trigger = self.board.price(request.symbol, request.trigger_by)
         rules.check(request, market.instrument, last, qtys[0], trigger)
-        order = self._new(account, request, qtys[0], last, now)
-        if order.status is OrderStatus.NEW:
-            order = replace(
-                order,
-                price=self._allowed_price(owner, order)
-                if order.order_type is OrderType.LIMIT
-                else self._protective_price(order),
-            )
+        order = self._new(owner, request, qtys[0], last, now)
         self._check_count(owner, order)
         if not order.reduce_only:
             self._check_tier(owner, order)
@@ -217,7 +210,7 @@ class Engine(Terms):
 
     def _new(
         self,
-        account: str,
+        owner: Account,
         request: OrderRequest,
         qty: Decimal,
         last: Decimal,
@@ -226,19 +219,23 @@ class Engine(Terms):
         stop = StopKind.CONDITIONAL if request.trigger_price else StopKind.NONE
         is_limit = request.order_type is OrderType.LIMIT
         has_stops = bool(request.take_profit or request.stop_loss)
-        market = rules.market_price_limit(
-            self.markets[request.symbol].instrument, request.side, last
-        )
+        if is_limit:
+            price = request.price if stop else self._allowed_price(owner, request)
+        elif stop:
+            instrument = self.markets[request.symbol].instrument
+            price = rules.market_price_limit(instrument, request.side, last)
+        else:
+            price = self._protective_price(request)
         moment = now or _EPOCH
         return Order(
             order_id="",
             seq=0,
-            account=account,
+            account=owner.name,
             symbol=request.symbol,
             side=request.side,
             order_type=request.order_type,
             qty=qty,
-            price=request.price if is_limit else market,
+            price=price,
             time_in_force=request.time_in_force if is_limit else TimeInForce.IOC,
             status=OrderStatus.UNTRIGGERED if stop else OrderStatus.NEW,
             created=moment,
@@ -265,7 +262,7 @@ class Engine(Terms):
             slippage=request.slippage,
         )
 
-    def _allowed_price(self, owner: Account, order: Order) -> Decimal:
+    def _allowed_price(self, owner: Account, order: Order | OrderRequest) -> Decimal:
         price = self._banded(order)
         if price != order.price and owner.profile.rejects_outside_band:
             raise RequestRejected(110003, "Order price exceeds the allowable range.")

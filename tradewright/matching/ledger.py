@@ -1,5 +1,6 @@
 """The accounts, and every change to them as an event."""
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -24,7 +25,7 @@ from tradewright.matching.market import Market
 from tradewright.matching.order import ZERO, Order, OrderStatus
 from tradewright.matching.position import Balance, Execution, Position, Profile
 
-_IDS = uuid.UUID("6f0c1b9e-6d0f-5a43-9d0c-1f6b7d1f0a11")
+_IDS = uuid.UUID("6f0c1b9e-6d0f-5a43-9d0c-1f6b7d1f0a11").bytes
 
 
 class Links(Protocol):
@@ -97,7 +98,7 @@ class Ledger:
 
     def _id(self, kind: str) -> str:
         self.seq += 1
-        return str(uuid.uuid5(_IDS, f"{self._seed}/{kind}/{self.seq}"))
+        return _named(f"{self._seed}/{kind}/{self.seq}")
 
     def _live(self, order: Order) -> Order | None:
         """Return the present state of *order*; None if it is open no more."""
@@ -224,3 +225,10 @@ class Ledger:
     def price_limit(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Return the highest price of a buy and the lowest of a sell."""
         return self.board.price_limit(symbol)
+
+
+def _named(name: str) -> str:
+    """Return the text of the UUID (version 5) of *name*; `uuid.uuid5` takes four times as long."""
+    digest = hashlib.sha1(_IDS + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) % 4]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -12,6 +12,7 @@ from tradewright.matching.liquidity import Depth
 from tradewright.matching.order import (
     ZERO,
     Order,
+    OrderRequest,
     OrderStatus,
     OrderType,
     StopKind,
@@ -238,20 +239,22 @@ class Matcher(Stops):
         if not market.tiers:
             return
         value = owner.value_with(order.symbol, order)
+        most = market.tier_of(value).max_leverage
+        is_beyond = value > market.tiers[-1].limit
+        if not is_beyond and owner.positions[order.symbol].leverage <= most:
+            return
         if value <= owner.value_with(order.symbol):
             # Whatever the market made of a position, it can be closed
             return
-        if value > market.tiers[-1].limit:
+        if is_beyond:
             raise RequestRejected(110089, "Exceeds the maximum risk limit level")
-        most = market.tier_of(value).max_leverage
-        if owner.positions[order.symbol].leverage > most:
-            raise RequestRejected(
-                110090,
-                "Order placement failed as your position may exceed the max limit. Please adjust "
-                f"your leverage to {most} or below to increase the max. position limit",
-            )
+        raise RequestRejected(
+            110090,
+            "Order placement failed as your position may exceed the max limit. Please adjust "
+            f"your leverage to {most} or below to increase the max. position limit",
+        )
 
-    def _protective_price(self, order: Order) -> Decimal:
+    def _protective_price(self, order: Order | OrderRequest) -> Decimal:
         """Return how far a market order may go: 1 % from the last price, or as it tolerates."""
         market, side = self.markets[order.symbol], order.side
         touch = self.board.touch(order.symbol, side)
@@ -265,7 +268,7 @@ class Matcher(Stops):
         # A made-up book is never out of reach, however coarse its ticks
         return max(limit, touch) if side is Side.BUY else min(limit, touch)
 
-    def _banded(self, order: Order) -> Decimal:
+    def _banded(self, order: Order | OrderRequest) -> Decimal:
         """Return the price of *order*, moved to the price band if it is outside."""
         highest, lowest = self.board.price_limit(order.symbol)
         return min(order.price, highest) if order.side is Side.BUY else max(order.price, lowest)

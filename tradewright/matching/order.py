@@ -35,6 +35,8 @@ class OrderStatus(StrEnum):
 
 
 OPEN = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.UNTRIGGERED})
+_ALIVE = OPEN | {OrderStatus.TRIGGERED}
+_RESTING = OPEN - {OrderStatus.UNTRIGGERED}
 
 
 class StopKind(StrEnum):
@@ -56,7 +58,7 @@ class StopKind(StrEnum):
     @property
     def is_partial(self) -> bool:
         """Return whether it keeps a size of its own; the others follow the position's."""
-        return self in (StopKind.PARTIAL_STOP_LOSS, StopKind.PARTIAL_TAKE_PROFIT)
+        return self in _PARTIAL_STOPS
 
     @property
     def follows(self) -> bool:
@@ -68,6 +70,7 @@ class StopKind(StrEnum):
         return _CREATE_TYPES[self]
 
 
+_PARTIAL_STOPS = frozenset({StopKind.PARTIAL_STOP_LOSS, StopKind.PARTIAL_TAKE_PROFIT})
 POSITION_STOPS = frozenset(StopKind) - {StopKind.NONE, StopKind.CONDITIONAL}
 _CREATE_TYPES = {
     StopKind.NONE: "CreateByUser",
@@ -220,8 +223,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def leaves(self) -> Decimal:
-        is_alive = self.is_open or self.status is OrderStatus.TRIGGERED
-        return self.qty - self.filled if is_alive else ZERO
+        return self.qty - self.filled if self.status in _ALIVE else ZERO
 
     @property
     def is_open(self) -> bool:
@@ -230,7 +232,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_resting(self) -> bool:
         """Return whether it stands in the book, at its limit price."""
-        return self.status in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+        return self.status in _RESTING
 
     @property
     def level(self) -> Decimal | None:
