@@ -41,7 +41,7 @@ export function drawCandles(svg, candles, lines, marks) {
   top += pad;
   low -= pad;
   const y = (price) => ((top - price) / (top - low)) * (height - bottom);
-  const step = (width - right) / candles.length;
+  const step = Math.min((width - right) / candles.length, 24);
   const places = digits(top - low);
   for (let i = 0; i <= 4; i++) {
     const price = low + ((top - low) * i) / 4;
@@ -57,8 +57,8 @@ export function drawCandles(svg, candles, lines, marks) {
       y: y(Math.max(open, close)), height: Math.max(Math.abs(y(open) - y(close)), 1),
     }));
     svg.append(group);
-    if (i % Math.ceil(70 / step) === 0 && x > 15)
-      svg.append(element("text", { x, y: height - 4, "text-anchor": "middle" }, time(ms)));
+    if (i % Math.ceil(70 / step) === 0)
+      svg.append(element("text", { x: Math.max(x, 15), y: height - 4, "text-anchor": "middle" }, time(ms)));
   });
   for (const { price, kind, label } of near) {
     const at = y(price);

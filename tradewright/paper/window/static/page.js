@@ -47,6 +47,8 @@ function fill(table, heads, rows, nothing) {
 /** The market's name without the time it began, which no person reads. */
 const sourceOf = (identity) => identity.replace(/ \d{12,}$/, "").replace(/^generator (\d+) .*$/, "generated, seed $1");
 
+const kindOf = (row) => (row.stopOrderType && row.stopOrderType !== "UNKNOWN" ? row.stopOrderType : row.orderType);
+
 function choose(select, values, chosen) {
   const known = [...select.options].map((o) => o.value);
   if (known.join() !== values.join())
@@ -96,7 +98,7 @@ function showOrders(orders) {
     ["Created", "Symbol", "Side", "Type", "Quantity", "Filled", "Price", "Trigger", "Status", "Link"],
     orders.map((o) => [
       [moment(o.createdTime)], [o.symbol], [o.side, o.side === "Buy" ? "buy" : "sell"],
-      [`${o.stopOrderType && o.stopOrderType !== "UNKNOWN" ? o.stopOrderType : o.orderType}${o.reduceOnly ? " · reduce" : ""}`],
+      [`${kindOf(o)}${o.reduceOnly ? " · reduce" : ""}`],
       [told(o.qty)], [told(o.cumExecQty)], [o.price === "0" ? "–" : told(o.price)], [told(o.triggerPrice)],
       [o.orderStatus], [o.orderLinkId || o.parentOrderLinkId || "–"],
     ]),
@@ -110,7 +112,7 @@ function showExecutions(executions) {
     ["Time", "Symbol", "Side", "Kind", "Quantity", "Price", "Value", "Fee", "Role", "Link"],
     executions.map((e) => [
       [moment(e.execTime)], [e.symbol], [e.side, e.side === "Buy" ? "buy" : "sell"],
-      [e.execType === "Trade" ? e.orderType : e.execType], [told(e.execQty)], [told(e.execPrice)],
+      [e.execType === "Trade" ? kindOf(e) : e.execType], [told(e.execQty)], [told(e.execPrice)],
       [told(e.execValue, 2)], [told(e.execFee, 4)], [e.isMaker ? "maker" : "taker"], [e.orderLinkId || "–"],
     ]),
     "Nothing was executed yet.",
@@ -190,6 +192,8 @@ function show(seen) {
   at("health").className = faulty ? "warn" : "good";
   showBook(book, ticker.lastPrice);
   drawDepth(at("depth"), book.b.map((l) => l.map(Number)), book.a.map((l) => l.map(Number)));
+  const minutes = candles.length > 1 ? Math.abs(candles[0][0] - candles[1][0]) / 60_000 : 1;
+  at("interval").textContent = minutes === 1 ? "one minute" : `${minutes} minutes`;
   drawCandles(
     at("candles"),
     candles.map((c) => c.map(Number)).reverse(),
