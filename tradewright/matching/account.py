@@ -7,7 +7,7 @@ from tradewright.domain.market import Side
 from tradewright.matching import margin
 from tradewright.matching.board import Board
 from tradewright.matching.market import Tier
-from tradewright.matching.order import ZERO, Order, OrderStatus, OrderType, StopKind
+from tradewright.matching.order import ZERO, Order, OrderType, StopKind
 from tradewright.matching.position import (
     Balance,
     MarginMode,
@@ -16,6 +16,7 @@ from tradewright.matching.position import (
     RequestRejected,
 )
 
+_SIDES = tuple(Side)
 _MOST_TICKS = 19_999_998  # of the highest price that an instrument has
 
 
@@ -133,11 +134,13 @@ class Account:
         """Return the value of the position and of the orders that add to it, and of *order*."""
         position = self.positions[symbol]
         value = position.size * self.board.mark.get(symbol, ZERO)
-        for side in Side:
-            qty, worth = self._wanted(symbol, side)
+        for side in _SIDES:
             if order is not None and order.side is side:
                 qty, worth = self._wanted_with(order)
-            value += _beyond(position.reducible(side), qty, worth)
+            else:
+                qty, worth = self._wanted(symbol, side)
+            if qty:
+                value += _beyond(position.reducible(side), qty, worth)
         return value
 
     def tier_of(self, symbol: str) -> Tier:
@@ -203,9 +206,10 @@ class Account:
             orders[order.order_id] = order
         elif before is not None:
             del orders[order.order_id]
-        for state, sign in ((before, -1), (order, 1)):
-            if state is not None and _opens(state):
-                self._demand_more(state, sign)
+        if before is not None and _opens(before):
+            self._demand_more(before, -1)
+        if _opens(order):
+            self._demand_more(order, 1)
         return before
 
     def _entry_or_mark_value(self, position: Position) -> Decimal:
@@ -216,9 +220,10 @@ class Account:
     def _demand_more(self, order: Order, sign: int) -> None:
         key = order.symbol, order.side
         qty, value = self._wanted(*key)
-        qty += sign * order.leaves
+        more = sign * order.leaves
+        qty += more
         if qty:
-            self._demand[key] = qty, value + sign * order.leaves * order.price
+            self._demand[key] = qty, value + more * order.price
         else:
             self._demand.pop(key, None)
 
@@ -249,7 +254,7 @@ class Account:
 
 
 def _opens(order: Order) -> bool:
-    return order.status is not OrderStatus.UNTRIGGERED and order.is_open and not order.reduce_only
+    return not order.reduce_only and order.is_resting
 
 
 def _beyond(reducible: Decimal, qty: Decimal, value: Decimal) -> Decimal:

@@ -34,7 +34,7 @@ def num(value: Decimal) -> str:
 
 
 def cents(value: Decimal) -> str:
-    return num(value.quantize(_CENT))
+    return num(value.quantize(_CENT)) if value else "0"
 
 
 def stamp(moment: datetime | None) -> str:

@@ -37,6 +37,8 @@ def flag(params: Params, name: str) -> bool:
 
 
 def choice(params: Params, name: str, kind: type[E], default: E | None = None) -> E:
+    if default is not None and name not in params:
+        return default
     value = text(params, name)
     if not value and default is not None:
         return default
@@ -47,6 +49,8 @@ def choice(params: Params, name: str, kind: type[E], default: E | None = None) -
 
 
 def trigger(params: Params, name: str) -> str | None:
+    if name not in params:
+        return None
     value = text(params, name)
     if value and value not in _TRIGGERS:
         raise invalid(name)
@@ -68,6 +72,8 @@ def number(params: Params, name: str) -> int | None:
 
 def decimal(params: Params, name: str, *, signed: bool = False) -> Decimal | None:
     """Return a number; None if it is absent or empty. Negative ones only if *signed*."""
+    if name not in params:
+        return None
     value = text(params, name)
     if not value:
         return None
