@@ -1,5 +1,6 @@
 """The market clock of the paper exchange: at a speed from an anchor, or standing in lockstep."""
 
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def wall() -> datetime:
     return datetime.now(UTC)
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def ms(moment: datetime) -> int:
@@ -28,7 +33,7 @@ def told() -> datetime:
 
 
 def told_ms() -> int:
-    return ms(told())
+    return wall_ms() + skew_ms.get()
 
 
 def moment(at_ms: int) -> datetime:

@@ -6,8 +6,7 @@ durable before its answer leaves, and its answer leaves before the streams tell 
 
 import asyncio
 import logging
-import secrets
-import time
+import random
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -17,7 +16,7 @@ from tradewright.matching import RequestRejected
 from tradewright.paper import payload
 from tradewright.paper.auth import Doorkeeper, Unauthorised
 from tradewright.paper.call import Answer, Call, Row
-from tradewright.paper.clock import told_ms
+from tradewright.paper.clock import told_ms, wall_ms
 from tradewright.paper.commit import ExchangeBroken
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.keys import ApiKey, KeyRing
@@ -139,13 +138,13 @@ class Gateway:
         headers = [
             _JSON,
             (b"timenow", b"%d" % now_ms),
-            (b"traceid", secrets.token_hex(16).encode()),
+            (b"traceid", b"%032x" % random.getrandbits(128)),
             (b"ret_code", b"%d" % code),
         ]
         return Response(status, _encode(body), headers)
 
     async def _answer(self, request: Request, receive: Receive) -> Response:
-        if not self._limits.admits(request.ip, _wall_ms()):
+        if not self._limits.admits(request.ip, wall_ms()):
             return self.envelope(10018, "access too frequent", status=403)
         if request.method not in _METHODS:
             return self.envelope(10001, "Bad request", status=400)
@@ -170,7 +169,7 @@ class Gateway:
         return await self.faults.after(request, response) or response
 
     async def _handle(self, request: Request, route: Route) -> Response:
-        meter = Meter(None, _wall_ms)
+        meter = Meter(None, wall_ms)
         try:
             key = None
             if route.is_signed:
@@ -182,7 +181,7 @@ class Gateway:
                     ip=request.ip,
                     now_ms=self.now_ms(),
                 )
-                meter = Meter(self._limits.of(key.uid, request.path), _wall_ms)
+                meter = Meter(self._limits.of(key.uid, request.path), wall_ms)
             # The orders of a batch are counted one by one, by the handler
             if not (meter.has_room() if route.is_batch else meter.spend()):
                 raise RequestRejected(10006, "Too many visits. Exceeded the API Rate Limit.")
@@ -244,7 +243,3 @@ async def _body(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body"):
             return body
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

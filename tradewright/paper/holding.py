@@ -6,7 +6,7 @@ from tradewright.domain.market import Side
 from tradewright.matching import Account, ExecType, MarginMode, Position, StopKind
 from tradewright.paper.clock import ms
 from tradewright.paper.query import Booking, Transfer
-from tradewright.paper.wire import COIN, ZERO, Row, cents, num
+from tradewright.paper.wire import COIN, ZERO, Row, cents, num, stamp
 
 _TAKER_FLOOR = Decimal("0.00055")
 
@@ -74,8 +74,8 @@ def _position(position: Position, account: Account, none: str, session: str) -> 
         "curRealisedPnl": cents(position.realised),
         "cumRealisedPnl": cents(position.total_realised),
         "adlRankIndicator": 2 if size else 0,
-        "createdTime": str(ms(position.created)) if position.created else "0",
-        "updatedTime": str(ms(position.updated)) if position.updated else "0",
+        "createdTime": stamp(position.created) if position.created else "0",
+        "updatedTime": stamp(position.updated) if position.updated else "0",
         "openTime": ms(position.opened) if size and position.opened else 0,
         "seq": position.seq,
         "isReduceOnly": False,
@@ -205,7 +205,7 @@ def transaction_row(booking: Booking, uid: int) -> Row:
     cause = booking.cause
     if isinstance(cause, Transfer):
         return _log_row(uid, cause.seq, booking) | {
-            "transactionTime": str(ms(cause.time)),
+            "transactionTime": stamp(cause.time),
             "type": "TRANSFER_IN" if cause.amount > 0 else "TRANSFER_OUT",
             "qty": num(abs(cause.amount)),
             "size": "0",
@@ -218,7 +218,7 @@ def transaction_row(booking: Booking, uid: int) -> Row:
         "symbol": cause.symbol,
         "category": "linear",
         "side": cause.side,
-        "transactionTime": str(ms(cause.time)),
+        "transactionTime": stamp(cause.time),
         "qty": num(cause.qty),
         "tradePrice": num(cause.price),
         "tradeId": cause.exec_id,

@@ -7,6 +7,7 @@ literals, and nothing computed twice.
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from tradewright.matching import Execution, Order
@@ -37,7 +38,9 @@ def cents(value: Decimal) -> str:
     return num(value.quantize(_CENT)) if value else "0"
 
 
+@lru_cache(64)
 def stamp(moment: datetime | None) -> str:
+    """Return it in milliseconds; kept, for all that one order does has one time."""
     return str(ms(moment)) if moment else ""
 
 
@@ -101,8 +104,8 @@ def _order(order: Order) -> Row:
         "smpType": "None",
         "smpGroup": 0,
         "smpOrderId": "",
-        "createdTime": str(ms(order.created)),
-        "updatedTime": str(ms(order.updated)),
+        "createdTime": stamp(order.created),
+        "updatedTime": stamp(order.updated),
         "cumFeeDetail": {COIN: num(order.fee)} if filled else {},
     }
 
@@ -160,7 +163,7 @@ def _execution(execution: Execution) -> Row:
         "execQty": num(execution.qty),
         "execType": execution.exec_type,
         "execValue": num(execution.value),
-        "execTime": str(ms(execution.time)),
+        "execTime": stamp(execution.time),
         "feeCurrency": COIN,
         "isMaker": execution.is_maker,
         "feeRate": num(execution.fee_rate),
@@ -204,7 +207,7 @@ def fast_execution_message(execution: Execution) -> Row:
         "execPrice": num(execution.price),
         "execQty": num(execution.qty),
         "side": execution.side,
-        "execTime": str(ms(execution.time)),
+        "execTime": stamp(execution.time),
         "seq": execution.seq,
     }
 
@@ -233,8 +236,8 @@ def closed_pnl_row(executions: list[Execution]) -> Row:
         "leverage": num(first.leverage),
         "openFee": cents(sum((e.open_fee for e in executions), ZERO)),
         "closeFee": cents(sum((e.close_fee for e in executions), ZERO)),
-        "createdTime": str(ms(first.time)),
-        "updatedTime": str(ms(last.time)),
+        "createdTime": stamp(first.time),
+        "updatedTime": stamp(last.time),
     }
 
 

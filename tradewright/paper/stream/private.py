@@ -14,7 +14,7 @@ from tradewright.matching import (
     WalletChanged,
 )
 from tradewright.paper import holding, wire
-from tradewright.paper.clock import ms, wall
+from tradewright.paper.clock import wall_ms
 from tradewright.paper.stream.hub import Hub
 from tradewright.paper.wire import Row
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BY_CATEGORY = ("order", "execution", "position", "execution.fast")
 _CATEGORIES = ("linear", "spot", "inverse", "option")
+_NAMES = {topic: (topic, f"{topic}.linear") for topic in ("wallet", *_BY_CATEGORY)}
 TOPICS = frozenset(
     {"wallet", "greeks", "dcp.future", "dcp.spot", "dcp.option", *_BY_CATEGORY}
     | {f"{topic}.{category}" for topic in _BY_CATEGORY for category in _CATEGORIES}
@@ -75,11 +76,11 @@ class PrivateFeed:
             self._push(name, "execution.fast", fast, has_id=False)
 
     def _push(self, name: str, topic: str, row: Callable[[], Row], *, has_id: bool = True) -> None:
-        topics = [t for t in (topic, f"{topic}.linear") if self._hub.wants(t, name)]
+        topics = [t for t in _NAMES[topic] if self._hub.wants(t, name)]
         if not topics:
             return
         self._messages += 1
-        message: Row = {"topic": topic, "creationTime": ms(wall()), "data": [row()]}
+        message: Row = {"topic": topic, "creationTime": wall_ms(), "data": [row()]}
         if has_id:
             uid = self._account(name).profile.uid
             message = {"id": f"{uid}_{topic}_{self._messages}", **message}
