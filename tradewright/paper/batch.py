@@ -128,7 +128,7 @@ class Books:
         touched: set[str] = set()
         for event in events:
             batch.events.append(event)
-            if isinstance(event, OrderChanged | StopTrailed):
+            if isinstance(event, (OrderChanged, StopTrailed)):
                 batch.orders[event.order.seq] = event.order
             elif isinstance(event, Executed):
                 execution = event.execution

@@ -25,6 +25,30 @@ class ExchangeBroken(TradewrightError):
         super().__init__("exchange is broken: an earlier change failed; restart it")
 
 
+class Unbroken:
+    """Lets refusals through; after any other failure memory and file may differ, so stop.
+
+    No generator: every order goes through it twice.
+    """
+
+    def __init__(self, broken: asyncio.Event) -> None:
+        self._broken = broken
+
+    def __enter__(self) -> None:
+        if self._broken.is_set():
+            raise ExchangeBroken
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, RequestRejected):
+            return
+        if not self._broken.is_set():
+            log.critical(
+                "exchange is broken and stops: memory and state may differ", exc_info=error
+            )
+        self._broken.set()
+        raise ExchangeBroken from error
+
+
 class GroupCommit:
     """Memory runs ahead of the file by one batch; nobody is told of it before it is written."""
 
@@ -32,6 +56,7 @@ class GroupCommit:
         self, engine: Engine, store: Store, facts: Callable[[], dict[str, Any]], *, is_checked: bool
     ) -> None:
         self.broken = asyncio.Event()
+        self.unbroken = Unbroken(self.broken)
         self.listeners: list[Listener] = []
         """Told of all events, in their order, once the requests that caused them are answered."""
         self.on_written: list[Callable[[Batch], None]] = []
@@ -45,26 +70,9 @@ class GroupCommit:
         self._telling.set()
 
     @contextmanager
-    def unbroken(self) -> Iterator[None]:
-        """Let refusals through; after any other failure memory and file may differ, so stop."""
-        if self.broken.is_set():
-            raise ExchangeBroken
-        try:
-            yield
-        except RequestRejected:
-            raise
-        except Exception as error:
-            if not self.broken.is_set():
-                log.critical(
-                    "exchange is broken and stops: memory and state may differ", exc_info=error
-                )
-            self.broken.set()
-            raise ExchangeBroken from error
-
-    @contextmanager
     def reading(self) -> Iterator[None]:
         """Settle first, which is a write; what is wrong with a question or an old row is no end."""
-        with self.unbroken():
+        with self.unbroken:
             self._store.settle()
         yield
 
@@ -86,7 +94,7 @@ class GroupCommit:
         self._is_due = False
         told = self._telling = self._told
         self._told = asyncio.Event()
-        with self.unbroken():
+        with self.unbroken:
             batch = self._books.close(self._facts())
             self._store.write(batch)
             self._settle_soon()
@@ -108,7 +116,7 @@ class GroupCommit:
 
     def _settle(self) -> None:
         self._settling = None
-        with suppress(ExchangeBroken), self.unbroken():
+        with suppress(ExchangeBroken), self.unbroken:
             self._store.settle()
 
     def close(self) -> None:
@@ -120,7 +128,7 @@ class GroupCommit:
         if self._settling is not None:
             self._settling.cancel()
         self.flush()
-        with self.unbroken():
+        with self.unbroken:
             self._store.settle()
 
     async def durable(self) -> None:

@@ -131,7 +131,7 @@ class Exchange:
             RequestRejected: The engine refuses; nothing has changed.
             ExchangeBroken: An earlier change failed.
         """
-        with self._commit.unbroken():
+        with self._commit.unbroken:
             now = self.now()
             events = call(now)
             self._commit.take(events, now, note)
@@ -139,7 +139,7 @@ class Exchange:
 
     def advance(self, events: list[Event], progress: Progress) -> None:
         """Note what the market did and how far it is."""
-        with self._commit.unbroken():
+        with self._commit.unbroken:
             self.progress = progress
             self._commit.take(events, self.now())
 

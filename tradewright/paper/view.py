@@ -197,7 +197,7 @@ class View:
 
     def _show(self, events: Iterable[Event]) -> None:
         for event in events:
-            if isinstance(event, OrderChanged | StopTrailed):
+            if isinstance(event, (OrderChanged, StopTrailed)):
                 self._seen[event.order.account].put(event.order)
             elif isinstance(event, PositionChanged):
                 self._seen[event.position.account].account.hold(event.position)
