@@ -79,19 +79,26 @@ class Writeahead:
             raise OSError(f"log {self._path} took only a part of a record; its disk may be full")
 
     def after(self, number: int) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches after *number*. A last one that is incomplete was never acknowledged.
+        """Yield the batches after *number*, but for a last one that is incomplete.
+
+        What ends the process cuts it off, before it is acknowledged; what ends the machine may
+        leave zeros instead of its end, or of all of it.
 
         Raises:
             StateUnusable: A batch is not what it was.
         """
         content, start = self._path.read_bytes(), 0
+        written = len(content.rstrip(b"\0"))
         while len(content) >= start + _HEAD:
             head, begin = content[start : start + _HEAD], start + _HEAD
             start = begin + int.from_bytes(head[:4], "big")
             if start > len(content):
                 return
             body = content[begin:start]
-            if zlib.crc32(body) != int.from_bytes(head[4:], "big"):
+            # The checksum of nothing is that of zeros
+            if not body or zlib.crc32(body) != int.from_bytes(head[4:], "big"):
+                if written < start:
+                    return
                 raise StateUnusable(self._path, f"a record is not what it was; {INSTEAD}")
             entry = _decode(body)
             if entry.state == self._state and entry.number > number:
