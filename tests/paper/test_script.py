@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.paper.conftest import START, Desk, Open, WriteCandles, eventually
 from tradewright.paper import PaperSettings
-from tradewright.paper.market.act import WAYS, ActUnknown, parse_act
+from tradewright.paper.market.act import WAYS, ActTooFar, ActUnknown, parse_act
 from tradewright.paper.market.move import (
     Beat,
     Close,
@@ -169,8 +169,26 @@ def test_every_act_that_is_shown_works(way: str) -> None:
 
 @given(st.text(max_size=40) | st.from_regex(r"(fall|gap|hold|mark|funding) [0-9.% a-z]*"))
 def test_any_text_is_an_act_or_is_refused(text: str) -> None:
-    with suppress(ActUnknown):
+    with suppress(ActUnknown, ActTooFar):
         assert parse_act(text).duration_ms >= 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("fall 100 % in 1 s", "fall 300 % in 1 s", "rise 1001 % in 1 s", "gap down 100 %"),
+        *("gap up 5000 %", "gap through the stop by 100 %", "wave 100 % every 10 s for 60 s"),
+        *("mark 100 % below last", "index 1500 % above last"),
+    ],
+)
+def test_an_act_that_leaves_no_price_or_an_absurd_one_is_refused(text: str) -> None:
+    with pytest.raises(ActTooFar, match="goes too far: a price can fall by less than 100 %, and"):
+        parse_act(text)
+
+
+def test_the_farthest_acts_are_acts() -> None:
+    assert parse_act("fall 99.9 % in 1 s").duration_ms == 1000
+    assert parse_act("rise 1000 % in 1 s").duration_ms == 1000
 
 
 @pytest.mark.parametrize(

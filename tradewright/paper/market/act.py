@@ -91,6 +91,7 @@ _PART = rf"{_NUMBER}\s*%"
 _TIME = rf"{_NUMBER}\s*(ms|s|m|h)"
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _LONGEST_MS = 30 * 24 * 3_600_000
+_FARTHEST = Decimal(10)
 
 
 class ActUnknown(ValueError):
@@ -102,11 +103,20 @@ class ActUnknown(ValueError):
         super().__init__(f"{text[:60]!r} is no act; {advice}")
 
 
+class ActTooFar(ValueError):
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"{text[:60]!r} goes too far: a price can fall by less than 100 %, and rise by "
+            f"{_FARTHEST * 100:f} % at once; write a smaller part"
+        )
+
+
 def parse_act(text: str) -> Act:
     """Return the act that *text* names.
 
     Raises:
         ActUnknown: It names none.
+        ActTooFar: It leaves no price, or an absurd one.
 
     Example:
         >>> parse_act("fall 3 % in 2 s")
@@ -119,8 +129,17 @@ def parse_act(text: str) -> Act:
             # A way of no price, or longer than a month, is surely a slip
             if getattr(act, "to", None) == 0 or act.duration_ms > _LONGEST_MS:
                 break
+            if not _leaves_a_price(act):
+                raise ActTooFar(text)
             return act
     raise ActUnknown(text)
+
+
+def _leaves_a_price(act: Act) -> bool:
+    part: Decimal = getattr(act, "part", ZERO)
+    # These go to both sides
+    goes_down = isinstance(act, Wave) or (isinstance(act, Gap) and act.through_stop)
+    return -1 < (-part if goes_down else part) <= _FARTHEST
 
 
 def _part(number: str, sign: int = 1) -> Decimal:
