@@ -18,6 +18,7 @@ from tradewright.paper.market.candle import MINUTE_MS, Bar, Series
 from tradewright.paper.market.funding import funding_rate
 from tradewright.paper.market.generator import Generator
 from tradewright.paper.market.listing import LISTED
+from tradewright.paper.market.made import MadeSeries
 from tradewright.paper.market.move import Beat, Close, Nowhere, Path, Reference, Width
 
 MakeSettings = Callable[..., PaperSettings]
@@ -196,6 +197,51 @@ def test_candles_of_a_made_series_are_those_of_a_kept_one(make_settings: MakeSet
             (generator.start_ms + hour, None, 500),
         ):
             assert made.between(interval, *bounds) == kept.between(interval, *bounds)
+
+
+def test_a_made_series_that_trades_bend_still_has_all_that_was_before(
+    make_settings: MakeSettings,
+) -> None:
+    generator = Generator(make_settings(history=60 * 1440, start=START), START)
+    made = generator.series(0)["ETHUSDT"]
+    whole = Series(1)
+    first = generator.start_ms // MINUTE_MS
+    for minute in range(first - 60 * 1440, first):
+        whole.add(generator.bar("ETHUSDT", minute))
+
+    assert isinstance(made, MadeSeries)
+    made.keep()
+    for series in (made, whole):
+        # The third trade is of a price beyond all that a machine word holds
+        for minute, price in enumerate(("5000", "2500.5", "9e20", "4000.05")):
+            at_ms = generator.start_ms + minute * MINUTE_MS
+            series.trade(at_ms, Decimal(price), Decimal("0.37"))
+            series.trade(at_ms + 1, Decimal("3000.01"), Decimal("0.01"))
+            if minute < 3:
+                series.seal(at_ms + MINUTE_MS)
+
+    day = 1440 * MINUTE_MS
+    for interval in whole.intervals:
+        assert made.last_closed(interval) == whole.last_closed(interval)
+        assert made.forming(interval) == whole.forming(interval)
+        for bounds in ((None, None, 1000), (generator.start_ms - 3 * day, None, 7)):
+            assert made.between(interval, *bounds) == whole.between(interval, *bounds)
+    assert made.oldest() == generator.bar("ETHUSDT", first - 60 * 1440)
+
+
+def test_a_bent_minute_without_trades_stands_where_the_last_one_ended(
+    make_settings: MakeSettings,
+) -> None:
+    generator = Generator(make_settings(history=60, start=START), START)
+    made = generator.series(0)["ETHUSDT"]
+    assert isinstance(made, MadeSeries)
+
+    made.keep()
+    made.trade(generator.start_ms, Decimal(2000), Decimal(1))
+    made.seal(generator.start_ms + 3 * MINUTE_MS)
+
+    newest = [(int(bar.close), int(bar.volume)) for bar in made.between("1", None, None, 3)]
+    assert newest == [(2000, 0), (2000, 0), (2000, 1)]
 
 
 def test_symbols_that_nobody_watches_move_four_times_a_minute(make_settings: MakeSettings) -> None:

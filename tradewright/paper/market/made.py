@@ -1,4 +1,4 @@
-"""Candles that are made when they are read, and not kept."""
+"""Candles that are made when they are read, and kept only where trades made them otherwise."""
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -11,7 +11,6 @@ from tradewright.paper.market.candle import MINUTE_MS, Bar, Series, bucket, buck
 from tradewright.paper.market.course import Ints
 
 _CHUNK = 500
-_KEPT_MINUTES = 2880
 
 
 class Minutes(NamedTuple):
@@ -28,6 +27,18 @@ ReadMinutes = Callable[[int, int], Minutes]
 """From the first minute since 1970, so many."""
 
 
+class Kept(NamedTuple):
+    """A minute that trades have made, in steps as `Minutes` are."""
+
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    twice: int
+    """The turnover doubled, as that of a made minute has halves."""
+
+
 class MadeSeries(Series):
     """The candles of a symbol whose minutes can be made at any time, from *floor_ms* on."""
 
@@ -39,38 +50,26 @@ class MadeSeries(Series):
         self._tick, self._step = tick, step
         self._floor_ms, self._end_ms = floor_ms, end_ms
         self._day: tuple[int, Bar] | None = None
-        self._kept: Series | None = None
+        self._kept: list[Kept] | None = None
+        self._kept_ms = end_ms
 
     def keep(self) -> None:
-        """Forget how minutes are made: from now on they are what trades make them."""
-        if self._kept is not None:
-            return
-        kept = Series(1)
-        first_ms = max(self._floor_ms, self._end_ms - _KEPT_MINUTES * MINUTE_MS)
-        for bar in self._bars(self.base, first_ms, self._end_ms):
-            kept.add(bar)
-        kept.live = self.live
-        self._kept = kept
+        """Let minutes from now on be what trades make them; older ones are still made."""
+        if self._kept is None:
+            self._kept, self._kept_ms = [], self._end_ms
 
     def add(self, bar: Bar) -> None:
         self.seal(bar.open_ms + MINUTE_MS)
 
-    def trade(self, at_ms: int, price: Decimal, qty: Decimal) -> None:
-        if self._kept is not None:
-            self._kept.trade(at_ms, price, qty)
-        else:
-            super().trade(at_ms, price, qty)
-
     def seal(self, close_ms: int) -> bool:
-        self._end_ms = close_ms
-        if self._kept is not None:
-            return self._kept.seal(close_ms)
-        self.live = None
+        while self._kept is not None and self._end_ms < close_ms:
+            self._kept.append(self._traded())
+            self._end_ms += MINUTE_MS
+            self.live = None
+        self._end_ms, self.live = close_ms, None
         return True
 
     def forming(self, interval: str) -> Bar | None:
-        if self._kept is not None:
-            return self._kept.forming(interval)
         live = self.live
         at_ms = self._end_ms if live is None else live.open_ms
         start = max(bucket(interval, at_ms), self._floor_ms)
@@ -82,15 +81,10 @@ class MadeSeries(Series):
         return closed.joined(live) if closed else live._replace(open_ms=bucket(interval, at_ms))
 
     def newest(self, interval: str) -> Iterator[Bar]:
-        if self._kept is not None:
-            return self._kept.newest(interval)
         forming = self.forming(interval)
         return chain([forming] if forming else [], self.newest_closed(interval))
 
     def newest_closed(self, interval: str) -> Iterator[Bar]:
-        if self._kept is not None:
-            yield from self._kept.newest_closed(interval)
-            return
         end_ms = bucket(interval, self._end_ms)
         while end_ms > self._floor_ms:
             start_ms = end_ms
@@ -104,8 +98,6 @@ class MadeSeries(Series):
     def between(
         self, interval: str, start_ms: int | None, end_ms: int | None, limit: int
     ) -> list[Bar]:
-        if self._kept is not None:
-            return self._kept.between(interval, start_ms, end_ms, limit)
         closed_ms = bucket(interval, self._end_ms)
         oldest = bucket(interval, self._floor_ms)
         begin = oldest if start_ms is None else max(oldest, _opens(interval, start_ms))
@@ -135,20 +127,16 @@ class MadeSeries(Series):
         return newest + self._bars(interval, max(first, begin), until)[::-1]
 
     def oldest(self) -> Bar | None:
-        if self._kept is not None:
-            return self._kept.oldest()
         bars = self._bars(self.base, self._floor_ms, min(self._floor_ms + MINUTE_MS, self._end_ms))
         return bars[0] if bars else None
 
     def last_closed(self, interval: str) -> Bar | None:
-        if self._kept is not None:
-            return self._kept.last_closed(interval)
         return next(self.newest_closed(interval), None) if interval != self.base else self._last()
 
     def day(self) -> Bar | None:
         """Return the last 24 hours of closed minutes as one candle."""
         start_ms = max(self._floor_ms, self._end_ms - 1440 * MINUTE_MS)
-        if start_ms >= self._end_ms or self._kept is not None:
+        if start_ms >= self._end_ms:
             return None
         if self._day is None or self._day[0] != self._end_ms:
             self._day = self._end_ms, self._joined(start_ms, self._end_ms)
@@ -176,12 +164,10 @@ class MadeSeries(Series):
 
     def _made(self, starts: list[int], end_ms: int) -> list[Bar]:
         first = starts[0] // MINUTE_MS
-        minutes = self._read(first, end_ms // MINUTE_MS - first)
+        minutes, twice = self._minutes(first, end_ms // MINUTE_MS - first)
         at = np.array(starts, dtype=np.int64) // MINUTE_MS - first
         ends = np.append(at[1:], len(minutes.open)) - 1
         tick, step = self._tick, self._step
-        # Twice the turnover, in steps, for the middle of a minute may lie between two
-        turnovers = np.add.reduceat(minutes.volume * (minutes.open + minutes.close), at)
         rows = zip(
             starts,
             minutes.open[at].tolist(),
@@ -189,14 +175,41 @@ class MadeSeries(Series):
             np.minimum.reduceat(minutes.low, at).tolist(),
             minutes.close[ends].tolist(),
             np.add.reduceat(minutes.volume, at).tolist(),
-            turnovers.tolist(),
+            np.add.reduceat(twice, at).tolist(),
             strict=True,
         )
         half = tick * step / 2
         return [
-            Bar(start, o * tick, h * tick, low * tick, c * tick, volume * step, twice * half)
-            for start, o, h, low, c, volume, twice in rows
+            Bar(start, o * tick, h * tick, low * tick, c * tick, volume * step, turnover * half)
+            for start, o, h, low, c, volume, turnover in rows
         ]
+
+    def _minutes(self, first: int, count: int) -> tuple[Minutes, Ints]:
+        """Return minutes, and their turnovers doubled, for the middle may lie between two steps."""
+        kept_first = self._kept_ms // MINUTE_MS
+        made_count = count if self._kept is None else min(count, max(0, kept_first - first))
+        begin = first + made_count - kept_first
+        kept = (self._kept or [])[begin : begin + count - made_count] if made_count < count else []
+        if not kept:
+            made = self._read(first, count)
+            return made, made.volume * (made.open + made.close)
+        # Of any size: nothing bounds where acts send a price
+        columns = list(np.array(kept, dtype=object).T)
+        if made_count:
+            made = self._read(first, made_count)
+            turnovers = made.volume * (made.open + made.close)
+            both = zip((*made, turnovers), columns, strict=True)
+            columns = [np.concatenate((older.astype(object), newer)) for older, newer in both]
+        return Minutes(*columns[:5]), columns[5]
+
+    def _traded(self) -> Kept:
+        """Return the minute that ends now; without a trade it stands where the last one ended."""
+        tick, step, live = self._tick, self._step, self.live
+        if live is None:
+            close = int(self._joined(self._end_ms - MINUTE_MS, self._end_ms).close / tick)
+            return Kept(close, close, close, close, 0, 0)
+        prices = (int(price / tick) for price in (live.open, live.high, live.low, live.close))
+        return Kept(*prices, int(live.volume / step), int(2 * live.turnover / (tick * step)))
 
 
 def _opens(interval: str, at_ms: int) -> int:
