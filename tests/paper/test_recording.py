@@ -8,6 +8,7 @@ import pytest
 
 from tradewright.paper.market.recording import Recording, RecordingUnusable
 
+RECORDED = Path(__file__).parents[3] / "shared" / "data"
 HEADER = "open_time,open,high,low,close,volume"
 FIRST = "2022-01-01T00:00:00Z,100,102,99,101,1"
 SECOND = "2022-01-01T00:01:00Z,101,103,100,102,1"
@@ -38,7 +39,7 @@ def written(folder: Path, *lines: str, header: str = HEADER) -> Path:
         ("1640995320000,1,1,1,1,1", "open_time '1640995320000' is no time; write 2022-01-05T00:"),
         ("2022-01-01T00:02:30Z,1,1,1,1,1", "open_time 2022-01-01T00:02:30Z is not that of a cand"),
         ("2022-01-01T00:01:30Z,1,1,1,1,1", "it comes 0.5 minutes after the one before"),
-        ("2022-01-01T00:02:00Z,0.02,0.02,0.02,0.02,1", "low 0.02 is below the price step 0.1 of B"),
+        ("2022-01-01T00:02:00Z,0.02,0.02,0.02,0.02,1", "open 0.02 is no multiple of 0.1, the tick"),
     ],
 )
 def test_a_line_that_cannot_be_is_named_with_what_is_wrong(
@@ -121,6 +122,47 @@ def test_prices_that_were_floating_point_numbers_are_cut_to_the_price_step(tmp_p
 
     assert bar is not None
     assert bar.high == 102
+
+
+@pytest.mark.parametrize(
+    ("third", "told"),
+    [
+        ("1.1893,1.1954,1.1891,1.1941", "open 1.1893"),
+        ("95.5,95.57,95.5,95.5", "high 95.57"),
+        ("3999.9,4000.05,3999.9,4000", "high 4000.05"),
+    ],
+)
+def test_candles_of_another_symbol_are_refused(tmp_path: Path, third: str, told: str) -> None:
+    path = written(tmp_path, FIRST, SECOND, f"2022-01-01T00:02:00Z,{third},1")
+
+    with pytest.raises(RecordingUnusable) as failure:
+        Recording(path, "BTCUSDT")
+
+    assert str(failure.value) == (
+        f"recording {path}:4 cannot be played: {told} is no multiple of 0.1, the tick of BTCUSDT; "
+        "name the symbol whose candles these are: --symbol NAME"
+    )
+    assert Recording(path, "UNLISTEDUSDT").steps_total == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "other"),
+    [
+        ("btc_perp_1m_2022-01-01_2022-01-21.csv.gz", "BTCUSDT", None),
+        ("xrp_usdt_perp_5m_2021-11-15_2021-11-21.csv", "XRPUSDT", "BTCUSDT"),
+    ],
+)
+def test_real_candles_are_played_as_those_of_their_own_symbol(
+    name: str, symbol: str, other: str | None
+) -> None:
+    path = RECORDED / name
+    if not path.exists():
+        pytest.skip(f"{path} is not on this machine")
+
+    assert Recording(path, symbol).steps_total
+    if other is not None:
+        with pytest.raises(RecordingUnusable, match=r":2 cannot be played: open 1\.1893 is no mul"):
+            Recording(path, other)
 
 
 def test_a_recording_splits_into_history_and_steps(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ _FIELDS = ("open_time", *_PRICES, "volume")
 _MOST_DIGITS = 30
 """After the point; candles that were floating-point numbers have many. Half of it before."""
 _FINEST_TICK = Decimal("1e-12")
+_OFF_TICK = Decimal("1e-5")
+"""Part of a price by which it may lie off the tick: what floating point, or an exchange whose
+tick was finer, does to it. One of another symbol lies farther off."""
 
 
 class RecordingUnusable(TradewrightError):
@@ -252,13 +255,16 @@ def _told(at_ms: int) -> str:
 
 
 def _bar(path: Path, row: Row, instrument: Instrument, *, in_quote: bool) -> Bar:
-    first, high, low, close = (instrument.floor_price(p) for p in row.prices)
-    if low <= 0:
-        detail = (
-            f"low {row.prices[2]} is below the price step {instrument.tick_size} of "
-            f"{instrument.symbol}; name the symbol of the file with --symbol"
-        )
-        raise RecordingUnusable(path, detail, row.line)
+    tick = instrument.tick_size
+    for name, price in zip(_PRICES, row.prices, strict=True):
+        off = price % tick
+        if off and (price < tick or min(off, tick - off) > price * _OFF_TICK):
+            detail = (
+                f"{name} {price} is no multiple of {tick}, the tick of {instrument.symbol}; name "
+                "the symbol whose candles these are: --symbol NAME"
+            )
+            raise RecordingUnusable(path, detail, row.line)
+    first, high, low, close = (instrument.floor_price(price) for price in row.prices)
     volume = row.volume
     base = instrument.floor_qty(volume / close) if in_quote else volume
     return Bar(row.open_ms, first, high, low, close, base, volume if in_quote else volume * close)
