@@ -208,8 +208,14 @@ class MadeSeries(Series):
         if live is None:
             close = int(self._joined(self._end_ms - MINUTE_MS, self._end_ms).close / tick)
             return Kept(close, close, close, close, 0, 0)
-        prices = (int(price / tick) for price in (live.open, live.high, live.low, live.close))
-        return Kept(*prices, int(live.volume / step), int(2 * live.turnover / (tick * step)))
+        return Kept(
+            int(live.open / tick),
+            int(live.high / tick),
+            int(live.low / tick),
+            int(live.close / tick),
+            int(live.volume / step),
+            int(2 * live.turnover / (tick * step)),
+        )
 
 
 def _opens(interval: str, at_ms: int) -> int:
