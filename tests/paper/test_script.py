@@ -288,6 +288,46 @@ async def test_acts_bend_a_generated_market_which_goes_on_from_there(open_desk: 
     assert float(row[4]) == pytest.approx(float(exchange.engine.last["BTCUSDT"]), rel=0.02)
 
 
+async def test_a_fall_by_acts_liquidates_a_position_of_a_generated_market(open_desk: Open) -> None:
+    desk = await open_desk(symbols=("BTCUSDT",), speed=60.0, cash=Decimal(1000), leverage=50)
+    exchange = desk.paper.exchange
+    await desk.buy("0.5")
+    await eventually(lambda: exchange.progress.step >= 1)
+    assert exchange.engine.mark["BTCUSDT"] != exchange.engine.last["BTCUSDT"]
+    before = exchange.engine.last["BTCUSDT"]
+
+    await desk.post("/paper/script", acts=["fall 6 % in 2 s", "hold 1 h"])
+    account = exchange.engine.accounts["main"]
+    await eventually(lambda: not account.positions["BTCUSDT"].size)
+    await eventually(lambda: exchange.engine.last["BTCUSDT"] < before * Decimal("0.945"))
+
+    assert (await desk.executions())[-1]["execType"] == "BustTrade"
+    step = exchange.progress.step
+    await eventually(lambda: exchange.progress.step >= step + 2)
+    last = exchange.engine.last["BTCUSDT"]
+    for price in (exchange.engine.mark["BTCUSDT"], exchange.engine.index["BTCUSDT"]):
+        assert price / last == pytest.approx(Decimal(1), rel=Decimal("0.003"))
+
+
+@pytest.mark.parametrize("way", ["mark 1 % above last", "mark follows last"])
+async def test_what_acts_have_pinned_stays_so_while_others_move_the_price(
+    open_desk: Open, way: str
+) -> None:
+    desk = await open_desk(symbols=("BTCUSDT",), speed=60.0)
+    engine = desk.paper.exchange.engine
+    await desk.buy("0.01")
+    before = engine.last["BTCUSDT"]
+    ahead = Decimal("1.01") if "above" in way else Decimal(1)
+
+    await desk.post("/paper/script", acts=[way])
+    await eventually(lambda: abs(engine.mark["BTCUSDT"] / engine.last["BTCUSDT"] - ahead) < 1e-5)
+    await desk.post("/paper/script", acts=["gap down 20 %", "hold 1 h"])
+    await eventually(lambda: engine.last["BTCUSDT"] < before * Decimal("0.85"))
+
+    assert abs(engine.mark["BTCUSDT"] / engine.last["BTCUSDT"] - ahead) < 1e-5
+    assert abs(engine.index["BTCUSDT"] / engine.last["BTCUSDT"] - 1) < 0.003
+
+
 async def test_acts_bend_recorded_candles_by_the_clock(
     open_desk: Open, write_candles: WriteCandles
 ) -> None:
@@ -326,7 +366,9 @@ async def test_acts_that_cannot_be_are_refused(open_desk: Open, tmp_path: Path) 
     made_up = await open_desk(symbols=("BTCUSDT",))
 
     for one, body, told in (
-        (desk, {"acts": ["dance"]}, "'dance' is no act"),
+        (desk, {"acts": ["dance"]}, "acts.0: 'dance' is no act; acts begin with depth, fall,"),
+        (desk, {"acts": ["dance"]}, "; acts are such as 'fall 3 % in 2 s', 'hold 5 s',"),
+        (desk, {"acts": []}, "acts: too few; give at least 1"),
         (desk, {"symbol": "ETHUSDT", "acts": ["halt"]}, "symbol ETHUSDT is not in the market"),
         (desk, {"acts": [{"ETHUSDT": "halt"}]}, "symbol ETHUSDT is not in the market"),
         (made_up, {"acts": ["halt"]}, "market generator takes no acts"),
@@ -334,6 +376,19 @@ async def test_acts_that_cannot_be_are_refused(open_desk: Open, tmp_path: Path) 
         answer = await asyncio.to_thread(one.send, "POST", "/paper/script", json=body)
         assert answer.status_code == 400
         assert told in answer.json()["error"]
+        assert "too few" in told or "too few" not in answer.json()["error"]
+
+
+async def test_an_unknown_symbol_is_answered_with_those_like_it(open_desk: Open) -> None:
+    desk = await open_desk(speed=60.0, symbols=("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"))
+    body = {"symbol": "BTCUSD", "acts": ["halt"]}
+
+    answer = await asyncio.to_thread(desk.send, "POST", "/paper/script", json=body)
+
+    told = answer.json()["error"].partition("; ")
+    assert told[0] == "symbol BTCUSD is not in the market"
+    assert told[2].startswith("one of its 4 is BTCUSDT")
+    assert len(told[2].split(" or ")) <= 3
 
 
 async def test_a_script_in_lockstep_gives_the_same_fills_every_time(

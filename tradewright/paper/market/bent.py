@@ -28,7 +28,8 @@ from tradewright.paper.settings import PaperSettings
 class Bent:
     """A source of candles whose prices, from its first act on, are off by a factor.
 
-    While acts go on, they alone move their symbols; afterwards these go on from there.
+    While acts go on, they alone move their symbols; afterwards these go on from there. Mark and
+    index stay as far from the last price as the source has them, unless acts pin them.
     """
 
     waits = False
@@ -42,6 +43,8 @@ class Bent:
         self._series: dict[str, Series] = {}
         self._straight: dict[str, Decimal] = {}
         """The last prices as the source says them."""
+        self._told: dict[str, tuple[Reference, Decimal]] = {}
+        """Mark and index as the source told them last, and its last price then."""
         self._factors: dict[str, Decimal] = {}
         self._rates: dict[str, Decimal] = {}
         self._wishes: deque[tuple[Sequence[Item], str]] = deque()
@@ -100,7 +103,7 @@ class Bent:
                     return
                 else:
                     at_ms = beat.at_ms
-                    yield beat
+                    yield Beat(at_ms, list(self._accompanied(beat)))
 
     def _begun(self, at_ms: int, floor: Floor) -> tuple[Player, Iterator[Beat]]:
         items, symbol = self._wishes.popleft()
@@ -115,6 +118,10 @@ class Bent:
         listings = {s: self.listings[s] for s in prices}
         player = Player(script, self._settings, listings, deque(), self._rates)
         player.floor = floor
+        for name in prices.keys() & self._players.keys():
+            before = self._players[name]
+            player.pins[name] = before.pins[name]
+            player.halted |= before.halted & {name}
         self._players |= dict.fromkeys(prices, player)
         return player, player.beats(at_ms)
 
@@ -124,10 +131,19 @@ class Bent:
                 self._factors[symbol] = price / self._straight[symbol]
         self._acting = self._pending = None
 
+    def _accompanied(self, beat: Beat) -> Iterator[Move]:
+        for move in beat.moves:
+            yield move
+            if isinstance(move, Path) and move.symbol in self._told:
+                told, straight = self._told[move.symbol]
+                yield self._reference(told, move.prices[-1] / straight)
+
     def _bend(self, move: Move) -> Iterator[Move]:
         symbol = move.symbol
         if isinstance(move, Path):
             self._straight[symbol] = move.prices[-1]
+        elif isinstance(move, Reference) and move.mark is not None:
+            self._told[symbol] = move, self._straight[symbol]
         player = self._players.get(symbol)
         if player is None:
             yield move
@@ -136,18 +152,23 @@ class Bent:
         if acts or symbol in player.halted or isinstance(move, Width):
             return
         if isinstance(move, Path):
-            prices = [self._off(symbol, price) for price in move.prices]
+            prices = [self._off(symbol, price, self._factors[symbol]) for price in move.prices]
             yield replace(move, prices=prices)
             player.prices[symbol] = prices[-1]
             if player.pins[symbol]:
                 yield player.reference(symbol)
-        elif isinstance(move, Reference) and not player.pins[symbol]:
-            mark, index = (
-                None if price is None else self._off(symbol, price)
-                for price in (move.mark, move.index)
-            )
-            yield replace(move, mark=mark, index=index)
+        elif isinstance(move, Reference):
+            yield self._reference(move, self._factors[symbol])
 
-    def _off(self, symbol: str, price: Decimal) -> Decimal:
+    def _reference(self, told: Reference, factor: Decimal) -> Reference:
+        """Return *told* off by *factor*, but for what acts have pinned."""
+        pins = self._players[told.symbol].pins[told.symbol]
+        mark, index = (
+            None if price is None or which in pins else self._off(told.symbol, price, factor)
+            for which, price in (("mark", told.mark), ("index", told.index))
+        )
+        return replace(told, mark=mark, index=index)
+
+    def _off(self, symbol: str, price: Decimal, factor: Decimal) -> Decimal:
         instrument = self.listings[symbol].instrument
-        return max(instrument.tick_size, instrument.floor_price(price * self._factors[symbol]))
+        return max(instrument.tick_size, instrument.floor_price(price * factor))
