@@ -385,3 +385,13 @@ def test_each_execution_of_a_funding_is_told_once() -> None:
     told = [type(e) for e in engine.fund("BTCUSDT", D("0.001"), NOW)]
 
     assert told == [Executed, PositionChanged, WalletChanged] * 2
+
+
+@given(cash=st.decimals(100_000, 3_000_000, places=2))
+def test_a_short_without_a_liquidation_price_outlives_every_tier(cash: Decimal) -> None:
+    engine = make_engine(cash=str(cash), tiers=TIERS)
+    engine.place(MAIN, make_request(side=Side.SELL, qty="10"), NOW)
+    price = account(engine).liq_price("BTCUSDT")
+    play(engine, str(TIERS[-1].limit / 10))
+    whole = account(engine).positions["BTCUSDT"].size == 10
+    assert whole is (price is None)

@@ -38,7 +38,6 @@ def isolated_liq_price(position: Position, market: Market) -> Decimal | None:
     ``(entry (1 - 1 / leverage) - (extra + deduction) / size) / (1 - rate)`` of a long,
     ``(entry (1 + 1 / leverage) + (extra + deduction) / size) / (1 + rate)`` of a short.
     """
-
     sign, size = position.side.sign, position.size
     own = position.cost * (1 - sign / position.leverage) - sign * position.extra_margin
 
@@ -61,10 +60,13 @@ def cross_liq_price(
 
     All other symbols stay where they are. None if no price above zero does it.
     """
-
     sign, size = position.side.sign, position.size
     spare = equity - sign * size * mark - other_maintenance
     least_rate = closing_fee(position, Decimal(1), taker) - sign
+    highest = market.ladder[-1]
+    if sign < 0 and spare > highest.limit * (highest.maintenance_rate + least_rate):
+        # So rich an account is beyond every tier, without looking into each
+        return None
 
     def solved(tier: Tier) -> Decimal:
         return (spare + tier.deduction) / (size * (tier.maintenance_rate + least_rate))

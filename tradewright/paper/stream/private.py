@@ -1,8 +1,7 @@
 """What the private streams say: everything that happened to an account, in its order."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradewright.matching import (
     Account,
@@ -21,7 +20,8 @@ from tradewright.paper.wire import Row
 if TYPE_CHECKING:
     from tradewright.paper.exchange import Exchange
 
-_BY_CATEGORY = ("order", "execution", "position", "execution.fast")
+_FAST = "execution.fast"
+_BY_CATEGORY = ("order", "execution", "position", _FAST)
 _CATEGORIES = ("linear", "spot", "inverse", "option")
 _NAMES = {topic: (topic, f"{topic}.linear") for topic in ("wallet", *_BY_CATEGORY)}
 TOPICS = frozenset(
@@ -48,7 +48,7 @@ class PrivateFeed:
         for event in events:
             if isinstance(event, OrderChanged):
                 order = event.order
-                self._push(order.account, "order", partial(wire.order_message, order))
+                self._push(order.account, "order", wire.order_message, order)
                 touched[order.account, order.symbol] = None
             elif isinstance(event, Executed):
                 self._execution(event)
@@ -56,34 +56,34 @@ class PrivateFeed:
                 position = event.position
                 touched.pop((position.account, position.symbol), None)
                 account = self._account(position.account)
-                row = partial(holding.position_message, position, account)
-                self._push(position.account, "position", row)
+                row = holding.position_message
+                self._push(position.account, "position", row, position, account)
             elif isinstance(event, WalletChanged):
                 name = event.balance.account
-                self._push(name, "wallet", partial(holding.wallet_row, self._account(name)))
+                self._push(name, "wallet", holding.wallet_row, self._account(name))
         for name, symbol in touched:
             # Bybit pushes the position at every order change, though nothing changed in it
             account = self._account(name)
             position = account.positions[symbol]
-            self._push(name, "position", partial(holding.position_message, position, account))
+            self._push(name, "position", holding.position_message, position, account)
 
     def _execution(self, event: Executed) -> None:
         execution = event.execution
         name = execution.account
-        self._push(name, "execution", partial(wire.execution_message, execution))
+        self._push(name, "execution", wire.execution_message, execution)
         if execution.exec_type is ExecType.TRADE:
-            fast = partial(wire.fast_execution_message, execution)
-            self._push(name, "execution.fast", fast, has_id=False)
+            self._push(name, _FAST, wire.fast_execution_message, execution)
 
-    def _push(self, name: str, topic: str, row: Callable[[], Row], *, has_id: bool = True) -> None:
+    def _push(self, name: str, topic: str, row: Callable[..., Row], *of: Any) -> None:
         topics = [t for t in _NAMES[topic] if self._hub.wants(t, name)]
         if not topics:
             return
         self._messages += 1
-        message: Row = {"topic": topic, "creationTime": wall_ms(), "data": [row()]}
-        if has_id:
+        message: Row = {}
+        if topic != _FAST:
             uid = self._account(name).profile.uid
-            message = {"id": f"{uid}_{topic}_{self._messages}", **message}
+            message["id"] = f"{uid}_{topic}_{self._messages}"
+        message |= {"topic": topic, "creationTime": wall_ms(), "data": [row(*of)]}
         for wanted in topics:
             message["topic"] = wanted
             self._hub.publish(wanted, message, name)
