@@ -1,8 +1,9 @@
-"""How fast the paper exchange takes orders over HTTP, beside an echo on the same server.
+"""How fast the paper exchange takes orders over HTTP, beside echoes on the same server.
 
 ``python bench/paper_orders.py [ORDERS]`` starts the exchange (state on disk, a private stream
-attached) and an echo of the same uvicorn, sends both the same signed requests from this process,
-and prints orders per second and the round trip of one order as a ratio to the echo's.
+attached), an echo of the same uvicorn, and one of JSON that goes through Starlette, as the control
+side does. It sends all three the same signed requests from this process, and prints orders per
+second and the round trip of one order as ratios to those of the echoes.
 """
 
 import asyncio
@@ -34,8 +35,7 @@ settings = PaperSettings(
 )
 sys.exit(serve(settings, lambda exchange: print(exchange.port, flush=True)))
 """
-ECHO = """
-import socket, uvicorn
+_BARE = """
 async def app(scope, receive, send):
     body = b""
     while True:
@@ -46,12 +46,24 @@ async def app(scope, receive, send):
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+"""
+_STARLETTE = """
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+async def echo(request):
+    return JSONResponse(await request.json())
+app = Starlette(routes=[Route("/v5/order/create", echo, methods=["POST"])])
+"""
+_SERVED = """
+import socket, uvicorn
 listener = socket.socket(); listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 listener.bind(("127.0.0.1", 0)); listener.listen(1024)
 print(listener.getsockname()[1], flush=True)
 config = uvicorn.Config(app, loop="uvloop", http="httptools", lifespan="off", log_level="warning")
 uvicorn.Server(config).run(sockets=[listener])
 """
+ECHOES = {"echo, bare": _BARE + _SERVED, "echo, Starlette": _STARLETTE + _SERVED}
 
 
 def signed(path: str, body: bytes) -> bytes:
@@ -105,6 +117,11 @@ class Line:
 def accepted(answer: bytes) -> None:
     if b'"retCode":0' not in answer:
         raise SystemExit(f"an order was refused: {answer.decode()}")
+
+
+def answered(answer: bytes) -> None:
+    if b'"orderLinkId"' not in answer:
+        raise SystemExit(f"an echo did not come back: {answer.decode()}")
 
 
 async def round_trips(port: int, first: int, check: Callable[[bytes], None]) -> list[float]:
@@ -172,24 +189,28 @@ async def main(orders: int) -> None:
                 raise SystemExit("a server did not start")
             return int(told)
 
-        echo, exchange = started(ECHO), started(EXCHANGE, str(Path(folder) / "paper.db"))
+        echoes = {name: started(source) for name, source in ECHOES.items()}
+        exchange = started(EXCHANGE, str(Path(folder) / "paper.db"))
         seen = [0]
         listening = asyncio.create_task(listen(exchange, seen))
         await asyncio.sleep(0.5)
-        anchor = percentiles(await round_trips(echo, 0, lambda _: None))
-        orders_took = percentiles(await round_trips(exchange, 0, accepted))
-        echo_rate = await rate(echo, 0, orders, lambda _: None)
+        anchors = [percentiles(await round_trips(echo, 0, answered)) for echo in echoes.values()]
+        took = percentiles(await round_trips(exchange, 0, accepted))
+        echo_rates = [await rate(echo, 0, orders, answered) for echo in echoes.values()]
         order_rate = await rate(exchange, ROUND_TRIPS, orders, accepted)
         listening.cancel()
-    print(f"echo            p50 {anchor[0]:.3f} ms  p95 {anchor[1]:.3f} ms  {echo_rate:6.0f} /s")
-    print(
-        f"order/create    p50 {orders_took[0]:.3f} ms  p95 {orders_took[1]:.3f} ms  "
-        f"{order_rate:6.0f} /s  ({seen[0]} stream messages)"
-    )
-    print(
-        f"ratio           p50 {orders_took[0] / anchor[0]:.2f}      p95 "
-        f"{orders_took[1] / anchor[1]:.2f}      {echo_rate / order_rate:.2f}"
-    )
+    for name, anchor, echo_rate in zip(echoes, anchors, echo_rates, strict=True):
+        print(f"{name:15} {shown(anchor)}  {echo_rate:6.0f} /s")
+    print(f"order/create    {shown(took)}  {order_rate:6.0f} /s  ({seen[0]} stream messages)")
+    for name, anchor, echo_rate in zip(echoes, anchors, echo_rates, strict=True):
+        print(
+            f"to {name:15} p50 {took[0] / anchor[0]:5.2f}  p95 {took[1] / anchor[1]:5.2f}  "
+            f"rate {echo_rate / order_rate:5.2f}"
+        )
+
+
+def shown(took: tuple[float, float]) -> str:
+    return f"p50 {took[0]:.3f} ms  p95 {took[1]:.3f} ms"
 
 
 if __name__ == "__main__":
