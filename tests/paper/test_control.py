@@ -2,11 +2,13 @@
 
 import asyncio
 import sqlite3
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.paper.conftest import Desk
+from tests.paper.conftest import START, Desk, Open
 from tradewright.paper.keys import ApiKey
 
 
@@ -34,7 +36,57 @@ async def test_rows_are_listed_part_by_part(traded: Desk, path: str) -> None:
     assert len(parts) == 7
     assert "next_after_seq" not in whole
     assert (await traded.get(path, account="main"))["list"] == parts
-    assert (await traded.get(path, account="ann"))["list"] == []
+
+
+@pytest.mark.parametrize("path", ["/paper/orders", "/paper/executions", "/paper/ledger"])
+async def test_rows_of_nobody_are_refused(desk: Desk, path: str) -> None:
+    answer = await asyncio.to_thread(desk.send, "GET", path, params={"account": "eve"})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("there is no account eve; ")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "told"),
+    [
+        ("GET", "/paper/unknown", 404, "there is no /paper/unknown"),
+        ("DELETE", "/paper/clock", 405, "/paper/clock takes no DELETE"),
+    ],
+)
+async def test_what_no_route_answers_is_told_in_json(
+    desk: Desk, method: str, path: str, status: int, told: str
+) -> None:
+    answer = await asyncio.to_thread(desk.send, method, path)
+
+    assert (answer.status_code, answer.json()) == (status, {"error": told})
+
+
+async def test_an_unknown_role_is_answered_with_those_that_are(desk: Desk) -> None:
+    wish = {"name": "desk", "role": "boss"}
+
+    answer = await asyncio.to_thread(desk.send, "POST", "/paper/subscribers", json=wish)
+
+    assert answer.status_code == 400
+    told = "there is no role 'boss'; the roles are market, preset, account"
+    assert answer.json() == {"error": told}
+
+
+async def test_the_window_shows_the_smallest_candles_of_the_recording(
+    open_desk: Open, tmp_path: Path
+) -> None:
+    lines = ["open_time,open,high,low,close,volume"]
+    for number in range(12):
+        opened = START + timedelta(minutes=5 * number)
+        lines.append(f"{opened:%Y-%m-%dT%H:%M:%SZ},50000,50010,49990,5000{number % 10},10")
+    data = tmp_path / "five-minutes.csv"
+    data.write_text("\n".join(lines) + "\n")
+    desk = await open_desk(market=data, data_from=START + timedelta(minutes=30))
+
+    shown = await desk.get("/paper/window")
+
+    newest, before = (int(row[0]) for row in shown["candles"][:2])
+    assert newest - before == 5 * 60_000
+    assert not shown["market"]["started"]
 
 
 async def test_the_ledger_says_what_the_rows_add_up_to(traded: Desk) -> None:
@@ -47,12 +99,6 @@ async def test_the_ledger_says_what_the_rows_add_up_to(traded: Desk) -> None:
     assert float(book["fees"]) == pytest.approx(sum(float(e["execFee"]) for e in executions))
     assert float(book["equity"]) == pytest.approx(float(book["wallet"]) + float(book["unrealised"]))
     assert float(book["margin"]["initial"]) > float(book["margin"]["maintenance"]) > 0
-
-
-async def test_the_ledger_of_nobody_is_refused(desk: Desk) -> None:
-    answer = await asyncio.to_thread(desk.send, "GET", "/paper/ledger", params={"account": "eve"})
-
-    assert (answer.status_code, "no account eve" in answer.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tradewright.paper import PaperSettings
 from tradewright.paper.keys import ApiKey
 
 FLAT = (50_000, 50_000, 50_000, 50_000)
+DEEP = b'{"cash": ' + b"[" * 100_000
 WILD = (50_000, 52_500, 47_500, 50_000)
 often = settings(
     max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None
@@ -81,12 +82,12 @@ async def test_what_is_hardly_http_is_refused_and_the_next_request_served(desk: 
 
 @pytest.mark.parametrize("path", ["keys", "faults", "script", "subscribers", "done"])
 async def test_the_control_side_refuses_in_words(desk: Desk, path: str) -> None:
-    for body in (b"", b"{", b"[]", b"7", b"\xff\xfe", b'{"name": {}}', b"a: [", b"[" * 100_000):
+    for body in (b"", b"{", b"[]", b"7", b"\xff\xfe", b'{"name": {}}', b"a: [", b"[" * 100_000, DEEP):
         answer = await asyncio.to_thread(desk.send, "POST", f"/paper/{path}", data=body)
 
         if path != "keys" or body:
             assert answer.status_code == 400
-            assert answer.json().keys() == {"error"}
+            assert answer.json().keys() - {"kind"} == {"error"}
 
 
 @pytest.mark.parametrize(

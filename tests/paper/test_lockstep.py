@@ -170,7 +170,6 @@ async def test_two_runs_give_the_same_executions(open_desk: Open) -> None:
 
 async def test_what_the_control_side_does_not_understand_is_refused(desk: Desk) -> None:
     for body in (
-        {"name": "x", "role": "boss"},
         {"role": "market"},
         {"name": "x"},
         {"name": "x", "role": "preset", "timeframe": "7m"},

@@ -55,7 +55,7 @@ async def test_the_page_shows_book_orders_positions_and_executions(
     await expect(page.locator("#candles line.entry")).to_have_count(1)
     await expect(page.locator("#depth path")).to_have_count(2)
     await expect(page.locator("#equity path")).to_have_count(1)
-    await expect(page.locator("#health")).to_have_text("live")
+    await expect(page.locator("#health")).to_have_text("running")
     assert errors == []
 
 
@@ -69,6 +69,23 @@ async def test_the_page_follows_what_happens(page: Page, paper: PaperExchange) -
     await expect(page.locator("#executions")).to_contain_text("later")
 
 
+async def test_the_page_says_where_the_market_stands(page: Page) -> None:
+    settings = PaperSettings(
+        port=0, api_key="key", api_secret=SecretStr("secret"), speed="lockstep", history=60, steps=2
+    )
+    health = page.locator("#health")
+    async with running(settings) as paper:
+        await page.goto(f"{paper.http_url}/")
+        await expect(health).to_have_text("waiting for start")
+
+        await page.request.post(f"{paper.http_url}/paper/start")
+        await expect(health).to_have_text("market ended")
+
+        fault = '{"kind": "http_429"}'
+        await page.request.post(f"{paper.http_url}/paper/faults", data=fault)
+        await expect(health).to_have_text("1 fault in force")
+
+
 async def test_another_symbol_can_be_chosen(page: Page, paper: PaperExchange) -> None:
     await page.goto(f"{paper.http_url}/")
     await expect(page.locator("#symbol option")).not_to_have_count(0)
@@ -79,7 +96,7 @@ async def test_another_symbol_can_be_chosen(page: Page, paper: PaperExchange) ->
 
 async def test_the_page_says_that_the_exchange_is_away(page: Page, paper: PaperExchange) -> None:
     await page.goto(f"{paper.http_url}/")
-    await expect(page.locator("#health")).to_have_text("live")
+    await expect(page.locator("#health")).to_have_text("running")
 
     await page.route("**/paper/window*", lambda route: route.abort())
 

@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from tradewright.paper.clock import moment, ms, wall
-from tradewright.paper.control import answered
+from tradewright.paper.control import RequestInvalid, answered
 from tradewright.paper.exchange import MAIN, Exchange
 from tradewright.paper.keys import TRADING, ApiKey, KeyRing
 
@@ -20,18 +21,22 @@ _MOST_DAYS = 36_500
 _MOST_CASH, _CASH_DIGITS = Decimal(10**15), 8
 """What is larger, or finer, no ledger could round."""
 _FIRST = "first_key"
+_ANYWHERE = "*"
 
 
 class _Wish(msgspec.Struct, forbid_unknown_fields=True):
     account: str = MAIN
-    cash: Decimal | None = None
-    """Of a new account; None: as much as the first one had."""
+    cash: Any = None
+    """A number, or the text of one. Of a new account; None: as much as the first one had."""
     read_only: bool = False
     permissions: tuple[str, ...] = ()
     """None: all."""
     ips: tuple[str, ...] = ()
     expires_days: int | None = None
     note: str = ""
+
+
+_READER = msgspec.json.Decoder(_Wish, float_hook=Decimal)
 
 
 def ring_of(exchange: Exchange) -> tuple[KeyRing, ApiKey | None]:
@@ -61,10 +66,10 @@ def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
     """Return ``/paper/keys``; like all of the control side it answers to loopback alone."""
 
     async def make(request: Request) -> dict[str, Any]:
-        wish = msgspec.json.decode(await request.body() or b"{}", type=_Wish)
-        permissions = _permissions(wish.permissions)
+        wish = _READER.decode(await request.body() or b"{}")
+        permissions, ips = _permissions(wish.permissions), _ips(wish.ips)
         if wish.expires_days is not None and not 1 <= wish.expires_days <= _MOST_DAYS:
-            raise ValueError(f"expires_days must be positive, and at most {_MOST_DAYS}")
+            raise RequestInvalid(f"expires_days must be positive, and at most {_MOST_DAYS}")
         await _open(exchange, wish)
         expires_ms = wish.expires_days and ms(wall()) + wish.expires_days * _DAY_MS
         made = _made(
@@ -72,7 +77,7 @@ def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
             wish.account,
             read_only=wish.read_only,
             permissions=permissions,
-            ips=wish.ips,
+            ips=ips,
             expires_ms=expires_ms,
             note=wish.note,
         )
@@ -86,7 +91,7 @@ def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
     async def revoke(request: Request) -> dict[str, Any]:
         key = request.query_params["key"]
         if ring.find(key) is None:
-            raise ValueError(f"there is no key {key}; list them")
+            raise RequestInvalid(f"there is no key {key}; list them")
         exchange.store.drop_key(key)
         ring.revoke(key)
         return {"revoked": key}
@@ -99,23 +104,38 @@ def routes(exchange: Exchange, ring: KeyRing) -> list[Route]:
 
 async def _open(exchange: Exchange, wish: _Wish) -> None:
     if not _ACCOUNT.fullmatch(wish.account):
-        raise ValueError("account must be of 1 to 36 letters, digits, - and _")
+        raise RequestInvalid("account must be of 1 to 36 letters, digits, - and _")
     if wish.account in exchange.engine.accounts:
         if wish.cash is not None:
-            raise ValueError(f"account {wish.account} exists already; leave cash out")
+            raise RequestInvalid(f"account {wish.account} exists already; leave cash out")
         return
-    cash = exchange.settings.cash if wish.cash is None else wish.cash
+    cash = exchange.settings.cash if wish.cash is None else _amount(wish.cash)
     if not cash.is_finite() or cash <= 0:
-        raise ValueError("cash must be positive")
+        raise RequestInvalid("cash must be positive")
     if cash > _MOST_CASH or cash != round(cash, _CASH_DIGITS):
-        raise ValueError(f"cash must be at most {_MOST_CASH}, of {_CASH_DIGITS} decimals")
+        raise RequestInvalid(f"cash must be at most {_MOST_CASH}, of {_CASH_DIGITS} decimals")
     exchange.open_account(wish.account, cash)
     await exchange.durable()
 
 
+def _amount(cash: object) -> Decimal:
+    try:
+        return Decimal(str(cash))
+    except InvalidOperation:
+        raise RequestInvalid(f"cash: {cash!r:.60} is no amount") from None
+
+
+def _ips(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the addresses as they are compared: each in its one canonical form."""
+    try:
+        return tuple(ip if ip == _ANYWHERE else str(ip_address(ip)) for ip in wanted)
+    except ValueError as e:
+        raise RequestInvalid(f"ip: {e}; write one like 192.168.1.5") from None
+
+
 def _permissions(wanted: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     if unknown := set(wanted) - {name for names in TRADING.values() for name in names}:
-        raise ValueError(f"there is no permission {', '.join(sorted(unknown))}")
+        raise RequestInvalid(f"there is no permission {', '.join(sorted(unknown))}")
     kept = {
         group: tuple(n for n in names if not wanted or n in wanted)
         for group, names in TRADING.items()

@@ -2,12 +2,14 @@
 
 import ipaddress
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,20 +18,27 @@ from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Timeframe
 from tradewright.matching import Execution, Order
 from tradewright.paper import wire
-from tradewright.paper.barrier import Subscriber
+from tradewright.paper.barrier import Role, Subscriber
 from tradewright.paper.clock import ms, wall
 from tradewright.paper.exchange import MAIN, Exchange
 from tradewright.paper.ledger import ledger
 from tradewright.paper.runner import Runner, last_barrier
+from tradewright.preset import PresetInvalid
 
 _DEFAULT_TIMEOUT_MS = 10_000
 _MOST_TIMEOUT_MS = 60_000
 _MOST_ROWS = 10_000
+_MOST_PATH = 100
+_NOT_UNDERSTOOD = (KeyError, ValueError, OverflowError, RecursionError, msgspec.DecodeError)
+
+
+class RequestInvalid(TradewrightError):
+    """What is asked for cannot be; the text says why."""
 
 
 class _Subscribe(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-    role: Literal["market", "preset", "account"]
+    role: str
     symbols: tuple[str, ...] = ()
     timeframe: str | None = None
 
@@ -87,12 +96,15 @@ class Control:
 
     async def subscribe(self, request: Request) -> dict[str, Any]:
         wish = msgspec.json.decode(await request.body(), type=_Subscribe)
+        if wish.role not in get_args(Role):
+            roles = ", ".join(get_args(Role))
+            raise RequestInvalid(f"there is no role {wish.role!r:.60}; the roles are {roles}")
         if wish.timeframe is not None:
             Timeframe(wish.timeframe)
         known = self._barriers.subscribers.get(wish.name)
         subscriber = Subscriber(
             name=wish.name,
-            role=wish.role,
+            role=cast(Role, wish.role),
             symbols=wish.symbols,
             timeframe=wish.timeframe,
             done_ms=known.done_ms if known else -1,
@@ -180,27 +192,33 @@ class Control:
     async def _ledger(self, name: str) -> dict[str, Any]:
         exchange = self._exchange
         if name not in exchange.engine.accounts:
-            raise ValueError(f"there is no account {name}")
+            raise _no_account(name)
         # What is stored must be what the account holds now
         exchange.flush()
         return await ledger(exchange.store.history, exchange.engine.accounts[name])
 
     async def executions(self, request: Request) -> dict[str, Any]:
-        account, after, limit = _part(request)
+        account, after, limit = self._part(request)
         found = self._exchange.store.history.executions_after(account, after, limit)
         return _listed([wire.execution_message(e) for e in found], found, limit)
 
     async def orders(self, request: Request) -> dict[str, Any]:
-        account, after, limit = _part(request)
+        account, after, limit = self._part(request)
         found = self._exchange.store.history.orders_after(account, after, limit)
         return _listed([wire.order_message(o) for o in found], found, limit)
 
+    def _part(self, request: Request) -> tuple[str | None, int, int]:
+        """Return whose rows are asked for (None: everybody's), after which one and how many."""
+        query = request.query_params
+        account = query.get("account")
+        if account is not None and account not in self._exchange.engine.accounts:
+            raise _no_account(account)
+        limit = int(query.get("limit", _MOST_ROWS))
+        return account, int(query.get("after_seq", -1)), min(max(limit, 1), _MOST_ROWS)
 
-def _part(request: Request) -> tuple[str | None, int, int]:
-    """Return whose rows are asked for (None: everybody's), after which one and how many."""
-    query = request.query_params
-    limit = int(query.get("limit", _MOST_ROWS))
-    return query.get("account"), int(query.get("after_seq", -1)), min(max(limit, 1), _MOST_ROWS)
+
+def _no_account(name: str) -> RequestInvalid:
+    return RequestInvalid(f"there is no account {name:.60}; GET /paper/keys lists them")
 
 
 def _listed(
@@ -224,15 +242,26 @@ def answered(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             return _json({"error": "no page of another site may control the paper exchange"}, 403)
         try:
             return _json(await handler(request))
+        except PresetInvalid as error:
+            return _json({"error": str(error), "kind": "invalid"}, 400)
         except TradewrightError as error:
             return _json({"error": str(error)}, 400)
-        except (KeyError, ValueError, OverflowError, msgspec.DecodeError) as error:
+        except _NOT_UNDERSTOOD as error:
             return _json({"error": f"request is not understood: {error}"}, 400)
         except sqlite3.Error as error:
             detail = f"state cannot be read or written: {error}; see to its disk"
             return _json({"error": detail}, 503)
 
     return answer
+
+
+async def unrouted(request: Request, error: Exception) -> Response:
+    """Answer what no route does: an unknown path, or a method that it does not take."""
+    told = cast(HTTPException, error)
+    path = request.url.path[:_MOST_PATH]
+    is_known = told.status_code == HTTPStatus.METHOD_NOT_ALLOWED
+    detail = f"{path} takes no {request.method}" if is_known else f"there is no {path}"
+    return _json({"error": detail}, told.status_code, told.headers)
 
 
 def _is_of_a_page_elsewhere(request: Request) -> bool:
@@ -260,5 +289,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
+def _json(
+    body: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, "application/json")

@@ -11,15 +11,17 @@ from typing import Any
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 
 from tradewright.domain.errors import TradewrightError
 from tradewright.paper import access, director, window
-from tradewright.paper.control import Control
+from tradewright.paper.control import Control, unrouted
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.fault.place import Faults
 from tradewright.paper.gateway import Gateway
 from tradewright.paper.keys import ApiKey, KeyRing
 from tradewright.paper.limits import Limits
+from tradewright.paper.market.identity import in_words
 from tradewright.paper.runner import Runner
 from tradewright.paper.settings import PaperSettings
 from tradewright.paper.store import Store
@@ -190,7 +192,7 @@ async def _serve(settings: PaperSettings, on_ready: Callable[[PaperExchange], No
         log.info(
             "paper exchange serves: url=%s market=%s",
             paper.http_url,
-            paper.exchange.source.identity,
+            in_words(paper.exchange.source.identity),
         )
         on_ready(paper)
         await _first_of(stopped.wait(), paper.exchange.broken.wait())
@@ -223,7 +225,8 @@ class Door:
                 *self.faults.routes(),
                 *director.routes(exchange),
                 *window.routes(exchange, self.faults.told),
-            ]
+            ],
+            exception_handlers={HTTPException: unrouted},
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from tradewright.paper.control import answered
+from tradewright.paper.control import RequestInvalid, answered
 from tradewright.paper.fault import scenario
 from tradewright.paper.fault.board import FaultBoard
 
@@ -26,7 +26,7 @@ def routes(board: FaultBoard) -> list[Route]:
         name = request.query_params.get("name")
         cleared = board.clear(name)
         if name is not None and not cleared:
-            raise ValueError(f"no fault {name!r} is in force; list them")
+            raise RequestInvalid(f"no fault {name!r:.60} is in force; list them")
         return {"cleared": cleared, **board.shown()}
 
     return [

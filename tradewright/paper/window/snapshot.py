@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tradewright.paper.call import Answer, Call, Row
-from tradewright.paper.control import answered
+from tradewright.paper.control import RequestInvalid, answered
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.keys import ApiKey
 from tradewright.paper.routes import ROUTES
@@ -45,17 +45,19 @@ def snapshot(exchange: Exchange, symbol: str, account: str) -> Row:
     """Return what there is to see of *symbol* and *account*.
 
     Raises:
-        ValueError: One of them does not exist.
+        RequestInvalid: One of them does not exist.
     """
     if symbol not in exchange.engine.markets or account not in exchange.engine.accounts:
-        raise ValueError(f"there is no symbol {symbol} or no account {account}")
+        raise RequestInvalid(f"there is no symbol {symbol:.60} or no account {account:.60}")
     ask = _Asking(exchange, ApiKey("", "", account))
     settings, progress = exchange.settings, exchange.progress
+    finest = exchange.series[symbol].intervals[0]
     return {
         "market": {
             "market_ms": exchange.clock.now_ms(),
             "lockstep": settings.is_lockstep,
             "speed": 0 if settings.is_lockstep else settings.speed,
+            "started": progress.started,
             "ended": progress.ended,
             "source": exchange.source.identity,
         },
@@ -64,7 +66,7 @@ def snapshot(exchange: Exchange, symbol: str, account: str) -> Row:
         "account": account,
         "ticker": ask.rows("/v5/market/tickers", symbol=symbol)[0],
         "book": ask.result("/v5/market/orderbook", symbol=symbol, limit=_LEVELS),
-        "candles": ask.rows("/v5/market/kline", symbol=symbol, interval="1", limit=_CANDLES),
+        "candles": ask.rows("/v5/market/kline", symbol=symbol, interval=finest, limit=_CANDLES),
         "wallet": ask.rows("/v5/account/wallet-balance", accountType="UNIFIED")[0],
         "positions": ask.rows("/v5/position/list", settleCoin="USDT", limit=200),
         "orders": ask.rows("/v5/order/realtime", settleCoin="USDT", limit=_ORDERS),

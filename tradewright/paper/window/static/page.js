@@ -47,6 +47,8 @@ function fill(table, heads, rows, nothing) {
 /** The market's name without the time it began, which no person reads. */
 const sourceOf = (identity) => identity.replace(/ \d{12,}$/, "").replace(/^generator (\d+) .*$/, "generated, seed $1");
 
+const stateOf = (market) => (market.ended ? "market ended" : market.started ? "running" : "waiting for start");
+
 const kindOf = (row) => (row.stopOrderType && row.stopOrderType !== "UNKNOWN" ? row.stopOrderType : row.orderType);
 
 function choose(select, values, chosen) {
@@ -188,7 +190,7 @@ function show(seen) {
   at("ticker").className = sign(change);
   at("clock").textContent = `${moment(market.market_ms)} UTC · ${market.lockstep ? "lockstep" : `${told(market.speed)}×`} · ${sourceOf(market.source)}`;
   const faulty = seen.faults.faults.length;
-  at("health").textContent = faulty ? `${faulty} fault${faulty > 1 ? "s" : ""} in force` : market.ended ? "market ended" : "live";
+  at("health").textContent = faulty ? `${faulty} fault${faulty > 1 ? "s" : ""} in force` : stateOf(market);
   at("health").className = faulty ? "warn" : "good";
   showBook(book, ticker.lastPrice);
   drawDepth(at("depth"), book.b.map((l) => l.map(Number)), book.a.map((l) => l.map(Number)));
