@@ -138,7 +138,7 @@ def test_what_is_struck_down_on_its_way_in_is_struck_by_nothing_after_that(bench
         "- {kind: delay, ms: 1}\n"
     )
 
-    assert bench.strikes(count=2) == [
+    assert bench.strikes(Subject(endpoint="/v5/order/realtime", method="GET"), count=2) == [
         ["delay", "lagging-reads", "code-10016"],
         ["delay", "http-error"],
     ]

@@ -295,6 +295,18 @@ async def test_late_reads_of_a_new_account_find_it_empty(desk: Desk) -> None:
     client.client.close()
 
 
+async def test_only_reads_of_an_account_lag(desk: Desk, lines: list[EventDict]) -> None:
+    await put(desk, "{kind: lagging_reads, ms: 60000}")
+
+    await desk.buy(orderLinkId=LINK)
+    await desk.klines()
+    await desk.position()
+
+    (fault,) = (await desk.get("/paper/faults"))["faults"]
+    assert (fault["matches"], fault["strikes"]) == (1, 1)
+    assert [line["place"] for line in struck(lines, "lagging_reads")] == ["/v5/position/list"]
+
+
 async def test_only_reads_that_fit_are_late(desk: Desk) -> None:
     await put(desk, "{kind: lagging_reads, ms: 60000, when: {endpoint: /v5/position/list}}")
     await desk.buy(orderLinkId=LINK)

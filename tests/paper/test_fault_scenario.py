@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from pydantic import ValidationError
 
 from tests.docs.test_schemas import Checker
 from tradewright.paper.fault import scenario, schema
+from tradewright.paper.fault.board import FaultBoard
 from tradewright.paper.fault.catalogue import KINDS
 from tradewright.paper.fault.scenario import Scenario, ScenarioInvalid
-from tradewright.paper.fault.when import RequestWhen, StreamWhen
+from tradewright.paper.fault.when import RequestWhen, StreamWhen, Subject
 from tradewright.preset import document
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +171,32 @@ def test_the_examples_show_most_kinds() -> None:
 
     assert len(shown) >= 15
     assert shown <= KINDS.keys()
+
+
+@pytest.mark.parametrize("stem", ["flaky-network", "stormy-day"])
+@pytest.mark.parametrize("reads", [0, 2])
+def test_a_first_look_at_an_example_shows_strikes_of_each_kind(stem: str, reads: int) -> None:
+    board = FaultBoard(lambda: datetime(2025, 1, 1, tzinfo=UTC), monotonic=lambda: 0)
+    board.put(scenario.load(ROOT / f"deploy/paper/{stem}.yaml"))
+
+    for number in range(50):
+        of: dict[str, Any] = {
+            "account": "main",
+            "symbols": ("BTCUSDT",),
+            "links": (f"tw{number}-e1",),
+        }
+        board.strike("request", Subject(endpoint="/v5/order/create", method="POST", **of))
+        board.strike("order", Subject(**of))
+        for _ in range(reads):
+            board.strike("request", Subject(endpoint="/v5/order/realtime", method="GET"))
+        for topic in ("order", "execution", "position", "wallet"):
+            board.strike("message", Subject(topic=topic, **of))
+
+    quiet = {e.judge.name for e in board.entries if e.judge.matches and not e.judge.strikes}
+    unmatched = {e.judge.name for e in board.entries if not e.judge.matches}
+    later = {"front-is-down", "dead-stream"}
+    assert quiet == set()
+    assert unmatched <= later | ({"torn-answers", "reads-lag"} if not reads else set())
 
 
 def test_the_schema_obeys_its_dialect() -> None:

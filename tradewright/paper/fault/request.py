@@ -10,6 +10,9 @@ from tradewright.paper.fault.when import OrderWhen, RequestWhen, Subject
 
 STATUS = "/v5/system/status"
 TIME = "/v5/market/time"
+_OF_ACCOUNTS = tuple(
+    f"/v5/{part}/" for part in ("order", "execution", "position", "account", "asset")
+)
 
 Acceptance = Literal["before", "after"]
 """Whether the request fails on its way in, or its answer on its way out."""
@@ -144,10 +147,24 @@ class Maintenance(Kind):
         return "gets retCode 10016, service is restarting"
 
 
-class LaggingReads(_OnRequest):
+class _OfReads(RequestWhen):
+    """Which reads of what an account holds; nothing else shows an older state."""
+
+    method: Literal["GET"] | None = None
+
+    def fits(self, subject: Subject) -> bool:
+        return (
+            subject.method == "GET"
+            and subject.endpoint.startswith(_OF_ACCOUNTS)
+            and super().fits(subject)
+        )
+
+
+class LaggingReads(Kind):
     """Orders, executions, positions and balances are seen as they were a while ago."""
 
     kind: Literal["lagging_reads"]
+    when: _OfReads = Field(default_factory=_OfReads)
     ms: int = Field(ge=1, le=60_000)
 
     layer_ = Layer.WITHIN
