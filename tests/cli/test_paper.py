@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from tests.cli.conftest import Call
+from tests.cli.conftest import Answer, Call
 
 PROGRAM = Path(sys.executable).parent / "tradewright"
 
@@ -37,6 +37,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield Served(url, key.removeprefix("api key").strip(), secret.split()[-1])
         process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
+
+
+def words(answer: Answer) -> str:
+    """Return what a usage error says, without its frame."""
+    return " ".join(answer.err.replace("│", " ").split())
 
 
 def test_the_paper_exchange_says_where_it_listens(served: Served) -> None:
@@ -86,10 +91,55 @@ def test_a_wrong_fault_is_refused_with_its_place(
     scenario = tmp_path / "wrong.yaml"
     scenario.write_text("version: 1\nfaults:\n  - {name: slow, kind: dealy, ms: 5}\n")
 
-    answer = call("paper-fault", "add", scenario, "--url", served.url)
+    by_file = call("paper-fault", "add", scenario, "--url", served.url)
+    by_text = call("paper-fault", "add", "{kind: dealy}", "--url", served.url)
+
+    assert (by_file.code, by_text.code) == (3, 3)
+    assert by_file.err.startswith(f"error: {scenario}:3:")
+    assert by_text.err.startswith("error: <request>:1:8: error: kind: unknown kind 'dealy'")
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "missing.yml", "missing.json", "no/such"])
+def test_a_fault_file_that_is_not_there_is_a_matter_of_usage(call: Call, name: str) -> None:
+    answer = call("paper-fault", "add", name, "--url", "http://127.0.0.1:1")
+
+    assert answer.code == 2
+    assert f"there is no file {name}" in words(answer)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("nonsense", "localhost:8900", "ftp://localhost", "http://", "http://127.0.0.1:x"),
+        *("http://127.0.0.1:99999", "http://127.0.0.1:8900/v5", "http://me@127.0.0.1", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "asked", [("paper-market", "hold 5 s"), ("paper-key", "list"), ("paper-fault", "list")]
+)
+def test_an_address_that_cannot_be_one_is_a_matter_of_usage(
+    call: Call, asked: tuple[str, ...], url: str
+) -> None:
+    answer = call(*asked, "--url", url)
+
+    assert answer.code == 2
+    assert f"{url!r} is no address; write http://host:port" in words(answer)
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        (("--cash", "abc"), "cash: 'abc' is no amount"),
+        (("--ip", "999.1.1.1"), "ip: '999.1.1.1' does not appear to be"),
+    ],
+)
+def test_a_wrong_wish_for_a_key_is_refused_by_its_name(
+    call: Call, served: Served, wish: tuple[str, str], told: str
+) -> None:
+    answer = call("paper-key", "new", "--account", "desk3", *wish, "--url", served.url)
 
     assert answer.code == 6
-    assert f"{scenario}:3:" in answer.err
+    assert answer.err.startswith(f"error: paper exchange refused: {told}")
 
 
 def test_the_market_is_moved(call: Call, served: Served) -> None:
@@ -122,7 +172,7 @@ def test_what_is_not_there_is_a_matter_of_usage(
     answer = call("paper", "--port", 0, *given)
 
     assert answer.code == 2
-    assert told in " ".join(answer.err.replace("│", " ").split())
+    assert told in words(answer)
 
 
 def test_what_no_option_says_a_variable_may(

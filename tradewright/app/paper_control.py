@@ -25,6 +25,17 @@ class PaperExchangeRefused(TradewrightError):
         super().__init__(f"paper exchange refused: {detail}")
 
 
+class PaperFaultInvalid(PaperExchangeRefused):
+    """A fault or a scenario is not valid; the exchange told every mistake, and where."""
+
+    def __init__(self, detail: str) -> None:
+        TradewrightError.__init__(self, detail)
+
+
+_BY_KIND = {"invalid": PaperFaultInvalid}
+"""What the exchange says of a refusal, beside the reason."""
+
+
 def control(
     url: str,
     method: str,
@@ -37,6 +48,7 @@ def control(
 
     Raises:
         PaperExchangeAway: Nobody answers there.
+        PaperFaultInvalid: It cannot read the fault.
         PaperExchangeRefused: It does not do what was asked, and says why.
     """
     target = f"{url.rstrip('/')}/paper/{path}" + (f"?{urlencode(query)}" if query else "")
@@ -53,14 +65,15 @@ def control(
         with urllib.request.urlopen(request, timeout=_ANSWER_WITHIN_S) as answer:  # noqa: S310
             return dict(json.load(answer))
     except urllib.error.HTTPError as e:
-        raise PaperExchangeRefused(_reason(e)) from e
+        raise _refusal(e) from e
     except (OSError, ValueError) as e:
         raise PaperExchangeAway(url, getattr(e, "reason", e)) from e
 
 
-def _reason(error: urllib.error.HTTPError) -> str:
+def _refusal(error: urllib.error.HTTPError) -> PaperExchangeRefused:
     text = error.read().decode(errors="replace")
     try:
-        return str(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP status {error.code}"
+        told = json.loads(text)
+        return _BY_KIND.get(told.get("kind"), PaperExchangeRefused)(str(told["error"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return PaperExchangeRefused(f"HTTP status {error.code}")

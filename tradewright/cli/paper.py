@@ -1,8 +1,10 @@
 """`paper`, `paper-key`, `paper-fault`, `paper-market`: the exchange that is ours."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -30,9 +32,31 @@ if TYPE_CHECKING:
 keys = typer.Typer(help="Accounts and API keys of a running paper exchange.")
 faults = typer.Typer(help="Faults of a running paper exchange.")
 
+
+def _root_url(url: str | None) -> str | None:
+    """Let nothing through but http(s)://host[:port]: whatever else cannot be an exchange's."""
+    if url is None:
+        return None
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        is_root = (
+            url.lower().rstrip("/") == f"{parts.scheme}://{parts.netloc.lower()}"
+            and "@" not in parts.netloc
+        )
+        # To ask for the port is to check it
+        if is_root and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    raise typer.BadParameter(f"{url!r} is no address; write http://host:port")
+
+
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="Of the exchange; else that of the settings."),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        callback=_root_url,
+        help="Of the exchange, http://host:port; else that of the settings.",
+    ),
 ]
 
 
@@ -231,6 +255,8 @@ def add_fault(
     from tradewright.app.paper_control import control
 
     is_file = len(fault) < os.pathconf("/", "PC_PATH_MAX") and Path(fault).is_file()
+    if not is_file and _looks_like_file(fault):
+        raise typer.BadParameter(f"there is no file {fault}", param_hint="FAULT")
     text = Path(fault).read_text() if is_file else fault
     query = {"source": fault} if is_file else {}
     put = control(_url(ctx, url), "POST", "faults", query=query, body=text)
@@ -258,6 +284,12 @@ def clear_faults(
 
     control(_url(ctx, url), "DELETE", "faults", query={"name": name} if name else {})
     say(f"fault {name} is cleared" if name else "all faults are cleared")
+
+
+def _looks_like_file(fault: str) -> bool:
+    if "{" in fault or "\n" in fault:
+        return False
+    return fault.endswith((".yaml", ".yml", ".json")) or os.sep in fault
 
 
 def market_acts(
