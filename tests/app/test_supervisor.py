@@ -140,18 +140,19 @@ async def test_children_are_stopped_last_first(tmp_path: Path) -> None:
 
 
 async def test_a_crashed_child_is_started_again_and_seeded_again(tmp_path: Path) -> None:
-    seeds = []
+    seeds, told = list[int](), list[str]()
 
     async def seed() -> None:
         seeds.append(1)
 
-    async with Supervisor(backoff=QUICK) as supervisor:
+    async with Supervisor(backoff=QUICK, tell=told.append) as supervisor:
         first = await supervisor.start(child(tmp_path, "a", seed=seed))
         os.kill(first.pid, signal.SIGKILL)
         await until(lambda: supervisor.child("a").pid != first.pid)
 
         assert supervisor.child("a").returncode is None
         assert len(seeds) == 2
+        assert told == ["a ended (exit code -9); started again"]
 
 
 async def test_a_child_that_is_not_to_be_restarted_stays_down(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from tradewright import ids
-from tradewright.app.demo import Frame
+from tradewright.app.demo import Frame, preset_folder
 from tradewright.app.line import StrategyLine
 from tradewright.cli import run_view
 from tradewright.cli.run_view import LiveTable, live_picture, print_addresses, trade_line
@@ -209,3 +209,15 @@ def test_addresses_can_be_copied_whole(
     assert f"{home} {command} --settings" in lines[2]
     assert "--address 127.0.0.1:54320" in lines[1]
     assert len(lines) == 5
+
+
+def test_a_preset_that_ships_is_named_so_that_it_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = preset_folder() / "ema-pullback.yaml"
+    assert preset.is_file()
+
+    monkeypatch.chdir(tmp_path)
+    assert run_view.reachable(preset) == str(preset)
+    monkeypatch.chdir(preset.parents[1])
+    assert run_view.reachable(preset) == "strategies/ema-pullback.yaml"

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -59,8 +59,12 @@ class Supervisor:
     A supervisor that is killed takes its children along (Linux).
     """
 
-    def __init__(self, *, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self, *, backoff: Backoff | None = None, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Make one that also tells a person, by *tell*, what it had to start again."""
         self._backoff = backoff or Backoff()
+        self._tell = tell
         self._children: dict[str, ChildProcess] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._signal: signal.Signals | None = None
@@ -134,6 +138,7 @@ class Supervisor:
             if loop.time() - began > self._backoff.forgiven_after:
                 pauses = self._backoff.pauses()
             child = await self._again(spec, pauses)
+            self._tell(f"{spec.name} ended (exit code {exit_code}); started again")
 
     async def _again(self, spec: ProcessSpec, pauses: Iterator[float]) -> ChildProcess:
         while True:

@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -106,8 +106,15 @@ def _with_secrets(settings: Settings) -> Settings:
 
 
 @asynccontextmanager
-async def system(settings: Settings, market: Market) -> AsyncIterator[Supervisor]:
+async def system(
+    settings: Settings, market: Market, tell: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Supervisor]:
     """Run everything for the length of the block; no process outlives it.
+
+    Args:
+        settings: Where everything is.
+        market: What the exchange plays.
+        tell: Told of each process that ended by itself and was started again.
 
     Raises:
         HomeTaken: Another system runs with the same files.
@@ -115,13 +122,15 @@ async def system(settings: Settings, market: Market) -> AsyncIterator[Supervisor
         Interrupted: SIGINT or SIGTERM came; all are stopped.
     """
     with claimed(settings.home):
-        async with _running(settings, market) as supervisor:
+        async with _running(settings, market, tell) as supervisor:
             yield supervisor
 
 
 @asynccontextmanager
-async def _running(settings: Settings, market: Market) -> AsyncIterator[Supervisor]:
-    async with Supervisor() as supervisor:
+async def _running(
+    settings: Settings, market: Market, tell: Callable[[str], None]
+) -> AsyncIterator[Supervisor]:
+    async with Supervisor(tell=tell) as supervisor:
         await _start(supervisor, settings, market)
         with _described(settings):
             yield supervisor

@@ -31,6 +31,7 @@ from tradewright.cli.run_view import (
     print_addresses,
     print_audit,
     print_summary,
+    reachable,
 )
 
 if TYPE_CHECKING:
@@ -49,16 +50,18 @@ def register(app: typer.Typer) -> None:
 def up(ctx: typer.Context) -> None:
     """Run the whole system in real time, on fixed ports, until Ctrl-C; state is kept."""
     from tradewright import telemetry
+    from tradewright.app.demo import preset_folder
     from tradewright.app.system import Market, on_own_ports, system
 
     settings = on_own_ports(invocation_of(ctx).settings())
     telemetry.configure("up", level=settings.log.level, logs=settings.logs)
 
     async def work() -> None:
-        async with system(settings, Market(speed="1")) as supervisor:
+        async with system(settings, Market(speed="1"), tell=say) as supervisor:
             print_addresses(settings)
             tool = command("tradewright")
-            typer.echo(f"apply a preset with:  {tool} apply strategies/ema-pullback.yaml")
+            preset = reachable(preset_folder() / "ema-pullback.yaml")
+            typer.echo(f"apply a preset with:  {tool} apply {preset}")
             typer.echo("stop with Ctrl-C; the next `tradewright up` goes on where this one was")
             await supervisor.until_interrupted()
 

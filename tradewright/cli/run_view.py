@@ -72,8 +72,12 @@ def command(name: str) -> str:
     """Return how *name* is called from here: by its path unless a shell finds it."""
     if shutil.which(name):
         return name
-    beside = Path(sys.executable).parent / name
-    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
+    return reachable(Path(sys.executable).parent / name)
+
+
+def reachable(path: Path) -> str:
+    """Return *path* as it is named from here: by a short way only where it lies below."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 class LiveTable:
