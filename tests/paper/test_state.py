@@ -229,17 +229,28 @@ async def test_an_acknowledgement_that_a_restart_overtook_still_counts(
     assert following["step"] == seen["step"] + 1
 
 
-@pytest.mark.parametrize("other", [{"seed": 2}, {"start": START}, {"speed": 60}])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"seed": 2}, "generated market, seed 2, all symbols, begun 2025-01-01T00:00Z"),
+        ({"start": START}, "generated market, seed 1, all symbols, begun 2022-01-01T00:00Z"),
+        ({"symbols": ("BTCUSDT", "ETHUSDT")}, "generated market, seed 1, BTCUSDT, ETHUSDT, begun"),
+        ({"speed": 60}, "generated market, seed 1, all symbols, begun 20"),
+    ],
+)
 async def test_a_state_of_another_market_is_refused(
-    make_settings: Callable[..., PaperSettings], tmp_path: Path, other: dict[str, Any]
+    make_settings: Callable[..., PaperSettings], tmp_path: Path, other: dict[str, Any], told: str
 ) -> None:
     state = tmp_path / "paper.db"
     async with running(make_settings(state=state, seed=1)):
         pass
 
-    with pytest.raises(StateUnusable, match="belongs to another market"):
+    with pytest.raises(StateUnusable) as failure:
         async with running(make_settings(state=state, **{"seed": 1, **other})):
             pass
+
+    own = "generated market, seed 1, all symbols, begun 2025-01-01T00:00Z"
+    assert f"it belongs to another market ({own}; not {told}" in str(failure.value)
 
 
 async def test_a_state_serves_one_exchange_at_a_time(

@@ -20,6 +20,7 @@ from tradewright.paper.clock import PaperClock, moment, ms, wall
 from tradewright.paper.commit import ExchangeBroken, GroupCommit
 from tradewright.paper.layout import StateUnusable
 from tradewright.paper.links import Links
+from tradewright.paper.market.identity import in_words
 from tradewright.paper.market.move import Source
 from tradewright.paper.market.opening import open_source
 from tradewright.paper.quote import Quote
@@ -191,8 +192,8 @@ class Exchange:
         elif known != self.source.identity:
             raise StateUnusable(
                 self.settings.state,
-                f"it belongs to another market ({known}, not {self.source.identity}); "
-                "use another state file",
+                f"it belongs to another market ({in_words(known)}; not "
+                f"{in_words(self.source.identity)}); use another state file",
             )
 
     def _restore(self) -> None:
