@@ -77,6 +77,10 @@ def faults_of(text: str) -> list[str]:
             "{kind: stream_drop, how: rest}",
             "day.yaml:3:30: error: faults.0.how: unknown value 'rest'; did you mean 'reset'?",
         ),
+        (
+            "{kind: lagging_reads, ms: 5, when: {method: POST}}",
+            "day.yaml:3:49: error: faults.0.when.method: only reads lag; leave it out",
+        ),
         ("{kind: reset, name: A B}", "day.yaml:3:25: error: faults.0.name: 'A B' does not fit"),
         ("{kind: reset, sede: 3}", "day.yaml:3:19: error: faults.0.sede: unknown key 'sede'; did"),
     ],

@@ -387,7 +387,7 @@ async def test_an_unknown_symbol_is_answered_with_those_like_it(open_desk: Open)
 
     told = answer.json()["error"].partition("; ")
     assert told[0] == "symbol BTCUSD is not in the market"
-    assert told[2].startswith("one of its 4 is BTCUSDT")
+    assert told[2].startswith("did you mean BTCUSDT")
     assert len(told[2].split(" or ")) <= 3
 
 

@@ -17,6 +17,8 @@ from tradewright.paper.market.script import Interlude
 from tradewright.paper.market.scripted import ScriptSource
 from tradewright.preset.wording import Mistake, mistakes
 
+_MOST_NEAR = 3
+
 
 class NotScripted(TradewrightError):
     def __init__(self, market: str) -> None:
@@ -44,10 +46,11 @@ def _place(mistake: Mistake) -> str:
 
 class SymbolUnknown(TradewrightError):
     def __init__(self, symbol: str, known: list[str]) -> None:
-        near = get_close_matches(symbol, known, n=3) or sorted(known)[:3]
-        super().__init__(
-            f"symbol {symbol} is not in the market; one of its {len(known)} is {' or '.join(near)}"
-        )
+        near = get_close_matches(symbol, known, n=_MOST_NEAR)
+        advice = f"did you mean {' or '.join(near)}?"
+        if not near:
+            advice = f"it has {len(known)}, such as {', '.join(known[:_MOST_NEAR])}"
+        super().__init__(f"symbol {symbol} is not in the market; {advice}")
 
 
 def routes(exchange: Exchange) -> list[Route]:

@@ -1,9 +1,9 @@
 """What can go wrong with a request, or with the order that it places."""
 
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tradewright.paper.fault.kind import Kind, Layer, Milliseconds, Span
 from tradewright.paper.fault.when import OrderWhen, RequestWhen, Subject
@@ -147,10 +147,16 @@ class Maintenance(Kind):
         return "gets retCode 10016, service is restarting"
 
 
+def _no_write(method: object) -> object:
+    if method == "POST":
+        raise ValueError("only reads lag; leave it out")
+    return method
+
+
 class _OfReads(RequestWhen):
     """Which reads of what an account holds; nothing else shows an older state."""
 
-    method: Literal["GET"] | None = None
+    method: Annotated[Literal["GET"] | None, BeforeValidator(_no_write)] = None
 
     def fits(self, subject: Subject) -> bool:
         return (
