@@ -187,6 +187,60 @@ def test_what_no_option_says_a_variable_may(
     assert f"state {tmp_path} cannot be used" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("variables", "given", "told"),
+    [
+        (
+            {},
+            ("--market", "live", "--speed", "2"),
+            "Invalid value for --market: a relayed market goes at speed 1, not at 2",
+        ),
+        (
+            {"SPEED": "fast"},
+            (),
+            "Invalid value for TRADEWRIGHT_PAPER_SPEED: input should be a valid number, unable to "
+            "parse string as a number, or input should be 'lockstep'",
+        ),
+        (
+            {"CASH": "much"},
+            (),
+            "Invalid value for TRADEWRIGHT_PAPER_CASH: input should be a valid decimal",
+        ),
+        (
+            {"SYMBOLS": "BTCUSDT"},
+            (),
+            'error parsing value for field "symbols" from source "EnvSettingsSource"; write JSON, '
+            'such as ["BTCUSDT"]',
+        ),
+    ],
+)
+def test_a_setting_that_is_wrong_is_told_by_the_name_it_was_given_by(
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    given: tuple[str, ...],
+    told: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"TRADEWRIGHT_PAPER_{name}", value)
+
+    answer = call("paper", "--port", 0, *given)
+
+    assert answer.code == 2
+    assert told in " ".join(answer.err.replace("│", " ").split())
+
+
+def test_a_market_that_cannot_be_relayed_is_told(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADEWRIGHT_PAPER_LIVE_REST", "http://127.0.0.1:1")
+
+    answer = call("paper", "--port", 0, "--market", "live")
+
+    assert answer.code == 5
+    assert "cannot be relayed: Connection refused; check the network" in answer.err
+
+
 def test_an_exchange_that_is_away_is_told(call: Call) -> None:
     answer = call("paper-key", "list", "--url", "http://127.0.0.1:1")
 

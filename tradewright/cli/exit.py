@@ -52,6 +52,7 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "NoWorkerAnswers": ExitCode.UNREACHABLE,
         "JournalUnavailable": ExitCode.UNREACHABLE,
         "ExchangeUnreachable": ExitCode.UNREACHABLE,
+        "MarketUnreachable": ExitCode.UNREACHABLE,
         "RateLimited": ExitCode.UNREACHABLE,
         "VaultUnreachable": ExitCode.UNREACHABLE,
         "VaultRefused": ExitCode.UNREACHABLE,

@@ -1,6 +1,7 @@
 """`paper`, `paper-key`, `paper-fault`, `paper-market`: the exchange that is ours."""
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,6 +28,8 @@ from tradewright.cli.option import (
 from tradewright.cli.table import print_table
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from tradewright.paper import PaperExchange
 
 keys = typer.Typer(help="Accounts and API keys of a running paper exchange.")
@@ -58,6 +61,9 @@ UrlOption = Annotated[
         help="Of the exchange, http://host:port; else that of the settings.",
     ),
 ]
+
+
+_OPTIONS = {"start": "--from", "data_from": "--from", "data_to": "--to"}
 
 
 def register(app: typer.Typer) -> None:
@@ -112,6 +118,7 @@ def paper(
     made up and printed once. What no option says, a variable TRADEWRIGHT_PAPER_… may.
     """
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from tradewright import telemetry
     from tradewright.paper import PaperSettings, serve
@@ -140,9 +147,10 @@ def paper(
     try:
         settings = PaperSettings(**{k: v for k, v in options.items() if v is not None})
     except ValidationError as e:
-        fault = e.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise typer.BadParameter(f"{where}: {fault['msg']}") from None
+        raise _wrong(e, options) from None
+    except SettingsError as e:
+        # Of those that hold several values
+        raise typer.BadParameter(f'{e}; write JSON, such as ["BTCUSDT"]') from None
 
     telemetry.configure("paper")
 
@@ -154,6 +162,20 @@ def paper(
         typer.echo(f"listening on {exchange.http_url}")
 
     raise typer.Exit(serve(settings, tell))
+
+
+def _wrong(error: "ValidationError", options: Mapping[str, Any]) -> typer.BadParameter:
+    """Return what is wrong with the first wrong setting, by the name that it was given by."""
+    faults = error.errors(include_url=False)
+    name = str(faults[0]["loc"][0])
+    # Each way to write it that was tried
+    tried = [fault["msg"] for fault in faults if fault["loc"][0] == name]
+    told = (text.removeprefix("Value error, ") for text in tried)
+    hint = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    if options.get(name) is None:
+        hint = f"TRADEWRIGHT_PAPER_{name.upper()}"
+    detail = ", or ".join(text[:1].lower() + text[1:] for text in told)
+    return typer.BadParameter(detail, param_hint=hint)
 
 
 def _must_be_file(path: Path | None, option: str) -> None:

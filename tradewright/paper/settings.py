@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, SecretStr, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tradewright.domain.market import Symbol
@@ -94,11 +94,14 @@ class PaperSettings(BaseSettings):
     )
     live_rest: str = Field(default="https://api.bybit.com", description="Where `live` begins.")
 
-    @model_validator(mode="after")
-    def _goes_at_its_own_pace(self) -> Self:
-        if self.market == "live" and self.speed != 1:
-            raise ValueError(f"a relayed market goes at speed 1, not at {self.speed}")
-        return self
+    @field_validator("market")
+    @classmethod
+    def _goes_at_its_own_pace(cls, market: Path | str, info: ValidationInfo) -> Path | str:
+        speed = info.data.get("speed", 1)
+        if market == "live" and speed != 1:
+            shown = speed if speed == "lockstep" else f"{speed:g}"
+            raise ValueError(f"a relayed market goes at speed 1, not at {shown}")
+        return market
 
     @property
     def is_lockstep(self) -> bool:
