@@ -116,12 +116,14 @@ def test_what_a_spreadsheet_has_saved_is_read(tmp_path: Path) -> None:
 
 
 def test_prices_that_were_floating_point_numbers_are_cut_to_the_price_step(tmp_path: Path) -> None:
-    path = written(tmp_path, FIRST, "2022-01-01T00:01:00Z,101,102.00000000000000001,100,101,1")
+    path = written(
+        tmp_path, FIRST, "2022-01-01T00:01:00Z,101,102.00000000000000001,99.9999999999999,101,1"
+    )
 
     bar = Recording(path, "BTCUSDT").series(2)["BTCUSDT"].last_closed("1")
 
     assert bar is not None
-    assert bar.high == 102
+    assert (bar.high, bar.low) == (102, 100)
 
 
 @pytest.mark.parametrize(

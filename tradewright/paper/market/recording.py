@@ -25,6 +25,7 @@ _FIELDS = ("open_time", *_PRICES, "volume")
 _MOST_DIGITS = 30
 """After the point; candles that were floating-point numbers have many. Half of it before."""
 _FINEST_TICK = Decimal("1e-12")
+_HAIR = Decimal("1e-6")
 _OFF_TICK = Decimal("1e-5")
 """Part of a price by which it may lie off the tick: what floating point, or an exchange whose
 tick was finer, does to it. One of another symbol lies farther off."""
@@ -264,7 +265,9 @@ def _bar(path: Path, row: Row, instrument: Instrument, *, in_quote: bool) -> Bar
                 "the symbol whose candles these are: --symbol NAME"
             )
             raise RecordingUnusable(path, detail, row.line)
-    first, high, low, close = (instrument.floor_price(price) for price in row.prices)
+    # Floating point may have left it a hair below
+    hair = tick * _HAIR
+    first, high, low, close = (instrument.floor_price(price + hair) for price in row.prices)
     volume = row.volume
     base = instrument.floor_qty(volume / close) if in_quote else volume
     return Bar(row.open_ms, first, high, low, close, base, volume if in_quote else volume * close)
