@@ -26,6 +26,7 @@ import tradewright.cli.invocation
 import tradewright.domain.errors
 import tradewright.journal
 import tradewright.paper.market.recording
+import tradewright.paper.market.upstream
 from activities import secrets
 from tests.cli.conftest import Call, System, WritePreset
 from tradewright import cli, preset, settings
@@ -110,7 +111,7 @@ def test_every_error_with_an_exit_code_exists() -> None:
         *(tradewright.journal, tradewright.app.process, secrets, preset, settings),
         *(
             tradewright.app.replay,
-            tradewright.paper.market.recording,
+            *(tradewright.paper.market.recording, tradewright.paper.market.upstream),
             tradewright.app.paper_control,
         ),
     )

@@ -196,7 +196,11 @@ def test_a_line_that_cannot_be_is_named(tmp_path: Path, line: Any, detail: str) 
     assert str(failure.value).startswith(f"recording {path}:2 cannot be played: {detail}")
 
 
-@pytest.mark.parametrize("content", [b"", b'{"op":"pong"}\n', gzip.compress(b"{}\n" * 50)[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"op":"pong"}\n', gzip.compress(b"{}\n" * 50)[:-9]],
+    ids=["nothing", "no book", "torn"],
+)
 def test_a_file_without_a_book_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tape.jsonl"
     path.write_bytes(content)
