@@ -82,7 +82,17 @@ async def test_what_is_hardly_http_is_refused_and_the_next_request_served(desk: 
 
 @pytest.mark.parametrize("path", ["keys", "faults", "script", "subscribers", "done"])
 async def test_the_control_side_refuses_in_words(desk: Desk, path: str) -> None:
-    for body in (b"", b"{", b"[]", b"7", b"\xff\xfe", b'{"name": {}}', b"a: [", b"[" * 100_000, DEEP):
+    for body in (
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b"\xff\xfe",
+        b'{"name": {}}',
+        b"a: [",
+        b"[" * 100_000,
+        DEEP,
+    ):
         answer = await asyncio.to_thread(desk.send, "POST", f"/paper/{path}", data=body)
 
         if path != "keys" or body:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tradewright.cli import kill, paper, preset, run, status, strategy, trade
+from tradewright.cli import kill, paper, paper_control, preset, run, status, strategy, trade
 from tradewright.cli.exit import MEANING
 from tradewright.cli.invocation import Commands, Invocation
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     help="Durable, declarative trading on Bybit.",
     epilog=EPILOG,
 )
-for commands in (run, paper, status, preset, strategy, trade, kill):
+for commands in (run, paper, paper_control, status, preset, strategy, trade, kill):
     commands.register(app)
 
 
