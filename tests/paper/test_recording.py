@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_prices_that_were_floating_point_numbers_are_cut_to_the_price_step(tmp_p
     bar = Recording(path, "BTCUSDT").series(2)["BTCUSDT"].last_closed("1")
 
     assert bar is not None
-    assert (bar.high, bar.low) == (102, 100)
+    assert [bar.high, bar.low] == [Decimal(102), Decimal(100)]
 
 
 @pytest.mark.parametrize(

@@ -267,10 +267,16 @@ def _check_direction(
     direction: int, trigger: Decimal, current: Decimal, codes: tuple[int, int] = (110092, 110093)
 ) -> None:
     if direction == TriggerDirection.RISE and trigger <= current:
-        text = f"expect Rising, but trigger_price[{trigger}] <= current[{current}]??LastPrice"
-        raise RequestRejected(codes[0], text)
+        raise RequestRejected(codes[0], _wrong_side("Rising", trigger, "<=", current))
     if direction == TriggerDirection.FALL and trigger >= current:
-        text = f"expect Falling, but trigger_price[{trigger}] >= current[{current}]??LastPrice"
-        raise RequestRejected(codes[1], text)
+        raise RequestRejected(codes[1], _wrong_side("Falling", trigger, ">=", current))
     if direction not in (TriggerDirection.RISE, TriggerDirection.FALL):
         raise RequestRejected(10001, "params error: triggerDirection invalid")
+
+
+def _wrong_side(expected: str, trigger: Decimal, relation: str, current: Decimal) -> str:
+    prices = f"{trigger.normalize():f}", f"{current.normalize():f}"
+    return (
+        f"expect {expected}, but trigger_price[{prices[0]}] {relation} "
+        f"current[{prices[1]}]??LastPrice"
+    )
