@@ -165,12 +165,15 @@ class Herald:
 
     async def _collect(self) -> None:
         """Take what the feed brings, or wait as long as nothing else is due."""
-        try:
-            self._take(await asyncio.wait_for(self._feed.closed.get(), self._patience()))
-        except TimeoutError:
-            return
-        while not self._feed.closed.empty():
-            self._take(self._feed.closed.get_nowait())
+        closed = self._feed.closed
+        if closed.empty():
+            try:
+                async with asyncio.timeout(self._patience()):
+                    self._take(await closed.get())
+            except TimeoutError:
+                return
+        while not closed.empty():
+            self._take(closed.get_nowait())
 
     def _take(self, closed: Closed | None) -> None:
         if closed is None:

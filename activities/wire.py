@@ -158,7 +158,8 @@ class Wire:
             WireLost: There will be no more.
         """
         try:
-            message = await asyncio.wait_for(self._messages.get(), within)
+            async with asyncio.timeout(within):
+                message = await self._messages.get()
         except TimeoutError:
             # A socket that dies in some way that pybit does not tell of
             if self._socket is None or not self._socket.is_connected():
@@ -184,7 +185,8 @@ class Wire:
 
     async def _answered(self, name: str, answer: asyncio.Future[dict[str, Any]]) -> None:
         try:
-            told = await asyncio.wait_for(answer, ANSWER_WITHIN)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                told = await answer
         except TimeoutError:
             raise WireLost(self.url, f"no answer to {name}") from None
         finally:

@@ -115,11 +115,13 @@ class ChildProcess:
         with contextlib.suppress(TimeoutError):
             if grace:
                 self.send(signal.SIGTERM)
-                await asyncio.wait_for(self.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await self.wait()
         # What the child started itself is in its group, and may have outlived it
         self.send(signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.wait(), KILLED_WITHIN)
+            async with asyncio.timeout(KILLED_WITHIN):
+                await self.wait()
             self._gone = True
         return self.returncode
 

@@ -229,7 +229,8 @@ def temporal_ready(address: str, namespaces: Sequence[str] = ()) -> Ready:
 
 async def _listens(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), ANSWER_WITHIN)
+        async with asyncio.timeout(ANSWER_WITHIN):
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()

@@ -83,5 +83,6 @@ class Barriers:
     async def within(self, timeout_ms: int, is_so: Callable[[], bool]) -> bool:
         """Return whether *is_so* came true before the time was over."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.until(lambda: self._closed or is_so()), timeout_ms / 1000)
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self.until(lambda: self._closed or is_so())
         return is_so()

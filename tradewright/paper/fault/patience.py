@@ -17,7 +17,8 @@ class Patience:
 
     async def wait(self, ms: int) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), ms / 1000)
+            async with asyncio.timeout(ms / 1000):
+                await self._over.wait()
 
     async def until_gone(self, transport: asyncio.Transport) -> None:
         """Return when the client has given up."""

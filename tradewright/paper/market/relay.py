@@ -196,7 +196,8 @@ async def _fill(inbox: "asyncio.Queue[Any]", messages: AsyncIterator[Any]) -> No
 async def _drained(inbox: "asyncio.Queue[Any]") -> list[Any]:
     """Return all messages that have come; wait up to a second for one."""
     with suppress(TimeoutError):
-        found = [await asyncio.wait_for(inbox.get(), 1)]
+        async with asyncio.timeout(1):
+            found = [await inbox.get()]
         while not inbox.empty():
             found.append(inbox.get_nowait())
         return found
