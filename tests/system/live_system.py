@@ -1,7 +1,6 @@
 """A running system as a test sees it: its processes, its market, its trades, its books."""
 
 import asyncio
-import contextlib
 import itertools
 import json
 import signal
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import requests
-from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.client import WorkflowQueryFailedError as QueryFailed
 from temporalio.service import RPCError
@@ -24,6 +22,7 @@ from activities.pace import PaperPace
 from activities.secrets import ExchangeKey, VaultSecrets
 from tradewright import ids
 from tradewright.app.audit import run_audit
+from tradewright.app.paper_control import control
 from tradewright.app.process import ChildProcess
 from tradewright.app.supervisor import Supervisor
 from tradewright.domain.account import Account, Approved, Decision, Limits, Refused
@@ -157,44 +156,23 @@ class LiveSystem:
         await self.kill(name)
         await self.restarted(name, dead)
 
-    @contextlib.contextmanager
-    def frozen(self, name: str) -> Any:
-        """Let the process stand still: it keeps its connections and answers nobody."""
-        child = self.child(name)
-        child.send(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            child.send(signal.SIGCONT)
+    async def kill_worker_unanswered(self, links: list[str]) -> None:
+        """Kill the worker when the exchange has taken the orders *links*, which it must `stall`."""
 
-    async def kill_worker_unanswered(
-        self, busy: list[tuple[TradeHandle, str]], links: list[str]
-    ) -> None:
-        """Kill the worker when the exchange has the orders and no answer was recorded.
+        async def accepted() -> bool:
+            return set(links) <= {o["orderLinkId"] for o in await self.orders()}
 
-        The exchange must be frozen, with the activities *busy* waiting for it. Temporal is
-        frozen first, so that it cannot be told; then the exchange takes the orders *links*.
-        """
-        for handle, activity in busy:
-            await until(lambda h=handle, a=activity: self.is_busy_with(h, a))  # type: ignore[misc]
-            # Another round trip, behind which the worker surely has the task
-            assert await self.is_busy_with(handle, activity)
         dead = self.child("worker").pid
-        with self.frozen("temporal"):
-            self.child("paper-exchange").send(signal.SIGCONT)
-
-            async def accepted() -> bool:
-                return set(links) <= {o["orderLinkId"] for o in await self.orders()}
-
-            await until(accepted)
-            await self.kill("worker")
+        await until(accepted)
+        await self.kill("worker")
         await self.restarted("worker", dead)
 
-    async def is_busy_with(self, handle: WorkflowHandle[Any, Any], activity: str) -> bool:
-        """Return whether a worker has taken that activity of the workflow."""
-        found = (await handle.describe()).raw_description.pending_activities
-        started = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-        return any(a.activity_type.name == activity and a.state == started for a in found)
+    async def stall(self, link: str) -> None:
+        """Let the exchange take the order *link* and never answer, that once."""
+        fault = {"kind": "stall", "name": link, "when": {"order_link": link, "times": 1}}
+        await asyncio.to_thread(
+            control, self.settings.paper_url, "POST", "faults", body=json.dumps(fault)
+        )
 
     async def failure_of(self, handle: WorkflowHandle[Any, Any], activity: str) -> str:
         """Return what the last attempt of the workflow's activity failed with."""

@@ -37,12 +37,11 @@ async def survivors(live: LiveSystem) -> Survivors:
     plan = await live.approved("BTCUSDT")
     entry_link = ids.order_link(plan.trade_id, "e", 1)
     exit_link = ids.order_link(leaving.id.rpartition("/")[2], "x", 1)
-    with live.frozen("paper-exchange"):
-        entering = await live.start(plan)
-        await leaving.signal("exit", WISH)
-        await live.kill_worker_unanswered(
-            [(entering, "place_entry"), (leaving, "flatten")], [entry_link, exit_link]
-        )
+    for link in (entry_link, exit_link):
+        await live.stall(link)
+    entering = await live.start(plan)
+    await leaving.signal("exit", WISH)
+    await live.kill_worker_unanswered([entry_link, exit_link])
     return Survivors(entering, entry_link, leaving, exit_link)
 
 
