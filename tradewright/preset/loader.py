@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from tradewright import plugin
-from tradewright.preset import document
+from tradewright.preset import document, reading
 from tradewright.preset.document import Flaw, Node
 from tradewright.preset.fault import PresetInvalid
 from tradewright.preset.model import Preset
-from tradewright.preset.place import fault_at, located
+from tradewright.preset.place import fault_at
 from tradewright.preset.wording import Mistake, mistakes
 
 
@@ -38,17 +38,7 @@ def load(path: Path) -> LoadedPreset:
     Raises:
         PresetInvalid: With every mistake found, or because the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(document.MAX_BYTES + 1)
-    except OSError as e:
-        reason = e.strerror or type(e).__name__
-        flaw = Flaw(document.START, (), f"cannot be read: {reason}; check the path")
-        raise PresetInvalid([fault_at("", str(path), flaw)]) from e
-    text = document.decode(raw)
-    if isinstance(text, Flaw):
-        readable = raw.decode("utf-8", errors="replace")
-        raise PresetInvalid([fault_at(readable, str(path), text)])
+    text = reading.decoded(reading.read(path, PresetInvalid), str(path), PresetInvalid)
     return loads(text, str(path))
 
 
@@ -61,21 +51,19 @@ def loads(text: str, source: str = "<preset>") -> LoadedPreset:
     if len(text) > document.MAX_BYTES:
         flaw = Flaw(document.START, (), document.TOO_LARGE)
         raise PresetInvalid([fault_at("", source, flaw)])
-    root, flaws = document.parse(text)
-    if root is None:
-        raise PresetInvalid(fault_at(text, source, flaw) for flaw in flaws)
-    preset, found = _checked_model(root)
-    strategy, about_strategy = _checked_strategy(root)
-    found += about_strategy
-    if strategy is not None:
-        found += _checked_factors(root, strategy)
-    # What the YAML got wrong is not told a second time by the model
-    told = {flaw.place for flaw in flaws}
-    places = (located(text, root, mistake) for mistake in found)
-    flaws += [flaw for flaw in places if flaw.place not in told]
-    if flaws or preset is None or strategy is None:
-        raise PresetInvalid(fault_at(text, source, flaw) for flaw in flaws)
-    return LoadedPreset(preset, text, preset_hash(root.data, preset.strategy.plugin), strategy)
+
+    def check(root: Node) -> tuple[LoadedPreset | None, list[Mistake]]:
+        preset, found = _checked_model(root)
+        strategy, about_strategy = _checked_strategy(root)
+        found += about_strategy
+        if strategy is not None:
+            found += _checked_factors(root, strategy)
+        if preset is None or strategy is None:
+            return None, found
+        hashed = preset_hash(root.data, preset.strategy.plugin)
+        return LoadedPreset(preset, text, hashed, strategy), found
+
+    return reading.checked(text, source, check, PresetInvalid)
 
 
 def preset_hash(data: dict[str, Any], plugin_name: str) -> str:

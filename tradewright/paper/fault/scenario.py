@@ -8,9 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from tradewright.paper.fault.catalogue import AnyFault, Fault
 from tradewright.paper.fault.when import Section
-from tradewright.preset import PresetFault, PresetInvalid, document
-from tradewright.preset.document import Flaw, Node
-from tradewright.preset.place import fault_at, located
+from tradewright.preset import PresetFault, PresetInvalid, reading
+from tradewright.preset.document import Node
 from tradewright.preset.wording import Mistake, mistakes
 
 MOST_FAULTS = 100
@@ -46,14 +45,7 @@ def load(path: Path) -> Scenario:
     Raises:
         ScenarioInvalid: With every mistake found, or because the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(document.MAX_BYTES + 1)
-    except OSError as e:
-        reason = e.strerror or type(e).__name__
-        flaw = Flaw(document.START, (), f"cannot be read: {reason}; check the path")
-        raise ScenarioInvalid([fault_at("", str(path), flaw)]) from e
-    return loads(raw, str(path))
+    return loads(reading.read(path, ScenarioInvalid), str(path))
 
 
 def loads(raw: bytes, source: str = "<scenario>") -> Scenario:
@@ -62,18 +54,8 @@ def loads(raw: bytes, source: str = "<scenario>") -> Scenario:
     Raises:
         ScenarioInvalid: With every mistake found.
     """
-    text = document.decode(raw)
-    if isinstance(text, Flaw):
-        raise ScenarioInvalid([fault_at(raw.decode("utf-8", errors="replace"), source, text)])
-    root, flaws = document.parse(text)
-    if root is None:
-        raise ScenarioInvalid(fault_at(text, source, flaw) for flaw in flaws)
-    scenario, found = _checked(root)
-    told = {flaw.place for flaw in flaws}
-    flaws += [flaw for flaw in (located(text, root, m) for m in found) if flaw.place not in told]
-    if flaws or scenario is None:
-        raise ScenarioInvalid(fault_at(text, source, flaw) for flaw in flaws)
-    return scenario
+    text = reading.decoded(raw, source, ScenarioInvalid)
+    return reading.checked(text, source, _checked, ScenarioInvalid)
 
 
 def _checked(root: Node) -> tuple[Scenario | None, list[Mistake]]:

@@ -12,9 +12,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationError
 from tradewright.domain.market import Symbol
 from tradewright.paper.market.act import WAYS, Act, parse_act
 from tradewright.plugin import Params
-from tradewright.preset import PresetInvalid, document
-from tradewright.preset.document import Flaw, Node
-from tradewright.preset.place import fault_at, located
+from tradewright.preset import PresetInvalid, reading
+from tradewright.preset.document import Node
 from tradewright.preset.wording import Mistake, mistakes
 
 _MOST_ACTS = 1000
@@ -158,13 +157,7 @@ def load_script(path: Path) -> Script:
     Raises:
         ScriptInvalid: With every mistake found, or because the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(document.MAX_BYTES + 1)
-    except OSError as e:
-        flaw = Flaw(document.START, (), f"cannot be read: {e.strerror or e}; check the path")
-        raise ScriptInvalid([fault_at("", str(path), flaw)]) from e
-    return read_script(raw, str(path))
+    return read_script(reading.read(path, ScriptInvalid), str(path))
 
 
 def read_script(raw: bytes, source: str = "<script>") -> Script:
@@ -173,18 +166,8 @@ def read_script(raw: bytes, source: str = "<script>") -> Script:
     Raises:
         ScriptInvalid: With every mistake found.
     """
-    text = document.decode(raw)
-    if isinstance(text, Flaw):
-        raise ScriptInvalid([fault_at(raw.decode("utf-8", errors="replace"), source, text)])
-    root, flaws = document.parse(text)
-    if root is None:
-        raise ScriptInvalid(fault_at(text, source, flaw) for flaw in flaws)
-    script, found = _checked(root)
-    told = {flaw.place for flaw in flaws}
-    flaws += [flaw for flaw in (located(text, root, m) for m in found) if flaw.place not in told]
-    if flaws or script is None:
-        raise ScriptInvalid(fault_at(text, source, flaw) for flaw in flaws)
-    return script
+    text = reading.decoded(raw, source, ScriptInvalid)
+    return reading.checked(text, source, _checked, ScriptInvalid)
 
 
 def _checked(root: Node) -> tuple[Script | None, list[Mistake]]:
