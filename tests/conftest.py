@@ -54,7 +54,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Modules that run a whole system take longest: begun last, one worker would wait for them
-    items.sort(key=lambda item: "tests/system" not in item.nodeid)
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/system", "tests/promises")))
 
 
 class NetworkForbidden(BaseException):

@@ -144,3 +144,12 @@ def sibling_queue(own: str, queue: str) -> str:
 
 def market_workflow(account: str) -> str:
     return f"market/{account}"
+
+
+def notifier_workflow(account: str) -> str:
+    return f"notifier/{account}"
+
+
+def case_workflow(account: str, symbol: str, kind: str) -> str:
+    """Return the id of the case; *symbol* is ``-`` where the whole account is meant."""
+    return f"case/{account}/{symbol}/{kind}"

@@ -1,0 +1,72 @@
+"""What a workflow may ask of the world; `activities/` answers.
+
+Each port is an abstract class of activities. A workflow names the abstract method, the worker
+registers an implementation, Temporal joins the two by the method's name.
+"""
+
+from abc import ABC
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from tradewright.ports.account import AccountPort, Reconciled
+from tradewright.ports.journal import JournalBatch, JournalPort
+from tradewright.ports.kill import Exposure, GateWish, KillPort, KillSwitchState, TripOrder
+from tradewright.ports.market import (
+    CandleClosed,
+    CandlesDone,
+    Evaluation,
+    MarketPort,
+    MarketView,
+    Proposals,
+    StrategyStatus,
+    Watch,
+    Watchlist,
+)
+from tradewright.ports.reconciliation import Adoption, Comparison, ReconciliationPort
+from tradewright.ports.stream import StreamPort
+from tradewright.ports.trade import ExchangePort, TradeEvents, TradeOrder, TradeView
+
+__all__ = [
+    "ACTIVITY_TIMEOUT",
+    "AccountPort",
+    "Adoption",
+    "CandleClosed",
+    "CandlesDone",
+    "Comparison",
+    "Evaluation",
+    "ExchangePort",
+    "Exposure",
+    "GateWish",
+    "JournalBatch",
+    "JournalPort",
+    "KillPort",
+    "KillSwitchState",
+    "MarketPort",
+    "MarketView",
+    "Proposals",
+    "Reconciled",
+    "ReconciliationPort",
+    "StrategyStatus",
+    "StreamPort",
+    "TradeEvents",
+    "TradeOrder",
+    "TradeView",
+    "TripOrder",
+    "Watch",
+    "Watchlist",
+    "activities_of",
+]
+
+ACTIVITY_TIMEOUT = timedelta(seconds=30)
+"""Start-to-close of an ordinary activity: above every HTTP time-out within it."""
+
+
+def activities_of(*adapters: ABC) -> list[Callable[..., Any]]:
+    """Return what *adapters* implement of the ports, ready for ``Worker(activities=)``."""
+    return [
+        getattr(adapter, name)
+        for adapter in adapters
+        for port in type(adapter).__mro__
+        for name in sorted(getattr(port, "__abstractmethods__", ()))
+    ]

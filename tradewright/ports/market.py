@@ -1,0 +1,103 @@
+"""What strategies may ask of the market, and what both say of it."""
+
+from abc import ABC, abstractmethod
+from decimal import Decimal
+
+from pydantic import AwareDatetime, Field
+from temporalio import activity
+
+from tradewright.domain.market import Symbol, Timeframe, Value
+from tradewright.domain.plan import Proposal, TradePlan
+
+
+class Evaluation(Value):
+    """The candles of one preset that closed at one time, to be decided on."""
+
+    account: str
+    preset: str
+    preset_hash: str
+    symbols: tuple[Symbol, ...]
+    close_time: AwareDatetime = Field(description="Market clock.")
+
+
+class Watch(Value):
+    """What one preset wants to be told of."""
+
+    preset: str
+    symbols: tuple[Symbol, ...]
+    timeframe: Timeframe
+
+
+class Watchlist(Value):
+    account: str
+    watches: tuple[Watch, ...] = ()
+
+
+class CandlesDone(Value):
+    """A preset has dealt with the candles that closed at this time."""
+
+    preset: str
+    close_time: AwareDatetime
+
+
+class Proposals(Value):
+    """What a preset wishes after a candle; `note` says why it wishes nothing when that matters."""
+
+    proposals: tuple[Proposal, ...] = ()
+    note: str = ""
+
+
+class MarketView(Value):
+    """The market and the preset's indicators around one moment of a trade."""
+
+    price: Decimal
+    factors: dict[str, float] = Field(default_factory=dict)
+    market: dict[str, str] = Field(default_factory=dict)
+
+
+class MarketPort(ABC):
+    @activity.defn
+    @abstractmethod
+    async def evaluate(self, evaluation: Evaluation) -> Proposals:
+        """Fetch the candles, ask the plugin, and price its signal by the preset's rules."""
+
+    @activity.defn
+    @abstractmethod
+    async def observe(self, plan: TradePlan) -> MarketView:
+        """Return price and indicators as they stand now, for the trade's record."""
+
+    @activity.defn
+    @abstractmethod
+    async def done(self, candles: CandlesDone) -> None:
+        """Tell a market in lockstep that the candle was dealt with; a no-op elsewhere."""
+
+    @activity.defn
+    @abstractmethod
+    async def consume_market(self, watchlist: Watchlist) -> None:
+        """Follow the public streams until cancelled, signalling strategies and trades."""
+
+
+class CandleClosed(Value):
+    """Signal `candle` of a strategy: candles of these symbols have closed."""
+
+    symbols: tuple[Symbol, ...]
+    close_time: AwareDatetime = Field(description="Market clock.")
+    acknowledge: bool = Field(default=False, description="A market in lockstep waits for `done`.")
+
+
+class StrategyStatus(Value):
+    """Query `status` of a strategy."""
+
+    preset: str
+    preset_hash: str
+    account: str
+    symbols: tuple[Symbol, ...]
+    timeframe: Timeframe
+    paused: bool = False
+    pause_reason: str = ""
+    last_candle: AwareDatetime | None = None
+    candles: int = 0
+    approved: int = 0
+    refused: int = 0
+    note: str = ""
+    needs_operator: str = ""

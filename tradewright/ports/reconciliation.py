@@ -1,0 +1,50 @@
+"""What a reconciliation may ask of the world."""
+
+from abc import ABC, abstractmethod
+
+from pydantic import AwareDatetime, Field
+from temporalio import activity
+
+from tradewright.domain.market import Value
+from tradewright.domain.plan import TradePlan
+from tradewright.domain.reconciliation import Discrepancy
+from tradewright.domain.trade import Adopted
+
+
+class Comparison(Value):
+    """What one pass of a reconciliation found."""
+
+    at: AwareDatetime = Field(description="Wall clock, when the reads began.")
+    discrepancies: tuple[Discrepancy, ...] = ()
+    trades: int = 0
+    positions: int = 0
+    released: tuple[str, ...] = Field(
+        default=(), description="Trades that ended without giving their risk back."
+    )
+    unreserved: tuple[TradePlan, ...] = Field(
+        default=(), description="Trades that run without risk held for them."
+    )
+
+
+class Adoption(Value):
+    """How a position without an owner becomes a trade."""
+
+    plan: TradePlan
+    adopted: Adopted
+
+
+class ReconciliationPort(ABC):
+    @activity.defn
+    @abstractmethod
+    async def compare(self, account: str) -> Comparison:
+        """Read the exchange, ask the trades, and report every difference."""
+
+    @activity.defn
+    @abstractmethod
+    async def plan_adoption(self, orphan: Discrepancy) -> Adoption | None:
+        """Return the trade that adopts the position; None if it is gone."""
+
+    @activity.defn
+    @abstractmethod
+    async def cancel_unknown(self, unknown: Discrepancy) -> None:
+        """Cancel an order of ours whose trade does not run."""
