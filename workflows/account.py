@@ -13,16 +13,22 @@ from tradewright import ids
 from tradewright.domain.account import (
     Account,
     Approved,
+    Channel,
     Decision,
+    Filled,
+    LeaveWish,
     Limits,
     Released,
     Snapshot,
+    Unresolved,
     breach,
     decide,
 )
+from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Proposal
+from tradewright.domain.trade import ExitRequested
 from tradewright.ports import AccountPort, Reconciled
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.kill_switch import TripWish
@@ -30,6 +36,8 @@ from workflows.message import Unreadable, read, refused
 from workflows.page import desk_page
 
 MONITOR = Priority(priority_key=2)
+BURST = timedelta(seconds=1)
+"""Fills come in bursts; one look at the account is enough for all of one."""
 
 
 class AccountStart(Value):
@@ -67,6 +75,7 @@ class AccountWorkflow:
         self._wanted = 1
         """Snapshots asked for, and taken: whoever asks waits for the next full one."""
         self._taken = 0
+        self._filled = False
         self._tripped_day = start.tripped_day
         self._suspects_breach = False
         self._needs_operator = start.needs_operator
@@ -78,10 +87,16 @@ class AccountWorkflow:
             await self._observe()
             try:
                 await workflow.wait_condition(
-                    lambda: self._wanted > self._taken or self._may_continue_as_new(),
+                    lambda: self._is_wanted or self._filled or self._may_continue_as_new(),
                     timeout=start.snapshot_every,
                     timeout_summary="until the next snapshot",
                 )
+                if self._filled and not self._is_wanted:
+                    await workflow.wait_condition(
+                        lambda: self._is_wanted,
+                        timeout=BURST,
+                        timeout_summary="until a burst of fills is over",
+                    )
             except TimeoutError:
                 self._wanted += 1
         workflow.continue_as_new(
@@ -96,13 +111,17 @@ class AccountWorkflow:
             )
         )
 
+    @property
+    def _is_wanted(self) -> bool:
+        return self._wanted > self._taken
+
     def _may_continue_as_new(self) -> bool:
         # Whoever waits for a snapshot gets it first
         return workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished()
 
     async def _observe(self) -> None:
         """Take a snapshot; one that fails leaves the old one to grow stale, which refuses."""
-        wanted = self._wanted
+        wanted, self._filled = self._wanted, False
         try:
             snapshot: Snapshot = await workflow.execute_activity_method(
                 AccountPort.read_snapshot,
@@ -224,6 +243,41 @@ class AccountWorkflow:
             update={"gate": gate.state, "gate_reason": gate.reason}
         )
         self._show()
+
+    @workflow.signal(description="An order was filled: a snapshot is due now")
+    def filled(self, *args: RawValue) -> None:
+        if self._read("filled", Filled, args) is not None:
+            self._filled = True
+
+    @workflow.signal(description="The outcome of an order is unknown, or known again")
+    def unresolved(self, *args: RawValue) -> None:
+        told: Unresolved | None = self._read("unresolved", Unresolved, args)
+        if told is None:
+            return
+        self._account = self._account.with_unresolved(told, workflow.now())
+        self._show()
+
+    @workflow.signal(description="A stream has failed, or works again")
+    def channel(self, *args: RawValue) -> None:
+        told: Channel | None = self._read("channel", Channel, args)
+        if told is None:
+            return
+        self._account = self._account.with_channel(told)
+        self._show()
+
+    @workflow.signal(description="A strategy wants its trade on a symbol left")
+    async def leave(self, *args: RawValue) -> None:
+        wish: LeaveWish | None = self._read("leave", LeaveWish, args)
+        if wish is None:
+            return
+        exit_ = ExitRequested(reason=ExitReason.SIGNAL, note=wish.reason, by=wish.preset)
+        for plan in self._account.held_by(wish):
+            trade = ids.trade_workflow(plan.symbol, plan.trade_id)
+            try:
+                await workflow.get_external_workflow_handle(trade).signal("report", exit_)
+            except ApplicationError as e:
+                # Its end is on the way to us, or the next reconciliation finds what became of it
+                workflow.logger.warning("trade_not_told", extra={"id": trade, "error": str(e)})
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
