@@ -34,9 +34,14 @@ from tradewright.domain.trade import (
     ExitSent,
     PositionRead,
     StopConfirmed,
+    StopKept,
     StopMissing,
     StopRefused,
+    TargetOrder,
+    TargetsPlaced,
     TradeEvent,
+    TrailingRefused,
+    TrailingSet,
 )
 from tradewright.ports import ExchangePort, TradeEvents, TradeOrder
 
@@ -96,7 +101,9 @@ class BybitExchange(ExchangePort):
 
     @activity.defn
     @beating
-    async def set_stop(self, order: TradeOrder) -> StopConfirmed | StopRefused | PositionRead:
+    async def set_stop(
+        self, order: TradeOrder
+    ) -> StopConfirmed | StopRefused | StopKept | PositionRead:
         plan = order.plan
         price = order.price if order.price is not None else plan.stop_loss
         try:
@@ -114,7 +121,11 @@ class BybitExchange(ExchangePort):
                 if await self._held(plan) is None:
                     return await self._position_read(None)
                 if e.ret_code in STOP_PASSED or PASSED_TEXT.search(e.ret_msg):
-                    return StopRefused(reason=f"{e.ret_msg} (retCode {e.ret_code})")
+                    reason = f"{e.ret_msg} (retCode {e.ret_code})"
+                    standing = await self._held(plan)
+                    if order.wished_by and standing is not None and standing.stop_loss is not None:
+                        return StopKept(price=standing.stop_loss, reason=reason)
+                    return StopRefused(reason=reason)
                 raise
         deadline = time.monotonic() + STOP_DEADLINE
         while True:
@@ -132,7 +143,76 @@ class BybitExchange(ExchangePort):
 
     @activity.defn
     @beating
+    async def set_trailing(self, order: TradeOrder) -> TrailingSet | TrailingRefused | PositionRead:
+        plan, trailing = order.plan, order.plan.exits.trailing
+        assert trailing is not None  # noqa: S101 - asked for only where it is planned
+        active = {} if order.price is None else {"activePrice": parse.text(order.price)}
+        try:
+            await self._client.call(
+                "set_trading_stop",
+                category=LINEAR,
+                symbol=plan.symbol,
+                positionIdx=0,
+                tpslMode="Full",
+                trailingStop=parse.text(trailing.distance),
+                **active,
+            )
+        except OrderRejected as e:
+            if e.ret_code != STOP_UNCHANGED:
+                if await self._held(plan) is None:
+                    return await self._position_read(None)
+                return TrailingRefused(reason=f"{e.ret_msg} (retCode {e.ret_code})")
+        return TrailingSet()
+
+    @activity.defn
+    @beating
+    async def place_targets(self, order: TradeOrder) -> TargetsPlaced | PositionRead:
+        placed, faults = [], []
+        for target in order.targets:
+            try:
+                placed.append(await self._place_target(order.plan, target))
+            except OrderRejected as e:
+                faults.append(str(e))
+        return TargetsPlaced(orders=tuple(placed), reason="; ".join(faults))
+
+    async def _place_target(self, plan: TradePlan, target: TargetOrder) -> TargetOrder:
+        link = target.order_link_id
+        if activity.info().attempt > 1:
+            sent = await lookup.fetch_order(self._client, plan.symbol, link)
+            if sent is not None:
+                return target.model_copy(update={"order_id": sent.order_id})
+        try:
+            answer = await self._client.call(
+                "place_order",
+                category=LINEAR,
+                symbol=plan.symbol,
+                side=plan.side.opposite.value,
+                orderType="Limit",
+                price=parse.text(target.price),
+                qty=parse.text(target.qty),
+                orderLinkId=link,
+                positionIdx=0,
+                reduceOnly=True,
+            )
+        except OrderRejected as e:
+            if e.ret_code != DUPLICATE_LINK:
+                raise
+            return target
+        return target.model_copy(update={"order_id": str(answer["result"]["orderId"])})
+
+    @activity.defn
+    @beating
+    async def cancel_entry(self, order: TradeOrder) -> TradeEvents:
+        link = ids.order_link(order.plan.trade_id, "e", 1)
+        await lookup.cancel(self._client, order.plan.symbol, orderLinkId=link)
+        return await self._look_up(order)
+
+    @activity.defn
+    @beating
     async def look_up(self, order: TradeOrder) -> TradeEvents:
+        return await self._look_up(order)
+
+    async def _look_up(self, order: TradeOrder) -> TradeEvents:
         plan = order.plan
         deadline, flat_reads = time.monotonic() + READS_LAG, 0
         while True:

@@ -77,7 +77,7 @@ class TradeCarried(Value):
     noted: int
     needs_operator: str
     unwritten: tuple[JournalEvent, ...] = ()
-    command: Command | None = None
+    commands: tuple[Command, ...] = ()
 
 
 class _Later(Exception):
@@ -117,7 +117,7 @@ class TradeWorkflow:
             tell=self._hear_of_journal,
         )
         self._needs_operator = carried.needs_operator if carried else ""
-        self._command = carried.command if carried else None
+        self._commands = deque(carried.commands if carried else ())
         self._last_event: TradeEvent = Started()
 
     @workflow.run
@@ -149,7 +149,7 @@ class TradeWorkflow:
                             noted=self._journal.noted,
                             needs_operator=self._needs_operator,
                             unwritten=self._journal.unwritten,
-                            command=self._command,
+                            commands=tuple(self._commands),
                         )
                     }
                 )
@@ -216,7 +216,7 @@ class TradeWorkflow:
 
     @workflow.query(description="The trade as it stands")
     def trade(self) -> TradeView:
-        busy = bool(self._inbox) or self._command is not None
+        busy = bool(self._inbox or self._commands)
         return TradeView(trade=self._trade, busy=busy, needs_operator=self._needs_operator)
 
     def _wish_exit(self, wish: ExitWish) -> None:
@@ -228,12 +228,12 @@ class TradeWorkflow:
         writing = asyncio.create_task(self._journal.keep_writing(self._is_idle))
         # A cancel that came before the first task is heard before the entry is sent
         await asyncio.sleep(0)
-        if self._command is not None:
-            await self._do(self._command)
+        await self._do_commands()
         while not self._trade.is_final:
             if self._may_continue_as_new():
                 return
-            await self._take(await self._next_event())
+            self._take(await self._next_event())
+            await self._do_commands()
         await self._release()
         await self._note_the_end()
         self._journal.close()
@@ -259,7 +259,7 @@ class TradeWorkflow:
             return RecheckRequested(reason="nothing was heard of")
         return self._inbox.popleft()
 
-    async def _take(self, event: TradeEvent) -> None:
+    def _take(self, event: TradeEvent) -> None:
         before = self._trade
         try:
             self._trade = before.after(event)
@@ -272,23 +272,27 @@ class TradeWorkflow:
         elif self._trade.is_final and not before.is_final:
             self._last_event = event
         self._show()
-        command = due(before, self._trade)
-        if command is not None:
-            await self._do(command)
+        self._commands.extend(due(before, self._trade))
 
-    async def _do(self, command: Command) -> None:
-        self._command = command
+    async def _do_commands(self) -> None:
         with contextlib.suppress(_Later):
-            self._inbox.extend(await self._perform(command))
-            self._command = None
+            while self._commands:
+                self._inbox.extend(await self._perform(self._commands[0]))
+                self._commands.popleft()
+
+    @property
+    def _command(self) -> Command | None:
+        """Return what is being done at the exchange."""
+        return self._commands[0] if self._commands else None
 
     async def _perform(self, command: Command) -> Sequence[TradeEvent]:
         trade = self._trade
         order = TradeOrder(
             plan=trade.plan,
             since=trade.opened_at if trade.plan.origin is Origin.ADOPTED else None,
-            number=trade.exits_sent + 1,
+            number=trade.next_leg,
             price=trade.wanted_stop,
+            wished_by=trade.stop_wished_by,
         )
         port = ExchangePort
         match command:
@@ -299,10 +303,21 @@ class TradeWorkflow:
                 return ()
             case Command.PLACE_ENTRY:
                 return await self._ask(port.place_entry, order, ENTRY_LATER)
+            case Command.SET_TRAILING | Command.PLACE_TARGETS if self._leave_waits():
+                return ()
             case Command.VERIFY_STOP:
                 return await self._ask(port.verify_stop, order, EXIT_FIRST)
             case Command.SET_STOP:
                 return await self._ask(port.set_stop, order, EXIT_FIRST)
+            case Command.SET_TRAILING:
+                order = order.model_copy(update={"price": trade.trailing_from})
+                return await self._ask(port.set_trailing, order, EXIT_FIRST)
+            case Command.PLACE_TARGETS:
+                targets = trade.target_orders(trade.next_leg)
+                order = order.model_copy(update={"targets": targets})
+                return await self._ask(port.place_targets, order, EXIT_FIRST)
+            case Command.CANCEL_ENTRY:
+                return await self._ask(port.cancel_entry, order, EXIT_FIRST)
             case Command.FLATTEN:
                 return await self._ask(port.flatten, order, EXIT_FIRST)
             case Command.LOOK_UP:

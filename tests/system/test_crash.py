@@ -36,7 +36,7 @@ async def survivors(live: LiveSystem) -> Survivors:
     leaving = await live.open("ETHUSDT", Side.SELL)
     plan = await live.approved("BTCUSDT")
     entry_link = ids.order_link(plan.trade_id, "e", 1)
-    exit_link = ids.order_link(leaving.id.rpartition("/")[2], "x", 1)
+    exit_link = ids.order_link(leaving.id.rpartition("/")[2], "x", 2)
     for link in (entry_link, exit_link):
         await live.stall(link)
     entering = await live.start(plan)

@@ -1,4 +1,4 @@
-"""Management of an open trade, from one closed candle: break-even, trailing, time stop.
+"""Management of a trade, from one closed candle: expiry, break-even, trailing, time stop.
 
 Stateless on purpose: a stop only ever tightens, so that the best price since the entry need not
 be remembered, and whoever holds the trade and the candle comes to the same wish.
@@ -9,20 +9,27 @@ from decimal import Decimal
 
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Candle, Side
-from tradewright.domain.trade import ExitRequested, StopMoved, Trade, TradeState
+from tradewright.domain.plan import TrailedBy
+from tradewright.domain.trade import EntryExpired, ExitRequested, StopMoved, Trade, TradeState
 
 MIN_STOP_STEP_R = Decimal("0.05")
 """A stop moves only by at least this share of R, so that it is not amended at every tick."""
 
 
-def manage(trade: Trade, candle: Candle, now: datetime) -> StopMoved | ExitRequested | None:
+def manage(
+    trade: Trade, candle: Candle, now: datetime
+) -> StopMoved | ExitRequested | EntryExpired | None:
     """Return what is due for *trade* after *candle* has closed, if anything.
+
+    A stop that the exchange trails is left to it.
 
     Args:
         trade: The trade, with its fills and its stop.
         candle: The last closed candle of its symbol.
         now: Market clock: the candle's close time.
     """
+    if expired := _expired(trade, candle, now):
+        return expired
     entry, opened_at, rules = trade.entry_price, trade.opened_at, trade.plan.exits
     if trade.state is not TradeState.OPEN or entry is None or opened_at is None:
         return None
@@ -37,6 +44,22 @@ def manage(trade: Trade, candle: Candle, now: datetime) -> StopMoved | ExitReque
     return _better_stop(trade, entry, candle)
 
 
+def _expired(trade: Trade, candle: Candle, now: datetime) -> EntryExpired | None:
+    """Return that what is left of the entry is to be cancelled, or None."""
+    plan, until = trade.plan, trade.plan.rest_until
+    working = trade.state in {TradeState.ENTERING, TradeState.OPEN} and trade.entry_order_id
+    if until is None or not working or trade.entry_ended or trade.entry_expired:
+        return None
+    if now >= until:
+        return EntryExpired(reason=f"not filled until {until:%H:%M} UTC")
+    goal = plan.targets[0].price if plan.targets else plan.take_profit
+    best = candle.high if plan.side is Side.BUY else candle.low
+    is_new = candle.open_time >= plan.trigger
+    if goal is not None and is_new and (best - goal) * plan.side.sign >= 0:
+        return EntryExpired(reason=f"the market went to {goal} without it")
+    return None
+
+
 def _better_stop(trade: Trade, entry: Decimal, candle: Candle) -> StopMoved | ExitRequested | None:
     plan, rules = trade.plan, trade.plan.exits
     unit = abs(plan.price - plan.stop_loss)
@@ -49,17 +72,14 @@ def _better_stop(trade: Trade, entry: Decimal, candle: Candle) -> StopMoved | Ex
     wishes: list[tuple[Decimal, str]] = []
     if rules.break_even_after_r is not None and gain >= rules.break_even_after_r * unit:
         wishes.append((entry, "break_even"))
-    if rules.trailing is not None and gain >= rules.trailing.after_r * unit:
+    is_ours = trade.trailed_by is not TrailedBy.EXCHANGE
+    if rules.trailing is not None and is_ours and gain >= rules.trailing.after_r * unit:
         wishes.append((best - sign * rules.trailing.distance, "trailing"))
     if not wishes:
         return None
     price, reason = max(wishes, key=lambda wish: wish[0] * sign)
     # Away from the price, so that rounding does not bring the stop nearer than asked
-    price = (
-        plan.instrument.floor_price(price)
-        if plan.side is Side.BUY
-        else plan.instrument.ceil_price(price)
-    )
+    price = plan.instrument.distant_price(price, plan.side)
     current = trade.wanted_stop if trade.wanted_stop is not None else plan.stop_loss
     if (price - current) * sign < MIN_STOP_STEP_R * unit:
         return None

@@ -96,6 +96,10 @@ class Instrument(Value):
         """Round a stop of a trade on *side* towards the entry, so that risk never grows."""
         return self.ceil_price(price) if side is Side.BUY else self.floor_price(price)
 
+    def distant_price(self, price: Decimal, side: Side) -> Decimal:
+        """Round a stop of a trade on *side* away from the market: not nearer than was asked."""
+        return self.floor_price(price) if side is Side.BUY else self.ceil_price(price)
+
 
 class Candle(Value):
     """One closed candle, named by its open time."""

@@ -1,6 +1,6 @@
 """What a trade is to do: proposed by a strategy's evaluation, sized by the account, then fixed."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -28,17 +28,54 @@ class FixedNotional(Value):
 Sizing = Annotated[RiskFraction | FixedNotional, Field(discriminator="kind")]
 
 
+class MarketEntry(Value):
+    """Enter at once, at what the market asks."""
+
+    kind: Literal["market"] = "market"
+
+
+class LimitEntry(Value):
+    """Enter at the plan's price or better, and wait for it until a time."""
+
+    kind: Literal["limit"] = "limit"
+    post_only: bool = False
+    rest_until: AwareDatetime = Field(description="Market clock; it is cancelled then.")
+
+
+EntryTerms = Annotated[MarketEntry | LimitEntry, Field(discriminator="kind")]
+
+
+class Target(Value):
+    """Take a part of the profit here."""
+
+    price: Price
+    fraction: Decimal = Field(gt=0, lt=1, description="Of what was opened; rounded down.")
+
+
+class TrailedBy(StrEnum):
+    """Who moves a trailing stop."""
+
+    CANDLE = "candle"
+    """We, at each closed minute."""
+    EXCHANGE = "exchange"
+    """The exchange, at each trade, also while nobody of us runs."""
+
+
 class Trailing(Value):
     """Follow the price at a distance, once the gain has reached a multiple of R."""
 
     after_r: Decimal = Field(ge=0)
     distance: Price
+    by: TrailedBy = TrailedBy.CANDLE
 
 
 class ExitRules(Value):
     """How an open trade is managed, beside the stop and the target that stand at the exchange."""
 
     break_even_after_r: Decimal | None = Field(default=None, gt=0)
+    break_even_after_target: int | None = Field(
+        default=None, ge=1, description="So many targets were filled."
+    )
     trailing: Trailing | None = None
     max_candles: int | None = Field(default=None, ge=1)
     timeframe: Timeframe
@@ -54,9 +91,11 @@ class Proposal(Value):
     symbol: Symbol
     signal: Signal
     trigger: AwareDatetime = Field(description="Close time of the candle; market clock.")
-    price: Price = Field(description="Close of that candle.")
+    price: Price = Field(description="Expected entry: that candle's close, or the limit.")
     stop_loss: Price
     take_profit: Price | None = None
+    entry: EntryTerms = MarketEntry()
+    targets: tuple[Target, ...] = ()
     exits: ExitRules
     sizing: Sizing
     leverage: Decimal = Field(ge=1)
@@ -85,9 +124,15 @@ class TradePlan(Value):
     symbol: Symbol
     side: Side
     qty: Qty
-    price: Price = Field(description="Expected entry.")
+    price: Price = Field(description="Expected entry; of a limit entry its limit.")
     stop_loss: Price
-    take_profit: Price | None = None
+    take_profit: Price | None = Field(
+        default=None, description="Of all that is left then; stands at the position."
+    )
+    entry: EntryTerms = MarketEntry()
+    targets: tuple[Target, ...] = Field(
+        default=(), description="Before the take profit, nearest first; orders of their own."
+    )
     exits: ExitRules
     leverage: Decimal = Field(ge=1)
     instrument: Instrument
@@ -108,3 +153,8 @@ class TradePlan(Value):
     @property
     def notional(self) -> Decimal:
         return self.price * self.qty
+
+    @property
+    def rest_until(self) -> datetime | None:
+        """Return until when the entry may wait for its price; None if it does not wait."""
+        return self.entry.rest_until if isinstance(self.entry, LimitEntry) else None

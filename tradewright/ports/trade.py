@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from decimal import Decimal
+from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 from temporalio import activity
@@ -14,10 +15,15 @@ from tradewright.domain.trade import (
     ExitSent,
     PositionRead,
     StopConfirmed,
+    StopKept,
     StopMissing,
     StopRefused,
+    TargetOrder,
+    TargetsPlaced,
     Trade,
     TradeEvent,
+    TrailingRefused,
+    TrailingSet,
 )
 
 
@@ -29,7 +35,13 @@ class TradeOrder(Value):
         default=None, description="Market clock; executions before it are not the trade's."
     )
     number: int = Field(default=1, description="Of the leg, for its order link.")
-    price: Decimal | None = Field(default=None, description="Of the stop.")
+    price: Decimal | None = Field(
+        default=None, description="Of the stop, or where the exchange begins to trail it."
+    )
+    wished_by: str = Field(
+        default="", description="The person who wants the stop there; unset, the plan does."
+    )
+    targets: tuple[TargetOrder, ...] = Field(default=(), description="To be placed.")
 
 
 class TradeEvents(Value):
@@ -53,8 +65,25 @@ class ExchangePort(ABC):
 
     @activity.defn
     @abstractmethod
-    async def set_stop(self, order: TradeOrder) -> StopConfirmed | StopRefused | PositionRead:
-        """Amend the position's stop in place."""
+    async def set_stop(
+        self, order: TradeOrder
+    ) -> StopConfirmed | StopRefused | StopKept | PositionRead:
+        """Amend the position's stop in place; what a person wished wrongly changes nothing."""
+
+    @activity.defn
+    @abstractmethod
+    async def set_trailing(self, order: TradeOrder) -> TrailingSet | TrailingRefused | PositionRead:
+        """Let the exchange trail the stop from a price on."""
+
+    @activity.defn
+    @abstractmethod
+    async def place_targets(self, order: TradeOrder) -> TargetsPlaced | PositionRead:
+        """Place reduce-only limit orders; each is sent once."""
+
+    @activity.defn
+    @abstractmethod
+    async def cancel_entry(self, order: TradeOrder) -> TradeEvents:
+        """Cancel what is left of the entry; tell what it came to."""
 
     @activity.defn
     @abstractmethod
@@ -72,9 +101,21 @@ class ExchangePort(ABC):
         """Wait for flat, remove what is left of our orders, return every execution found."""
 
 
+class Choice(StrEnum):
+    """What a person may decide about a trade that cannot go on by itself."""
+
+    RETRY = "retry"
+    """Try what failed once more, now."""
+    ADOPT = "adopt"
+    """Go on from what the exchange shows."""
+    ABANDON = "abandon"
+    """Give the trade up; only when the exchange shows that nothing is held."""
+
+
 class TradeView(Value):
     """Query `trade`: the trade, and whether it is still working on what it was told."""
 
     trade: Trade
     busy: bool
     needs_operator: str = ""
+    choices: tuple[Choice, ...] = Field(default=(), description="What `resolve` may say.")

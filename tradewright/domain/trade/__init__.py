@@ -1,24 +1,33 @@
 """One trade: what can happen to it, the table of its states, and its life."""
 
+from tradewright.domain.trade.due import ON_ENTERING, Command, due
 from tradewright.domain.trade.event import (
+    Abandoned,
     Adopted,
     EntryEnded,
+    EntryExpired,
     EntryPlaced,
     EntryRejected,
     Executed,
     ExitRequested,
     ExitSent,
+    Funded,
     PositionRead,
     RecheckRequested,
     Started,
     StopConfirmed,
+    StopKept,
     StopLost,
     StopMissing,
     StopMoved,
     StopRefused,
+    TargetOrder,
+    TargetsPlaced,
     TradeEvent,
+    TrailingRefused,
+    TrailingSet,
 )
-from tradewright.domain.trade.life import ON_ENTERING, Command, Trade, due
+from tradewright.domain.trade.life import Trade
 from tradewright.domain.trade.table import FINAL, IMPOSSIBLE, TRANSITIONS, TradeState, Trigger
 
 __all__ = [
@@ -26,25 +35,33 @@ __all__ = [
     "IMPOSSIBLE",
     "ON_ENTERING",
     "TRANSITIONS",
+    "Abandoned",
     "Adopted",
     "Command",
     "EntryEnded",
+    "EntryExpired",
     "EntryPlaced",
     "EntryRejected",
     "Executed",
     "ExitRequested",
     "ExitSent",
+    "Funded",
     "PositionRead",
     "RecheckRequested",
     "Started",
     "StopConfirmed",
+    "StopKept",
     "StopLost",
     "StopMissing",
     "StopMoved",
     "StopRefused",
+    "TargetOrder",
+    "TargetsPlaced",
     "Trade",
     "TradeEvent",
     "TradeState",
+    "TrailingRefused",
+    "TrailingSet",
     "Trigger",
     "due",
 ]

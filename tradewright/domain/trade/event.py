@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.market import Price, Value
+from tradewright.domain.market import Price, Qty, Value
 
 
 class Started(Value):
@@ -47,11 +47,44 @@ class EntryEnded(Value):
     reason: str = ""
 
 
+class EntryExpired(Value):
+    """The entry has waited long enough, or the market went without it."""
+
+    kind: Literal["entry_expired"] = "entry_expired"
+    reason: str
+
+
+class TargetOrder(Value):
+    """A reduce-only limit order that takes a part of the profit."""
+
+    order_link_id: str
+    price: Price
+    qty: Qty
+    order_id: str = ""
+
+
+class TargetsPlaced(Value):
+    """The exchange has these orders; a target that it refused is not among them."""
+
+    kind: Literal["targets_placed"] = "targets_placed"
+    orders: tuple[TargetOrder, ...] = ()
+    reason: str = Field(default="", description="Why some are missing.")
+
+
 class Executed(Value):
     """One execution on the trade's symbol; its side says whether it opened or closed."""
 
     kind: Literal["executed"] = "executed"
     execution: Execution
+
+
+class Funded(Value):
+    """Funding was paid or received for what is held."""
+
+    kind: Literal["funded"] = "funded"
+    exec_id: str
+    amount: Decimal = Field(description="Quote currency; what was paid is negative.")
+    at: AwareDatetime = Field(description="Market clock.")
 
 
 class StopConfirmed(Value):
@@ -80,6 +113,27 @@ class StopRefused(Value):
     reason: str
 
 
+class StopKept(Value):
+    """The exchange does not take the stop that a person wished; the one before it stands."""
+
+    kind: Literal["stop_kept"] = "stop_kept"
+    price: Price = Field(description="Where it stands.")
+    reason: str
+
+
+class TrailingSet(Value):
+    """The exchange follows the price from now on."""
+
+    kind: Literal["trailing_set"] = "trailing_set"
+
+
+class TrailingRefused(Value):
+    """The exchange does not follow the price: the stop is moved at closed candles instead."""
+
+    kind: Literal["trailing_refused"] = "trailing_refused"
+    reason: str
+
+
 class StopMoved(Value):
     """The stop is to stand here; a move that loosens it is not made."""
 
@@ -92,6 +146,14 @@ class StopMoved(Value):
 class ExitRequested(Value):
     kind: Literal["exit_requested"] = "exit_requested"
     reason: ExitReason = ExitReason.OPERATOR
+    note: str = ""
+    by: str = ""
+
+
+class Abandoned(Value):
+    """A person gives the trade up, the exchange having shown that nothing is held."""
+
+    kind: Literal["abandoned"] = "abandoned"
     note: str = ""
     by: str = ""
 
@@ -126,13 +188,20 @@ TradeEvent = Annotated[
     | EntryPlaced
     | EntryRejected
     | EntryEnded
+    | EntryExpired
+    | TargetsPlaced
     | Executed
+    | Funded
     | StopConfirmed
     | StopMissing
     | StopLost
     | StopRefused
+    | StopKept
+    | TrailingSet
+    | TrailingRefused
     | StopMoved
     | ExitRequested
+    | Abandoned
     | ExitSent
     | PositionRead
     | RecheckRequested,

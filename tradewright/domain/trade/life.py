@@ -4,77 +4,67 @@
 around it (workflow, backtest) deliver events and perform commands.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 
 from pydantic import AwareDatetime, Field
 
 from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.market import Value
-from tradewright.domain.plan import Origin, TradePlan
+from tradewright.domain.plan import TrailedBy
 from tradewright.domain.trade.event import (
+    Abandoned,
     Adopted,
     EntryEnded,
+    EntryExpired,
     EntryPlaced,
     EntryRejected,
     Executed,
     ExitRequested,
     ExitSent,
+    Funded,
     PositionRead,
     RecheckRequested,
     Started,
     StopConfirmed,
+    StopKept,
     StopLost,
     StopMissing,
     StopMoved,
     StopRefused,
+    TargetsPlaced,
     TradeEvent,
+    TrailingRefused,
+    TrailingSet,
 )
+from tradewright.domain.trade.fills import Fills
 from tradewright.domain.trade.table import FINAL, TRANSITIONS, S, T, TradeState, Trigger
 
 
-class Command(StrEnum):
-    """What the shell has to do at the exchange."""
-
-    PLACE_ENTRY = "place_entry"
-    VERIFY_STOP = "verify_stop"
-    SET_STOP = "set_stop"
-    LOOK_UP = "look_up"
-    FLATTEN = "flatten"
-    SETTLE = "settle"
-
-
-ON_ENTERING: Final[Mapping[TradeState, Command]] = MappingProxyType(
-    {
-        S.ENTERING: Command.PLACE_ENTRY,
-        S.OPEN: Command.VERIFY_STOP,
-        S.EXITING: Command.FLATTEN,
-        S.SETTLING: Command.SETTLE,
-    }
-)
-
-
-class Trade(Value):
+class Trade(Fills):
     """A trade's plan and all that has happened to it."""
 
-    plan: TradePlan
     state: TradeState = TradeState.PENDING
     entry_order_id: str = ""
-    executions: tuple[Execution, ...] = ()
-    adopted_qty: Decimal = Decimal(0)
-    adopted_price: Decimal = Decimal(0)
+    entry_ended: bool = Field(default=False, description="It will not fill any further.")
+    entry_expired: bool = Field(default=False, description="What is left of it is not wanted.")
+    targets_placed: bool = False
+    funded: tuple[str, ...] = ()
+    """Ids of what was counted in `funding`."""
     stop: Decimal | None = Field(default=None, description="As last confirmed by the exchange.")
     wanted_stop: Decimal | None = None
+    stop_wished_by: str = ""
+    """Who asked for the wanted stop, if it was a person."""
     stops_set: int = 0
     """How often a stop was asked for; a stop that was lost is asked for again."""
+    trailed_by: TrailedBy | None = Field(
+        default=None, description="Who follows the price; None until the exchange has answered."
+    )
     rechecks: int = 0
     exits_sent: int = 0
     exit_links: tuple[str, ...] = ()
+    leaving: bool = Field(default=False, description="Somebody wants it closed, whole.")
     exit_reason: ExitReason | None = None
     exit_note: str = ""
     exit_by: str = ""
@@ -88,12 +78,8 @@ class Trade(Value):
         Raises:
             IllegalTransition: The table has no row for this state and event.
         """
-        if isinstance(event, Executed):
-            execution = event.execution
-            if self.is_final or any(e.exec_id == execution.exec_id for e in self.executions):
-                return self
-            if self.adopted_qty and self.opened_at and execution.at < self.opened_at:
-                return self
+        if self._is_counted(event):
+            return self
         told = self.model_copy(update=self._told(event))
         trigger = told._trigger(event)
         try:
@@ -109,6 +95,17 @@ class Trade(Value):
                 changes["state"] = S.REJECTED if told.rejection else S.CANCELLED
         return told.model_copy(update=changes)
 
+    def _is_counted(self, event: TradeEvent) -> bool:
+        """Return whether *event* is one of those that count once, and has counted or cannot."""
+        if isinstance(event, Funded):
+            return self.is_final or event.exec_id in self.funded
+        if not isinstance(event, Executed):
+            return False
+        execution = event.execution
+        if self.is_final or any(e.exec_id == execution.exec_id for e in self.executions):
+            return True
+        return bool(self.adopted_qty and self.opened_at and execution.at < self.opened_at)
+
     def _told(self, event: TradeEvent) -> dict[str, Any]:
         """Return what *event* changes, beside the state."""
         match event:
@@ -120,36 +117,48 @@ class Trade(Value):
                     "adopted_price": event.price,
                     "opened_at": event.at,
                     "wanted_stop": self.plan.stop_loss,
+                    "entry_ended": True,
                 }
             case EntryPlaced():
                 return {"entry_order_id": event.order_id}
             case EntryRejected():
-                return {"rejection": f"{event.code}: {event.reason}"}
+                return {"rejection": f"{event.code}: {event.reason}", "entry_ended": True}
             case EntryEnded():
-                return {} if self.was_open else {"exit_note": self.exit_note or event.reason}
+                note = {} if self.was_open else {"exit_note": self.exit_note or event.reason}
+                return note | {"entry_ended": True}
+            case EntryExpired():
+                note = {} if self.was_open else {"exit_note": event.reason}
+                return note | {"entry_expired": True}
+            case TargetsPlaced():
+                return {"targets": event.orders, "targets_placed": True}
             case Executed(execution=execution):
-                changes: dict[str, Any] = {"executions": (*self.executions, execution)}
-                if execution.side is self.plan.side:
-                    return changes | {
-                        "opened_at": min(self.opened_at or execution.at, execution.at)
-                    }
-                reason = execution.cause or self.exit_reason or ExitReason.BY_HAND
-                return changes | {"exit_reason": reason}
+                return self._executed(execution)
+            case Funded():
+                funding = self.funding + event.amount
+                return {"funding": funding, "funded": (*self.funded, event.exec_id)}
             case StopConfirmed():
                 return {"stop": event.price}
             case StopMissing():
                 return self._leaving(ExitReason.NAKED, "no stop at the exchange in time")
             case StopRefused():
                 return self._leaving(ExitReason.STOP_PASSED, event.reason)
+            case StopKept():
+                return {"stop": event.price, "wanted_stop": event.price, "stop_wished_by": ""}
             case StopLost():
                 return {"stop": None, "stops_set": self.stops_set + 1}
             case StopMoved():
                 # Before the entry fills its own stop stands, and nothing else can
-                if not (self.was_open and self._tightens(event.price)):
+                if not (self.was_open and self.tightens(event.price)):
                     return {}
-                return {"wanted_stop": event.price, "stops_set": self.stops_set + 1}
+                return self._moving_stop(event.price, "" if event.by == "manage" else event.by)
+            case TrailingSet():
+                return {"trailed_by": TrailedBy.EXCHANGE}
+            case TrailingRefused():
+                return {"trailed_by": TrailedBy.CANDLE}
             case ExitRequested():
                 return self._leaving(event.reason, event.note, event.by)
+            case Abandoned():
+                return self._leaving(ExitReason.ABANDONED, event.note, event.by)
             case ExitSent():
                 links = (event.order_link_id,) if event.order_link_id else ()
                 return {
@@ -157,20 +166,51 @@ class Trade(Value):
                     "exit_links": (*self.exit_links, *links),
                 }
             case PositionRead():
-                return {}
+                until = self.plan.rest_until
+                is_late = until is not None and event.at >= until and not self.entry_ended
+                return {"entry_expired": True} if is_late else {}
             case RecheckRequested():
                 return {"rechecks": self.rechecks + 1}
             case _:
                 assert_never(event)
 
+    def _executed(self, execution: Execution) -> dict[str, Any]:
+        changes: dict[str, Any] = {"executions": (*self.executions, execution)}
+        if execution.side is self.plan.side:
+            changes["opened_at"] = min(self.opened_at or execution.at, execution.at)
+            filled = self.model_copy(update=changes)
+            return changes | {"entry_ended": self.entry_ended or filled.is_filled}
+        ours = any(execution.order_link_id == order.order_link_id for order in self.targets)
+        reason = execution.cause or (ExitReason.TARGET if ours else self.exit_reason)
+        changes["exit_reason"] = reason or ExitReason.BY_HAND
+        # What has begun to leave is not entered any further
+        changes["entry_expired"] = self.entry_expired or not self.entry_ended
+        return changes | self.model_copy(update=changes)._secured()
+
+    def _secured(self) -> dict[str, Any]:
+        """Return the move of the stop to the entry, if enough targets were reached."""
+        after, entry = self.plan.exits.break_even_after_target, self.entry_price
+        if after is None or entry is None or self.targets_reached < after:
+            return {}
+        price = self.plan.instrument.distant_price(entry, self.plan.side)
+        return self._moving_stop(price, "") if self.tightens(price) else {}
+
+    def _moving_stop(self, price: Decimal, wished_by: str) -> dict[str, Any]:
+        return {
+            "wanted_stop": price,
+            "stop_wished_by": wished_by,
+            "stops_set": self.stops_set + 1,
+        }
+
     def _leaving(self, reason: ExitReason, note: str, by: str = "") -> dict[str, Any]:
         # The first reason stands: a second wish to leave explains nothing. While it is open a
         # part may have been closed for another reason
         if self.exit_reason is not None and self.state is not S.OPEN:
-            return {}
-        return {"exit_reason": reason, "exit_note": note, "exit_by": by}
+            return {"leaving": True}
+        return {"leaving": True, "exit_reason": reason, "exit_note": note, "exit_by": by}
 
-    def _tightens(self, price: Decimal) -> bool:
+    def tightens(self, price: Decimal) -> bool:
+        """Return whether a stop at *price* would risk less than the one that is wanted."""
         current = self.wanted_stop if self.wanted_stop is not None else self.plan.stop_loss
         return (price - current) * self.plan.side.sign > 0
 
@@ -184,87 +224,44 @@ class Trade(Value):
             case PositionRead():
                 if not event.qty:
                     return T.POSITION_FLAT
-                return T.POSITION_HELD if self.exit_reason else T.POSITION_KEPT
+                return T.POSITION_HELD if self._is_over else T.POSITION_KEPT
             case _:
                 return Trigger(event.kind)
+
+    @property
+    def _is_over(self) -> bool:
+        """Return whether what is still held is to be closed.
+
+        What the exchange closes by itself (stop, take profit, liquidation) it closes whole; a
+        target's order, or a person's, takes a part and leaves the rest.
+        """
+        return self.leaving or any(e.cause is not None for e in self.exits)
 
     @property
     def is_final(self) -> bool:
         return self.state in FINAL
 
     @property
-    def entries(self) -> tuple[Execution, ...]:
-        return tuple(e for e in self.executions if e.side is self.plan.side)
+    def is_resting(self) -> bool:
+        """Return whether the entry waits at the exchange for its price."""
+        is_placed = bool(self.entry_order_id) and not self.entry_ended
+        return self.plan.rest_until is not None and is_placed and self.state is S.ENTERING
 
     @property
-    def exits(self) -> tuple[Execution, ...]:
-        return tuple(e for e in self.executions if e.side is not self.plan.side)
-
-    @property
-    def entry_qty(self) -> Decimal:
-        return sum((e.qty for e in self.entries), self.adopted_qty)
-
-    @property
-    def exit_qty(self) -> Decimal:
-        return sum((e.qty for e in self.exits), Decimal(0))
-
-    @property
-    def open_qty(self) -> Decimal:
-        """Return what the fills say is held; the exchange's own answer decides."""
-        return self.entry_qty - self.exit_qty
-
-    @property
-    def was_open(self) -> bool:
-        return self.entry_qty > 0
-
-    @property
-    def entry_price(self) -> Decimal | None:
-        """Return the average price of what was opened, in quote currency."""
-        if not self.was_open:
+    def trailing_from(self) -> Decimal | None:
+        """Return the price at which trailing begins; None if it begins at once."""
+        trailing, entry = self.plan.exits.trailing, self.entry_price
+        if trailing is None or entry is None or not trailing.after_r:
             return None
-        value = sum((e.qty * e.price for e in self.entries), self.adopted_qty * self.adopted_price)
-        return value / self.entry_qty
+        gain = trailing.after_r * abs(self.plan.price - self.plan.stop_loss)
+        price = entry + gain * self.plan.side.sign
+        return self.plan.instrument.protective_price(price, self.plan.side)
 
     @property
-    def exit_price(self) -> Decimal | None:
-        """Return the average price of what was closed, in quote currency."""
-        if not self.exit_qty:
-            return None
-        return sum((e.qty * e.price for e in self.exits), Decimal(0)) / self.exit_qty
-
-    @property
-    def fees(self) -> Decimal:
-        return sum((e.fee for e in self.executions), Decimal(0))
-
-    @property
-    def pnl(self) -> Decimal:
-        """Return what the closed part earned, net of all fees so far, in quote currency."""
-        if self.entry_price is None or self.exit_price is None:
-            return -self.fees
-        gain = (self.exit_price - self.entry_price) * self.exit_qty * self.plan.side.sign
-        return gain - self.fees
-
-    @property
-    def r_multiple(self) -> Decimal | None:
-        """Return the PnL in multiples of the initial risk; None without a risk."""
-        return self.pnl / self.plan.risk if self.plan.risk else None
+    def next_leg(self) -> int:
+        """Return the number of the next order; the entry's is 1."""
+        return 2 + len(self.targets) + self.exits_sent
 
     def age(self, now: datetime) -> float:
         """Return how many seconds of market time the position has been open at *now*."""
         return (now - self.opened_at).total_seconds() if self.opened_at else 0.0
-
-
-def due(before: Trade, after: Trade) -> Command | None:
-    """Return the command that the step from *before* to *after* calls for, if any."""
-    if after.state is not before.state:
-        if after.state is S.OPEN and after.plan.origin is Origin.ADOPTED:
-            return Command.SET_STOP
-        return ON_ENTERING.get(after.state)
-    if after.state is S.OPEN and after.stops_set > before.stops_set:
-        return Command.SET_STOP
-    if after.state is S.OPEN and len(after.exits) > len(before.exits):
-        # A reduction may have taken the stop along
-        return Command.VERIFY_STOP
-    if after.rechecks > before.rechecks and not after.is_final:
-        return Command.LOOK_UP
-    return None

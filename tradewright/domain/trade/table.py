@@ -28,16 +28,23 @@ class Trigger(StrEnum):
     ENTRY_PLACED = "entry_placed"
     ENTRY_REJECTED = "entry_rejected"
     ENTRY_ENDED = "entry_ended"
+    ENTRY_EXPIRED = "entry_expired"
+    TARGETS_PLACED = "targets_placed"
     ENTRY_FILLED = "entry_filled"
     EXIT_FILLED = "exit_filled"
     CLOSED_BY_FILL = "closed_by_fill"
     """The fill brings what is held to zero."""
+    FUNDED = "funded"
     STOP_CONFIRMED = "stop_confirmed"
     STOP_MISSING = "stop_missing"
     STOP_LOST = "stop_lost"
     STOP_REFUSED = "stop_refused"
+    STOP_KEPT = "stop_kept"
     STOP_MOVED = "stop_moved"
+    TRAILING_SET = "trailing_set"
+    TRAILING_REFUSED = "trailing_refused"
     EXIT_REQUESTED = "exit_requested"
+    ABANDONED = "abandoned"
     EXIT_SENT = "exit_sent"
     POSITION_FLAT = "position_flat"
     POSITION_HELD = "position_held"
@@ -56,12 +63,15 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.ENTERING, T.ENTRY_PLACED): S.ENTERING,
         (S.ENTERING, T.ENTRY_REJECTED): S.REJECTED,
         (S.ENTERING, T.ENTRY_ENDED): S.SETTLING,  # a fill may still be on its way: ask
+        (S.ENTERING, T.ENTRY_EXPIRED): S.ENTERING,  # until its cancel is through
         (S.ENTERING, T.ENTRY_FILLED): S.OPEN,
         (S.ENTERING, T.EXIT_FILLED): S.ENTERING,  # the stop's fill overtook the entry's
         (S.ENTERING, T.CLOSED_BY_FILL): S.SETTLING,
+        (S.ENTERING, T.FUNDED): S.ENTERING,  # told before the fill that it was paid for
         (S.ENTERING, T.STOP_LOST): S.ENTERING,  # its fill comes first
         (S.ENTERING, T.STOP_MOVED): S.ENTERING,
         (S.ENTERING, T.EXIT_REQUESTED): S.EXITING,
+        (S.ENTERING, T.ABANDONED): S.SETTLING,
         (S.ENTERING, T.POSITION_FLAT): S.ENTERING,
         (S.ENTERING, T.POSITION_HELD): S.ENTERING,
         (S.ENTERING, T.POSITION_KEPT): S.ENTERING,
@@ -69,15 +79,22 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.OPEN, T.ENTRY_PLACED): S.OPEN,  # the fill overtook the answer
         (S.OPEN, T.ENTRY_REJECTED): S.OPEN,  # the rest of a partly filled entry
         (S.OPEN, T.ENTRY_ENDED): S.OPEN,
+        (S.OPEN, T.ENTRY_EXPIRED): S.OPEN,
+        (S.OPEN, T.TARGETS_PLACED): S.OPEN,
         (S.OPEN, T.ENTRY_FILLED): S.OPEN,
         (S.OPEN, T.EXIT_FILLED): S.OPEN,
         (S.OPEN, T.CLOSED_BY_FILL): S.SETTLING,
+        (S.OPEN, T.FUNDED): S.OPEN,
         (S.OPEN, T.STOP_CONFIRMED): S.OPEN,
         (S.OPEN, T.STOP_MISSING): S.EXITING,
         (S.OPEN, T.STOP_LOST): S.OPEN,
         (S.OPEN, T.STOP_REFUSED): S.EXITING,
+        (S.OPEN, T.STOP_KEPT): S.OPEN,
         (S.OPEN, T.STOP_MOVED): S.OPEN,
+        (S.OPEN, T.TRAILING_SET): S.OPEN,
+        (S.OPEN, T.TRAILING_REFUSED): S.OPEN,
         (S.OPEN, T.EXIT_REQUESTED): S.EXITING,
+        (S.OPEN, T.ABANDONED): S.SETTLING,
         (S.OPEN, T.POSITION_FLAT): S.SETTLING,  # closed while nobody told us
         (S.OPEN, T.POSITION_HELD): S.OPEN,
         (S.OPEN, T.POSITION_KEPT): S.OPEN,
@@ -85,14 +102,21 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.EXITING, T.ENTRY_PLACED): S.EXITING,
         (S.EXITING, T.ENTRY_REJECTED): S.EXITING,
         (S.EXITING, T.ENTRY_ENDED): S.EXITING,
+        (S.EXITING, T.ENTRY_EXPIRED): S.EXITING,
+        (S.EXITING, T.TARGETS_PLACED): S.EXITING,
         (S.EXITING, T.ENTRY_FILLED): S.EXITING,  # the fill overtook our cancel
         (S.EXITING, T.EXIT_FILLED): S.EXITING,
         (S.EXITING, T.CLOSED_BY_FILL): S.EXITING,  # the flatten under way will say so
+        (S.EXITING, T.FUNDED): S.EXITING,
         (S.EXITING, T.STOP_CONFIRMED): S.EXITING,
         (S.EXITING, T.STOP_MISSING): S.EXITING,
         (S.EXITING, T.STOP_LOST): S.EXITING,
         (S.EXITING, T.STOP_REFUSED): S.EXITING,
+        (S.EXITING, T.STOP_KEPT): S.EXITING,
         (S.EXITING, T.STOP_MOVED): S.EXITING,
+        (S.EXITING, T.TRAILING_SET): S.EXITING,
+        (S.EXITING, T.TRAILING_REFUSED): S.EXITING,
+        (S.EXITING, T.ABANDONED): S.SETTLING,
         (S.EXITING, T.EXIT_REQUESTED): S.EXITING,  # the kill switch may ask twice
         (S.EXITING, T.EXIT_SENT): S.SETTLING,
         (S.EXITING, T.POSITION_FLAT): S.EXITING,
@@ -101,14 +125,21 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.SETTLING, T.ENTRY_PLACED): S.SETTLING,
         (S.SETTLING, T.ENTRY_REJECTED): S.SETTLING,
         (S.SETTLING, T.ENTRY_ENDED): S.SETTLING,
+        (S.SETTLING, T.ENTRY_EXPIRED): S.SETTLING,
+        (S.SETTLING, T.TARGETS_PLACED): S.SETTLING,
         (S.SETTLING, T.ENTRY_FILLED): S.SETTLING,
         (S.SETTLING, T.EXIT_FILLED): S.SETTLING,
         (S.SETTLING, T.CLOSED_BY_FILL): S.SETTLING,
+        (S.SETTLING, T.FUNDED): S.SETTLING,
         (S.SETTLING, T.STOP_CONFIRMED): S.SETTLING,
         (S.SETTLING, T.STOP_MISSING): S.SETTLING,
         (S.SETTLING, T.STOP_LOST): S.SETTLING,
         (S.SETTLING, T.STOP_REFUSED): S.SETTLING,
+        (S.SETTLING, T.STOP_KEPT): S.SETTLING,
         (S.SETTLING, T.STOP_MOVED): S.SETTLING,
+        (S.SETTLING, T.TRAILING_SET): S.SETTLING,
+        (S.SETTLING, T.TRAILING_REFUSED): S.SETTLING,
+        (S.SETTLING, T.ABANDONED): S.SETTLING,
         (S.SETTLING, T.EXIT_REQUESTED): S.SETTLING,
         (S.SETTLING, T.POSITION_FLAT): S.CLOSED,
         (S.SETTLING, T.POSITION_HELD): S.EXITING,
@@ -130,6 +161,10 @@ IMPOSSIBLE: Final = frozenset(
         (S.ENTERING, T.STOP_CONFIRMED),
         (S.ENTERING, T.STOP_MISSING),
         (S.ENTERING, T.STOP_REFUSED),
+        (S.ENTERING, T.STOP_KEPT),
+        (S.ENTERING, T.TRAILING_SET),
+        (S.ENTERING, T.TRAILING_REFUSED),
+        (S.ENTERING, T.TARGETS_PLACED),
         (S.ENTERING, T.EXIT_SENT),
         (S.OPEN, T.EXIT_SENT),
         (S.SETTLING, T.EXIT_SENT),
