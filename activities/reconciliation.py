@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 import structlog
 from temporalio import activity
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.client import (
+    Client,
+    ScheduleOverlapPolicy,
+    WorkflowExecutionStatus,
+    WorkflowQueryFailedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities import lookup
@@ -164,6 +169,18 @@ class BybitReconciliation(ReconciliationPort):
         owner = _Owner(unknown.symbol, unknown.trade_id)
         if not await self._running([owner]):
             await lookup.cancel(self._client, unknown.symbol, orderId=unknown.order_id)
+
+    @activity.defn
+    @beating
+    async def look_again(self, account: str) -> None:
+        schedule = self._temporal.get_schedule_handle(ids.reconciliation_workflow(account))
+        try:
+            await schedule.trigger(
+                overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=ANSWER_WITHIN
+            )
+        except RPCError as e:
+            # The next worker that starts makes it again
+            log.warning("not_looked_again", detail=str(e))
 
     async def _reservations(self, account: str) -> tuple[Reservation, ...]:
         desk = ids.account_workflow(account)

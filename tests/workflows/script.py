@@ -23,14 +23,19 @@ from tradewright.domain.market import Side
 from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.domain.reconciliation import Discrepancy
 from tradewright.domain.trade import (
+    EntryEnded,
     EntryPlaced,
     EntryRejected,
     Executed,
     ExitSent,
     PositionRead,
     StopConfirmed,
+    StopKept,
     StopMissing,
     StopRefused,
+    TargetsPlaced,
+    TrailingRefused,
+    TrailingSet,
 )
 from tradewright.ports import (
     AccountPort,
@@ -133,10 +138,17 @@ class ScriptedExchange(ExchangePort):
         self._numbers = itertools.count(1)
 
     def execute(
-        self, plan: TradePlan, side: Side, *, link: str = "", cause: ExitReason | None = None
+        self,
+        plan: TradePlan,
+        side: Side,
+        *,
+        link: str = "",
+        cause: ExitReason | None = None,
+        qty: Decimal | None = None,
     ) -> Execution:
-        """Fill the whole of *plan*; on its own side it enters, on the other it leaves."""
+        """Fill *plan*, whole or *qty* of it; on its own side it enters, on the other it leaves."""
         number = next(self._numbers)
+        qty = plan.qty if qty is None else qty
         execution = Execution(
             exec_id=f"{plan.trade_id}-{number}",
             seq=number,
@@ -145,13 +157,13 @@ class ScriptedExchange(ExchangePort):
             symbol=plan.symbol,
             side=side,
             price=plan.price if side is plan.side else plan.price + 100 * plan.side.sign,
-            qty=plan.qty,
+            qty=qty,
             fee=Decimal("0.05"),
             at=NOON + timedelta(seconds=number),
             cause=cause,
         )
         self.executions.append(execution)
-        self.held += plan.qty if side is plan.side else -plan.qty
+        self.held += qty if side is plan.side else -qty
         self.stop = plan.stop_loss if self.held else None
         return execution
 
@@ -166,7 +178,9 @@ class ScriptedExchange(ExchangePort):
     @activity.defn
     async def place_entry(self, order: TradeOrder) -> EntryPlaced | EntryRejected:
         def fill() -> EntryPlaced:
-            link = ids.order_link(order.plan.trade_id, "e", order.number)
+            link = ids.order_link(order.plan.trade_id, "e", 1)
+            if order.plan.rest_until is not None:
+                return EntryPlaced(order_id=f"order-{link}")
             self.execute(order.plan, order.plan.side, link=link)
             return EntryPlaced(order_id=f"order-{link}")
 
@@ -186,13 +200,39 @@ class ScriptedExchange(ExchangePort):
         return found
 
     @activity.defn
-    async def set_stop(self, order: TradeOrder) -> StopConfirmed | StopRefused | PositionRead:
+    async def cancel_entry(self, order: TradeOrder) -> TradeEvents:
+        def cancelled() -> TradeEvents:
+            link = ids.order_link(order.plan.trade_id, "e", 1)
+            ended = EntryEnded(order_id=f"order-{link}", reason="cancelled")
+            return TradeEvents(events=(*self._all().events[:-1], ended, self._position()))
+
+        found: TradeEvents = await self.script.play("cancel_entry", order, cancelled)
+        return found
+
+    @activity.defn
+    async def set_trailing(self, order: TradeOrder) -> TrailingSet | TrailingRefused | PositionRead:
+        found: TrailingSet | TrailingRefused | PositionRead = await self.script.play(
+            "set_trailing", order, TrailingSet
+        )
+        return found
+
+    @activity.defn
+    async def place_targets(self, order: TradeOrder) -> TargetsPlaced | PositionRead:
+        found: TargetsPlaced | PositionRead = await self.script.play(
+            "place_targets", order, lambda: TargetsPlaced(orders=order.targets)
+        )
+        return found
+
+    @activity.defn
+    async def set_stop(
+        self, order: TradeOrder
+    ) -> StopConfirmed | StopRefused | StopKept | PositionRead:
         def moved() -> StopConfirmed:
             self.stop = order.price
             assert order.price is not None
             return StopConfirmed(price=order.price)
 
-        found: StopConfirmed | StopRefused | PositionRead = await self.script.play(
+        found: StopConfirmed | StopRefused | StopKept | PositionRead = await self.script.play(
             "set_stop", order, moved
         )
         return found
@@ -208,7 +248,8 @@ class ScriptedExchange(ExchangePort):
             if not self.held:
                 return ExitSent()
             link = ids.order_link(order.plan.trade_id, "x", order.number)
-            execution = self.execute(order.plan, order.plan.side.opposite, link=link)
+            out = order.plan.side.opposite
+            execution = self.execute(order.plan, out, link=link, qty=self.held)
             return ExitSent(order_link_id=link, order_id=execution.order_id, qty=execution.qty)
 
         found: ExitSent = await self.script.play("flatten", order, close)
@@ -358,3 +399,7 @@ class ScriptedReconciliation(ReconciliationPort):
     @activity.defn
     async def cancel_unknown(self, unknown: Discrepancy) -> None:
         await self.script.play("cancel_unknown", unknown, lambda: None)
+
+    @activity.defn
+    async def look_again(self, account: str) -> None:
+        await self.script.play("look_again", account, lambda: None)

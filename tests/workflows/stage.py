@@ -38,6 +38,7 @@ from tradewright.ports import (
 )
 from workflows.account import AccountStart, AccountWorkflow
 from workflows.attributes import attributes
+from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
@@ -46,7 +47,13 @@ from workflows.stream import StreamWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
 from workflows.trade_page import plan_attributes
 
-TRADING = (TradeWorkflow, StrategyWorkflow, AccountWorkflow, ReconciliationWorkflow)
+TRADING = (
+    TradeWorkflow,
+    StrategyWorkflow,
+    AccountWorkflow,
+    ReconciliationWorkflow,
+    CaseWorkflow,
+)
 
 
 @workflow.defn(sandboxed=False)

@@ -39,6 +39,7 @@ from tradewright.journal import Journal
 from tradewright.ports import activities_of
 from tradewright.settings import Settings
 from workflows.account import AccountStart, AccountWorkflow, LimitsWish
+from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketStart, MarketWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
@@ -48,7 +49,13 @@ from workflows.trade import TradeWorkflow
 
 log = structlog.get_logger(__name__)
 
-TRADING_WORKFLOWS = (TradeWorkflow, StrategyWorkflow, AccountWorkflow, ReconciliationWorkflow)
+TRADING_WORKFLOWS = (
+    TradeWorkflow,
+    StrategyWorkflow,
+    AccountWorkflow,
+    ReconciliationWorkflow,
+    CaseWorkflow,
+)
 RECONNECT_EVERY = 2.0
 RECONCILE_EVERY = timedelta(seconds=60)
 STICKY = timedelta(seconds=1)

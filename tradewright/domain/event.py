@@ -19,8 +19,10 @@ class EventKind(StrEnum):
     KILL_SWITCH = "kill_switch"  # step, detail
     STRATEGY_CHANGED = "strategy_changed"  # change, by, reason
     DISCREPANCY = "discrepancy"  # discrepancy, remedy
+    CASE_CHANGED = "case_changed"  # change, state, opening; decision, remedy, outcome
     SNAPSHOT = "snapshot"  # snapshot
     MESSAGE_REFUSED = "message_refused"  # message, fault
+    NOTICE_ACKNOWLEDGED = "notice_acknowledged"  # key, title, by
 
 
 class JournalEvent(Value):

@@ -47,4 +47,9 @@ class ReconciliationPort(ABC):
     @activity.defn
     @abstractmethod
     async def cancel_unknown(self, unknown: Discrepancy) -> None:
-        """Cancel an order of ours whose trade does not run."""
+        """Cancel an order that no running trade owns."""
+
+    @activity.defn
+    @abstractmethod
+    async def look_again(self, account: str) -> None:
+        """Have the next reconciliation run now, not in its time."""

@@ -20,8 +20,13 @@ class Kind(StrEnum):
     SIZE_MISMATCH = "size_mismatch"
     SIDE_MISMATCH = "side_mismatch"
     MISSING_STOP = "missing_stop"
+    WRONG_STOP = "wrong_stop"
     UNKNOWN_ORDER = "unknown_order"
     """An order with a link of ours whose trade does not run."""
+    FOREIGN_ORDER = "foreign_order"
+    MISSING_EXECUTION = "missing_execution"
+    BALANCE_DRIFT = "balance_drift"
+    ALTERED_JOURNAL = "altered_journal"
 
 
 class OpenOrder(Value):
@@ -64,7 +69,9 @@ class Discrepancy(Value):
     """One difference; its fingerprint is equal in two passes only if nothing moved."""
 
     kind: Kind
-    symbol: Symbol
+    symbol: str = Field(
+        default="", pattern=r"^([A-Z0-9-]{4,32})?$", description="Empty: the whole account."
+    )
     detail: str
     trade_id: str = ""
     workflow_id: str = ""

@@ -1,0 +1,26 @@
+"""Compare what the exchange shows with what the trades believe, and what is done about it."""
+
+from tradewright.domain.reconciliation.difference import (
+    Believed,
+    Discrepancy,
+    Kind,
+    OpenOrder,
+    Shown,
+    agreed,
+    discrepancies,
+)
+from tradewright.domain.reconciliation.policy import Choice, Policies, Policy, choices_of
+
+__all__ = [
+    "Believed",
+    "Choice",
+    "Discrepancy",
+    "Kind",
+    "OpenOrder",
+    "Policies",
+    "Policy",
+    "Shown",
+    "agreed",
+    "choices_of",
+    "discrepancies",
+]
