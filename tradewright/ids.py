@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 TRADE_ID = r"^tw[a-z2-7]{16}$"
 _LINK = re.compile(r"^(tw[a-z2-7]{16})-([ext])(\d{1,4})$")
-_KILL_LINK = re.compile(r"^kill-(\d+)-(\d+)$")
+_KILL_LINK = re.compile(r"^kill-d?(\d+)-(\d+)$")
 
 QUEUE_TRADING = "trading"
 QUEUE_MARKET = "market"
@@ -64,6 +64,19 @@ def order_link(trade: str, leg: str, number: int) -> str:
 def kill_link(trip: int, number: int) -> str:
     """Return the order link of the kill switch's order *number* of its *trip*."""
     return f"kill-{trip}-{number}"
+
+
+def direct_kill_link(began: datetime, number: int) -> str:
+    """Return the link of order *number* that a kill without Temporal sends, begun at *began*.
+
+    A range of its own: no trip of the kill switch's workflow bears such a number.
+
+    Example:
+        >>> from datetime import UTC
+        >>> direct_kill_link(datetime(2022, 1, 1, tzinfo=UTC), 7)
+        'kill-d1640995200000-7'
+    """
+    return f"kill-d{int(began.timestamp() * 1000)}-{number}"
 
 
 class Link(NamedTuple):

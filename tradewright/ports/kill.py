@@ -18,6 +18,7 @@ class GateWish(Value):
 class TripOrder(Value):
     account: str
     trip: int
+    first_link: int = Field(default=1, description="Number of the first order link not used yet.")
 
 
 class Exposure(Value):
@@ -27,6 +28,7 @@ class Exposure(Value):
     positions: tuple[Position, ...] = ()
     orders: int = Field(default=0, description="Readable or not.")
     unreadable: int = Field(default=0, description="Positions shown that could not be understood.")
+    next_link: int = Field(default=1, description="Number of the next order link of this trip.")
 
     @property
     def is_flat(self) -> bool:
@@ -69,3 +71,7 @@ class KillSwitchState(Value):
     flattening: bool = False
     step: str = ""
     needs_operator: str = ""
+    also: tuple[str, ...] = Field(
+        default=(), description="Trips that came while one was under way: who, and why."
+    )
+    meaning: str = Field(default="", description="What the gate's state does, in words.")
