@@ -23,6 +23,7 @@ from tradewright.ports.market import (
     Watch,
     Watchlist,
 )
+from tradewright.ports.notify import Notices, NotifyPort, OpenNotice, SentNotice
 from tradewright.ports.reconciliation import Adoption, Comparison, ReconciliationPort
 from tradewright.ports.stream import StreamPort
 from tradewright.ports.trade import ExchangePort, TradeEvents, TradeOrder, TradeView
@@ -44,9 +45,13 @@ __all__ = [
     "KillSwitchState",
     "MarketPort",
     "MarketView",
+    "Notices",
+    "NotifyPort",
+    "OpenNotice",
     "Proposals",
     "Reconciled",
     "ReconciliationPort",
+    "SentNotice",
     "StrategyStatus",
     "StreamPort",
     "TradeEvents",
