@@ -1,4 +1,8 @@
-"""Bybit's REST interface, through pybit: every answer becomes a value or a fact of the domain."""
+"""Bybit's REST interface, through pybit: every answer becomes a value or a fact of the domain.
+
+On the way there a request passes the breaker of its group and the buckets of its budget. Neither
+holds back what leaves the market.
+"""
 
 import asyncio
 import functools
@@ -8,28 +12,31 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
-from requests import ConnectionError as ConnectionFailed
-from requests import ConnectTimeout, RequestException
-from urllib3.exceptions import NewConnectionError
+from requests import RequestException
 
-from activities import parse
-from activities.secrets import LOOPBACK, ExchangeKey
-from tradewright.domain.errors import (
-    ClockSkewed,
-    ExchangeUnreachable,
-    KeyRefused,
-    OrderRejected,
-    OutcomeUnknown,
-    RateLimited,
-    SymbolUnknown,
-    TradewrightError,
+from activities.breaker import Breaker, BreakerView, OnChange
+from activities.budget import LEFT, BucketView, Budget
+from activities.endpoint import PUBLIC, Endpoint, endpoint_of
+from activities.instruments import InstrumentCache
+from activities.refusal import (
+    Failure,
+    Sign,
+    gibberish,
+    refusal,
+    request_name,
+    silence,
+    until_reset,
 )
+from activities.secrets import LOOPBACK, ExchangeKey
+from activities.skew import ClockSkew
+from activities.urgency import Urgency, current_urgency, urgency_of
+from tradewright.domain.errors import BreakerOpen, KeyRefused, RateLimited
 from tradewright.domain.market import Instrument
 from tradewright.telemetry.redaction import MASK
 
@@ -39,46 +46,8 @@ LINEAR: Final = "linear"
 SETTLE_COIN: Final = "USDT"
 THREADS = 16
 INSTRUMENT_MAX_AGE = 3600.0
-SHORT_PAUSE = timedelta(seconds=1)
-BAN_PAUSE = timedelta(minutes=1)
-"""After HTTP 403: Bybit wants ten minutes of silence, an exit cannot wait so long."""
-
-PUBLIC = frozenset(
-    {
-        *("get_server_time", "get_instruments_info", "get_kline", "get_mark_price_kline"),
-        *("get_tickers", "get_orderbook", "get_funding_rate_history", "get_risk_limit"),
-        *("get_public_trade_history", "get_price_limit"),
-    }
-)
-"""Methods that are sent without a key."""
-
-# retCodes, sorted by what may follow them
-UNSURE = frozenset({429, 10000, 10014, 10016, 10019, 10403, 10429, 40004})
-TOO_SOON = frozenset({10006, 10018, 20003, 110063, 110079})
-OUT_OF_TIME = frozenset({-1, 10002})
-
-_WRITE_KEY = "write a valid key for this venue to Vault"
-_PERMIT = "permit contract orders and positions for the key at Bybit"
-_BANNED = "ask Bybit's support, the account may not trade"
-KEY_REMEDIES: Mapping[int, str] = {
-    401: _WRITE_KEY,
-    10003: _WRITE_KEY,
-    10004: f"the secret does not belong to the key, {_WRITE_KEY}",
-    10005: _PERMIT,
-    10007: _WRITE_KEY,
-    10008: _BANNED,
-    10009: _BANNED,
-    10010: "add this machine's address to the key at Bybit",
-    10024: _BANNED,
-    10027: _BANNED,
-    10028: "upgrade the account to a unified one",
-    10029: "add the symbol to the key's whitelist at Bybit",
-    33004: f"the key has expired, {_WRITE_KEY}",
-    -2015: f"the key has expired, {_WRITE_KEY}",
-    100028: "use a key of a unified account",
-    110018: _BANNED,
-    110132: _BANNED,
-}
+THREADS, URGENT_THREADS = 16, 8
+"""Reads that hang must not keep an exit from being sent."""
 
 
 class KeySource(Protocol):
@@ -87,6 +56,16 @@ class KeySource(Protocol):
 
 SessionFactory = Callable[[ExchangeKey | None], Any]
 """Makes what answers pybit's methods, with headers; without a key only the public ones."""
+
+
+class _Reply(NamedTuple):
+    """What a thread brings back."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+    failure: Failure | None
+    sent: datetime
+    answered: datetime
 
 
 class BybitClient:
@@ -103,19 +82,43 @@ class BybitClient:
         recv_window_ms: int = 5000,
         timeout_s: float = 10,
         session_factory: SessionFactory | None = None,
+        *,
+        urgency: Urgency | None = None,
+        on_breaker: OnChange = lambda change: None,
     ) -> None:
+        """Call nobody yet.
+
+        Args:
+            rest_url: Of the venue.
+            keys: Where the key is read.
+            recv_window_ms: How old a request may be when it arrives.
+            timeout_s: For connecting, and for each answer.
+            session_factory: In the place of pybit's sessions.
+            urgency: What every request of this client is at least.
+            on_breaker: Told when a breaker opens and when it closes.
+        """
         self.recv_window = timedelta(milliseconds=recv_window_ms)
         self._keys = keys
         self._sessions = session_factory or functools.partial(
             http_session, rest_url, recv_window_ms=recv_window_ms, timeout_s=timeout_s
         )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bybit")
+        self._urgent_threads = ThreadPoolExecutor(URGENT_THREADS, thread_name_prefix="bybit-urgent")
         self._local = threading.local()
         self._opened: list[Any] = []
         self._key: ExchangeKey | None = None
         self._turn = asyncio.Lock()
-        self._resume: dict[str, float] = {}
-        self._instruments: dict[str, tuple[float, Instrument]] = {}
+        self._floor = Urgency.READ if urgency is None else urgency
+        self._budget = Budget()
+        self._breakers: dict[str, Breaker] = {}
+        self._on_breaker = on_breaker
+        self._skew = ClockSkew()
+        self._instruments = InstrumentCache(self.call)
+
+    @property
+    def clock_skew(self) -> timedelta | None:
+        """How far the exchange's clock is ahead of this machine's; None before any answer."""
+        return self._skew.value
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         """Call pybit's *method* and return Bybit's whole answer, its retCode being 0.
@@ -123,6 +126,7 @@ class BybitClient:
         Raises:
             OutcomeUnknown: A write may or may not have been carried out.
             ExchangeUnreachable: Nothing was sent, or a read was not answered.
+            BreakerOpen: Nothing was sent, for the exchange has not been answering.
             RateLimited: Not carried out; the pause is in `retry_after`.
             ClockSkewed: Not carried out.
             KeyRefused: Not carried out; says what to do about the key.
@@ -139,28 +143,39 @@ class BybitClient:
             return await self._attempt(method, fresh, arguments)
 
     async def instrument(self, symbol: str) -> Instrument:
-        """Return the trading rules of *symbol*, at most an hour old.
+        """Return the trading rules of *symbol*, at most an hour old; older only for an exit.
 
         Raises:
             SymbolUnknown: Bybit does not list it.
         """
-        read_at, known = self._instruments.get(symbol, (0.0, None))
-        if known is not None and time.monotonic() - read_at < INSTRUMENT_MAX_AGE:
-            return known
-        try:
-            answer = await self.call("get_instruments_info", category=LINEAR, symbol=symbol)
-        except OrderRejected:
-            raise SymbolUnknown(symbol) from None
-        rows = parse.rows("get_instruments_info", answer)
-        if not rows:
-            raise SymbolUnknown(symbol)
-        instrument = parse.instrument(rows[0])
-        self._instruments[symbol] = (time.monotonic(), instrument)
-        return instrument
+        for_exit = min(self._floor, current_urgency()) is Urgency.EXIT
+        return await self._instruments.instrument(symbol, for_exit=for_exit)
+
+    def breakers(self) -> list[BreakerView]:
+        return [self._breakers[group].view() for group in sorted(self._breakers)]
+
+    def buckets(self) -> list[BucketView]:
+        return self._budget.views()
+
+    def reset(self, name: str = "") -> list[str]:
+        """Close breakers and forget what was learnt of the budget.
+
+        Args:
+            name: A group, ``order``; one endpoint's bucket, ``order/create``; or all.
+
+        Returns:
+            What was reset; empty if nothing has the name.
+        """
+        found = [b for group, b in sorted(self._breakers.items()) if name in {"", group}]
+        for breaker in found:
+            breaker.reset()
+        names = [breaker.group for breaker in found]
+        return list(dict.fromkeys([*names, *self._budget.reset(name)]))
 
     def close(self) -> None:
         """Give threads and connections back; what is under way ends unanswered."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._urgent_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
         for session in self._opened:
             # pybit has no way to close; the session of requests is its `client`
             session.client.close()
@@ -174,44 +189,105 @@ class BybitClient:
     async def _attempt(
         self, method: str, key: ExchangeKey | None, arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
-        pause = self._resume.get(method, 0.0) - time.monotonic()
-        if pause > 0:
-            await asyncio.sleep(pause)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._send, method, key, dict(arguments))
+        endpoint = endpoint_of(method)
+        urgency = min(self._floor, urgency_of(method, arguments))
+        breaker = self._breaker(endpoint.group)
+        if pause := breaker.closed_for(urgency):
+            raise self._broken(method, arguments, breaker, pause)
+        begun = time.monotonic()
+        if pause := await self._budget.enter(endpoint, urgency):
+            detail = f"the exchange has asked for a pause of {endpoint.name}"
+            raise RateLimited(request_name(method, arguments), detail, timedelta(seconds=pause))
+        if pause := breaker.admit(urgency):
+            self._budget.leave(endpoint, begun, None)
+            raise self._broken(method, arguments, breaker, pause)
+        threads = self._urgent_threads if urgency <= Urgency.STOP else self._threads
+        # Of one whose asker is gone nobody hears, but it is under way and counts
+        headers: Mapping[str, str] | None = {}
+        try:
+            reply = await asyncio.get_running_loop().run_in_executor(
+                threads, self._send, method, key, dict(arguments)
+            )
+            headers = reply.failure.headers if reply.failure else reply.headers
+        finally:
+            self._budget.leave(endpoint, begun, headers)
+        return self._learn(method, arguments, endpoint, urgency, reply)
 
-    def _send(
-        self, method: str, key: ExchangeKey | None, arguments: dict[str, Any]
+    def _learn(
+        self,
+        method: str,
+        arguments: Mapping[str, Any],
+        endpoint: Endpoint,
+        urgency: Urgency,
+        reply: _Reply,
     ) -> dict[str, Any]:
+        """Return the answer, or raise what it means, once breaker, budget and clock know of it."""
+        failure, breaker = reply.failure, self._breaker(endpoint.group)
+        server_ms = failure.server_ms if failure else reply.body.get("time")
+        if isinstance(server_ms, int):
+            self._skew.add(server_ms, reply.sent, reply.answered)
+        if failure is None:
+            breaker.succeed()
+            self._budget.succeed(endpoint, reply.headers)
+            if reply.headers.get(LEFT) == "0":
+                reset = until_reset(reply.headers, self._skew.value)
+                self._budget.spend(endpoint, reset.total_seconds())
+            return reply.body
+        if failure.sign is Sign.DOWN:
+            breaker.fail(failure.detail)
+            raise failure.error
+        breaker.succeed()
+        if failure.sign is Sign.TOO_MANY:
+            reset = until_reset(failure.headers or {}, self._skew.value)
+            self._budget.refuse(endpoint, reset.total_seconds())
+        elif failure.sign is Sign.BUSY:
+            self._budget.calm(endpoint.group)
+        elif failure.sign is Sign.BARRED:
+            pause = timedelta(seconds=self._budget.ban(urgency))
+            raise RateLimited(request_name(method, arguments), failure.detail, pause)
+        raise failure.error
+
+    def _breaker(self, group: str) -> Breaker:
+        breaker = self._breakers.get(group)
+        if breaker is None:
+            breaker = self._breakers[group] = Breaker(group, self._on_breaker)
+        return breaker
+
+    @staticmethod
+    def _broken(
+        method: str, arguments: Mapping[str, Any], breaker: Breaker, pause: float
+    ) -> BreakerOpen:
+        request = request_name(method, arguments)
+        return BreakerOpen(request, breaker.group, breaker.detail, timedelta(seconds=pause))
+
+    def _send(self, method: str, key: ExchangeKey | None, arguments: dict[str, Any]) -> _Reply:
         known, session = getattr(self._local, "session", (None, None))
         if session is None or (key is not None and known != key):
             session = self._sessions(key)
             self._local.session = (key, session)
             self._opened.append(session)
+        sent = datetime.now(UTC)
+        failure: Failure | None = None
+        body: Any = {}
+        headers: Mapping[str, str] = {}
         # pybit writes into what it is given
         try:
-            answer, _, headers = getattr(session, method)(**arguments)
+            body, _, headers = getattr(session, method)(**arguments)
         except (FailedRequestError, InvalidRequestError) as e:
-            self._heed(method, e.resp_headers or {})
             # Bybit repeats the key when it does not like the signature
             text = (
                 str(e.message).replace(key.api_key.get_secret_value(), MASK) if key else e.message
             )
-            raise _refusal(method, arguments, e, str(text)) from None
+            failure = refusal(method, arguments, e, str(text))
         except RequestException as e:
-            raise _silence(method, arguments, e) from None
+            failure = silence(method, arguments, e)
         except (TypeError, AttributeError, KeyError, json.JSONDecodeError) as e:
             # What pybit trips over when the body is JSON, and not Bybit's
-            raise _unsure(method, arguments, f"unreadable answer, {type(e).__name__}") from None
-        if not isinstance(answer, dict) or answer.get("retCode") != 0:
-            raise _unsure(method, arguments, "unreadable answer, no retCode")
-        self._heed(method, headers)
-        return answer
-
-    def _heed(self, method: str, headers: Mapping[str, str]) -> None:
-        """Let the next call of *method* wait when the budget of this second is used up."""
-        if headers.get("X-Bapi-Limit-Status") == "0":
-            self._resume[method] = time.monotonic() + _until_reset(headers).total_seconds()
+            failure = gibberish(method, arguments, f"unreadable answer, {type(e).__name__}")
+        else:
+            if not isinstance(body, dict) or body.get("retCode") != 0:
+                failure = gibberish(method, arguments, "unreadable answer, no retCode")
+        return _Reply(body, headers, failure, sent, datetime.now(UTC))
 
 
 def http_session(
@@ -234,68 +310,3 @@ def http_session(
     # A proxy of the machine is no way to the machine itself
     session.client.trust_env = urlsplit(rest_url).hostname not in LOOPBACK
     return session
-
-
-def _request(method: str, arguments: Mapping[str, Any]) -> str:
-    names = (arguments.get(name) for name in ("orderLinkId", "orderId", "symbol"))
-    return " ".join([method, *(str(name) for name in names if name)][:2])
-
-
-def _unsure(method: str, arguments: Mapping[str, Any], detail: str) -> TradewrightError:
-    request = _request(method, arguments)
-    if method.startswith("get_"):
-        return ExchangeUnreachable(request, detail)
-    return OutcomeUnknown(request, detail)
-
-
-def _refusal(
-    method: str,
-    arguments: Mapping[str, Any],
-    error: FailedRequestError | InvalidRequestError,
-    text: str,
-) -> TradewrightError:
-    request, code = _request(method, arguments), int(error.status_code)
-    headers: Mapping[str, str] = error.resp_headers or {}
-    if isinstance(error, FailedRequestError) and code != 401:
-        # An HTTP status, or pybit's own 409 for a body that is no JSON
-        if code == 403:
-            return RateLimited(request, f"{text} (HTTP 403)", BAN_PAUSE)
-        if code in {400, 404}:
-            return OrderRejected(request, code, text)
-        return _unsure(method, arguments, f"{text} (HTTP {code})")
-    if code in KEY_REMEDIES:
-        return KeyRefused(request, code, text, KEY_REMEDIES[code])
-    if code in TOO_SOON:
-        return RateLimited(request, f"{text!r} (retCode {code})", _until_reset(headers))
-    if code in OUT_OF_TIME:
-        return ClockSkewed(request, text)
-    if code in UNSURE:
-        return _unsure(method, arguments, f"{text!r} (retCode {code})")
-    return OrderRejected(request, code, text)
-
-
-def _silence(
-    method: str, arguments: Mapping[str, Any], error: RequestException
-) -> TradewrightError:
-    detail = type(error).__name__
-    if isinstance(error, ConnectTimeout) or _was_refused(error):
-        return ExchangeUnreachable(_request(method, arguments), f"{detail}, no connection")
-    return _unsure(method, arguments, detail)
-
-
-def _was_refused(error: RequestException) -> bool:
-    """Return whether there never was a connection, so that surely nothing was sent."""
-    cause = error.args[0] if error.args else None
-    return isinstance(error, ConnectionFailed) and isinstance(
-        getattr(cause, "reason", None), NewConnectionError
-    )
-
-
-def _until_reset(headers: Mapping[str, str]) -> timedelta:
-    try:
-        reset = int(headers["X-Bapi-Limit-Reset-Timestamp"]) / 1000
-    except (KeyError, ValueError):
-        return SHORT_PAUSE
-    # The exchange's clock against ours: a limit is over a rolling second, so never longer
-    pause = timedelta(seconds=reset - datetime.now(UTC).timestamp())
-    return min(max(pause, timedelta(milliseconds=50)), SHORT_PAUSE)

@@ -43,6 +43,11 @@ def urgent(urgency: Urgency) -> Iterator[None]:
         _current.reset(token)
 
 
+def current_urgency() -> Urgency:
+    """Return what `urgent` says here; READ outside."""
+    return _current.get()
+
+
 def urgency_of(method: str, arguments: Mapping[str, Any]) -> Urgency:
     """Return how urgent a call of pybit's *method* is, by itself or by what it is made for.
 

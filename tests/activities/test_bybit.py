@@ -88,13 +88,13 @@ async def test_what_was_not_carried_out_may_be_repeated_or_not(bench: Any) -> No
 
     assert await kind(raises(ConnectTimeout("no connection"))) is ExchangeUnreachable
     assert await kind(answers(10006)) is RateLimited
-    assert await kind(status(403)) is RateLimited
     assert await kind(answers(10002)) is ClockSkewed
     assert await kind(answers(10010)) is KeyRefused
     assert await kind(status(401)) is KeyRefused
     assert await kind(answers(110007, "Available balance is insufficient")) is OrderRejected
     assert await kind(answers(987654, "a code of next year")) is OrderRejected
     assert await kind(status(404)) is OrderRejected
+    assert await kind(status(403)) is RateLimited
 
 
 async def test_a_refused_connection_was_surely_not_sent(bench: Any, free_port: int) -> None:
