@@ -2,90 +2,43 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import Field
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
-from tradewright.domain.event import EventKind, JournalEvent
+from tradewright.domain.event import EventKind
 from tradewright.domain.gate import Gate, GateState
-from tradewright.domain.market import Value
-from tradewright.ports import Exposure, GateWish, KillPort, KillSwitchState, TripOrder
+from tradewright.ports import GateWish, KillPort, KillSwitchState, TripOrder
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.clearing import RETRY, Clearing, perform
+from workflows.kill_notice import Notices
+from workflows.kill_wish import (
+    GateStep,
+    KillSwitchCarried,
+    KillSwitchStart,
+    RearmWish,
+    SafeModeWish,
+    TripWish,
+    WishQueue,
+)
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox
 from workflows.page import gate_page
 
-QUIET_TIME = timedelta(seconds=16)
-"""recv_window + 1 s + the HTTP time-out: no request sent before the gate closed can land later."""
+__all__ = ["KillSwitchStart", "KillSwitchWorkflow", "RearmWish", "SafeModeWish", "TripWish"]
+
 READ_WITHIN = timedelta(seconds=3)
 WRITE_WITHIN = timedelta(seconds=10)
 REWRITE_EVERY = timedelta(seconds=10)
 ROW_FIRST = timedelta(seconds=1)
 """How long a trip waits for the gate's row before it goes on beside it."""
-CANCEL_WITHIN = timedelta(seconds=10)
-"""Orders that cannot be cancelled one by one do not keep positions from being closed."""
-PATIENT_ROUNDS = 5
-AGAIN_AFTER = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(seconds=10)
-"""Between rounds of a flatten that does not get flat."""
-RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=5)
-)
-
-
-class TripWish(Value):
-    """Signal and update `trip`."""
-
-    reason: str = "no reason given"
-    by: str = "operator"
-
-
-class SafeModeWish(Value):
-    """Signal and update `safe_mode`: no entries; everything else is still managed."""
-
-    on: bool
-    reason: str = ""
-    by: str = "operator"
-
-
-class RearmWish(Value):
-    """Signal and update `rearm`: a named person takes the responsibility."""
-
-    by: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
-
-
-class GateStep(Value):
-    """What is to be done next: the gate wanted, and whether it was a rearm."""
-
-    state: GateState
-    reason: str
-    by: str
-    rearm: bool = False
-
-
-class KillSwitchCarried(Value):
-    gate: Gate
-    steps: tuple[GateStep, ...] = ()
-    is_unwritten: bool = False
-    rearmed: bool = False
-    is_flattening: bool = False
-    needs_operator: str = ""
-    noted: int = 0
-    unwritten: tuple[JournalEvent, ...] = ()
-
-
-class KillSwitchStart(Value):
-    """Input of `KillSwitchWorkflow`; `carried` is what an earlier run of it hands over."""
-
-    account: str
-    carried: KillSwitchCarried | None = None
+MOST_SHOWN = 20
+"""Of further trips while one is under way; the journal has all."""
 
 
 async def _give_up(task: asyncio.Future[Any]) -> None:
@@ -104,13 +57,16 @@ class KillSwitchWorkflow:
         carried = start.carried or KillSwitchCarried(gate=Gate(account=start.account, at=now))
         self._account = start.account
         self._gate = carried.gate
-        self._wishes = list(carried.steps)
+        self._wishes = WishQueue(carried.steps)
         self._is_unwritten = carried.is_unwritten
         self._rearmed = carried.rearmed
         """The row that is to be written opens a halted gate."""
         self._is_flattening = carried.is_flattening
         self._closed_at = now
         """Since when no entry can have been sent."""
+        self._also = list(carried.also)
+        self._next_link = carried.next_link
+        self._notices = Notices(start.account, carried.untold)
         self._step = ""
         self._needs_operator = carried.needs_operator
         self._journal = Outbox(
@@ -132,15 +88,17 @@ class KillSwitchWorkflow:
         work.result()
 
     async def _work(self, start: KillSwitchStart) -> None:
-        # Nothing here waits for what it writes, and what is not written yet is carried over
-        self._writing = asyncio.create_task(self._journal.keep_writing())
+        # Nothing here waits for what it writes and tells; what is left is carried over
+        self._beside = (
+            asyncio.create_task(self._journal.keep_writing()),
+            asyncio.create_task(self._notices.keep_telling()),
+        )
         if start.carried is None:
             await self._adopt_gate()
-        if self._is_flattening:
+        if self._is_flattening and not self._wishes.hold_trip:
             await self._flatten()
         while not workflow.info().is_continue_as_new_suggested():
-            self._step = ""
-            self._show()
+            self._set_step("")
             await self._wait_for_work()
             if self._wishes:
                 await self._follow(self._next_wish())
@@ -151,22 +109,29 @@ class KillSwitchWorkflow:
                 account=self._account,
                 carried=KillSwitchCarried(
                     gate=self._gate,
-                    steps=tuple(self._wishes),
+                    steps=self._wishes.steps,
                     is_unwritten=self._is_unwritten,
                     rearmed=self._rearmed,
                     is_flattening=self._is_flattening,
                     needs_operator=self._needs_operator,
                     noted=self._journal.noted,
                     unwritten=self._journal.unwritten,
+                    also=tuple(self._also),
+                    next_link=self._next_link,
+                    untold=self._notices.untold,
                 ),
             )
         )
 
+    # --- the gate -----------------------------------------------------------------------------
+
     async def _adopt_gate(self) -> None:
         """Take over the row as it stands: a trip that was cut short is finished."""
         self._step = "reading the gate"
-        reading = asyncio.ensure_future(self._ask(KillPort.read_gate, self._account))
-        await workflow.wait_condition(lambda: reading.done() or self._trip_waits())
+        reading = asyncio.ensure_future(
+            perform(KillPort.read_gate, self._account, self._complain_of_gate)
+        )
+        await workflow.wait_condition(lambda: reading.done() or self._wishes.hold_trip)
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(reading.done, timeout=READ_WITHIN)
         if not reading.done():
@@ -178,8 +143,8 @@ class KillSwitchWorkflow:
         await self._tell_desk()
         self._is_flattening = self._gate.state is GateState.HALTED
 
-    def _trip_waits(self) -> bool:
-        return any(wish.state is GateState.HALTED for wish in self._wishes)
+    def _complain_of_gate(self, fault: str) -> None:
+        self._call_operator(f"the gate could not be read: {fault}; it is tried again")
 
     async def _wait_for_work(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -190,14 +155,12 @@ class KillSwitchWorkflow:
             )
 
     def _next_wish(self) -> GateStep:
-        trip = next((w for w in self._wishes if w.state is GateState.HALTED), None)
-        if trip is None:
-            return self._wishes.pop(0)
-        at = self._wishes.index(trip)
-        # A wish to open the gate that is older than the trip knew nothing of it
-        kept = [wish for wish in self._wishes[:at] if wish.state is not GateState.OPEN]
-        self._wishes[: at + 1] = kept
-        return trip
+        wish, *further = self._wishes.take()
+        if wish.state is GateState.HALTED:
+            self._also = []
+        for other in further:
+            self._join(other)
+        return wish
 
     async def _follow(self, wish: GateStep) -> None:
         self._step = "closing the gate" if wish.state is not GateState.OPEN else "opening the gate"
@@ -215,12 +178,14 @@ class KillSwitchWorkflow:
         self._gate = self._gate.after(gate, rearm=wish.rearm)
         self._rearmed = wish.rearm or (self._rearmed and not halt)
         self._is_flattening = self._is_flattening or halt
+        self._notices.tell_gate(wish, self._gate)
         await self._tell_desk()
         self._is_unwritten = True
         writing = asyncio.ensure_future(self._write_gate())
         if not halt:
             await writing
             return
+        self._next_link = 1
         # The row comes first, but no trip waits for a journal that is away
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
@@ -243,7 +208,7 @@ class KillSwitchWorkflow:
         )
         is_halted = self._gate.state is GateState.HALTED
         await workflow.wait_condition(
-            lambda: writing.done() or (self._trip_waits() and not is_halted)
+            lambda: writing.done() or (self._wishes.hold_trip and not is_halted)
         )
         if not writing.done():
             await _give_up(writing)
@@ -259,83 +224,34 @@ class KillSwitchWorkflow:
             self._call_operator("")
         await self._tell_desk()
 
-    async def _flatten(self, writing: asyncio.Future[None] | None = None) -> None:
-        """Close and cancel until flat was read twice, or until the next run has to go on.
+    # --- the way to flat ----------------------------------------------------------------------
 
-        Reads count from when the gate's row is closed: until then somebody may still enter.
-        *writing* is the row's, if it is still under way.
-        """
-        order = TripOrder(account=self._account, trip=self._gate.trip)
-        self._step = "cancelling entries"
-        self._show()
-        await self._cancel_entries(order)
-        flat_reads = rounds = 0
-        while flat_reads < 2:
-            if workflow.info().is_continue_as_new_suggested():
-                return
-            self._step = f"flattening, round {rounds + 1}"
-            self._show()
-            exposure: Exposure
-            exposure, _ = await asyncio.gather(
-                self._ask(KillPort.flatten_all, order),
-                self._write_gate() if writing is None or writing.done() else writing,
-            )
-            is_flat = exposure.is_flat and not self._is_unwritten
-            flat_reads = flat_reads + 1 if is_flat else 0
-            rounds += 1
-            if flat_reads == 1:
-                self._step = "flat; reading again when nothing can land any more"
-                self._show()
-                quiet = self._closed_at + QUIET_TIME - workflow.now()
-                await workflow.sleep(
-                    max(quiet, timedelta(seconds=1)), summary="until nothing sent can land any more"
-                )
-            elif not is_flat:
-                if not exposure.is_flat and rounds % PATIENT_ROUNDS == 0:
-                    self._call_operator(
-                        f"the flatten is not done after {rounds} rounds: "
-                        f"{len(exposure.positions)} positions and {exposure.orders} orders are "
-                        f"left{_unreadable(exposure)}; it goes on trying"
-                    )
-                await workflow.sleep(
-                    min(timedelta(seconds=rounds), LONGEST_PAUSE), summary="until the next round"
-                )
+    async def _flatten(self, writing: asyncio.Future[None] | None = None) -> None:
+        """Get flat; *writing* is the row's write, if it is still under way."""
+
+        async def keep_gate() -> None:
+            await (self._write_gate() if writing is None or writing.done() else writing)
+
+        def closed_at() -> datetime | None:
+            return None if self._is_unwritten else self._closed_at
+
+        order = TripOrder(account=self._account, trip=self._gate.trip, first_link=self._next_link)
+        clearing = Clearing(
+            order,
+            keep_gate=keep_gate,
+            closed_at=closed_at,
+            step=self._set_step,
+            complain=self._call_operator,
+            note=self._note,
+        )
+        is_done = await clearing.run()
+        self._next_link = clearing.next_link
+        if not is_done:
+            return
         self._is_flattening = False
         if self._needs_operator.startswith("the flatten"):
             self._call_operator("")
-        self._note("flat", f"read twice, {rounds} rounds")
-
-    async def _cancel_entries(self, order: TripOrder) -> None:
-        try:
-            cancelled = await workflow.execute_activity_method(
-                KillPort.cancel_entries,
-                order,
-                start_to_close_timeout=CANCEL_WITHIN,
-                schedule_to_close_timeout=CANCEL_WITHIN,
-                retry_policy=RETRY,
-            )
-        except ActivityError as e:
-            # Cancel-all comes for them once the account is flat
-            self._note("entries_not_cancelled", str(e.cause))
-        else:
-            self._note("entries_cancelled", str(cancelled))
-
-    async def _ask(self, activity: Any, argument: Any) -> Any:
-        """Perform an activity to its end, however long it takes."""
-        while True:
-            try:
-                return await workflow.execute_activity_method(
-                    activity,
-                    argument,
-                    start_to_close_timeout=timedelta(minutes=5),
-                    heartbeat_timeout=timedelta(seconds=10),
-                    retry_policy=RETRY,
-                )
-            except ActivityError as e:
-                if is_cancelled_exception(e):
-                    raise
-                self._call_operator(f"the flatten failed, {self._step}: {e.cause}; tried again")
-                await workflow.sleep(AGAIN_AFTER, summary="until it is tried again")
+        self._notices.tell_flat()
 
     async def _tell_desk(self) -> None:
         desk = workflow.get_external_workflow_handle(ids.account_workflow(self._account))
@@ -344,6 +260,8 @@ class KillSwitchWorkflow:
         except ApplicationError as e:
             # No desk, no entries; and place_entry reads the row anyway
             workflow.logger.warning("desk_not_told", extra={"error": str(e)})
+
+    # --- messages -----------------------------------------------------------------------------
 
     @workflow.signal(name="trip", description='{"reason": "…", "by": "ann"}: halt and flatten')
     def trip_by_signal(self, *args: RawValue) -> None:
@@ -372,6 +290,10 @@ class KillSwitchWorkflow:
         self._wish_rearm(wish)
         return self.state()
 
+    @workflow.signal(name="adopt", description="The gate's row, where others have closed it")
+    def adopt(self, *args: RawValue) -> None:
+        self._hear("adopt", Gate, args, self._wish_adopt)
+
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
         self._call_operator(
@@ -385,9 +307,13 @@ class KillSwitchWorkflow:
             flattening=self._is_flattening,
             step=self._step or ("waiting" if not self._wishes else "about to begin"),
             needs_operator=self._needs_operator,
+            also=tuple(self._also),
+            meaning=self._gate.state.meaning,
         )
 
-    def _hear(self, name: str, shape: Any, args: Sequence[RawValue], take: Any) -> None:
+    def _hear(
+        self, name: str, shape: Any, args: Sequence[RawValue], take: Callable[[Any], None]
+    ) -> None:
         try:
             wish, remark = read(shape, args)
         except Unreadable as e:
@@ -404,7 +330,23 @@ class KillSwitchWorkflow:
 
     def _wish_trip(self, wish: TripWish) -> None:
         self._understood()
-        self._wishes.append(GateStep(state=GateState.HALTED, reason=wish.reason, by=wish.by))
+        step = GateStep(state=GateState.HALTED, reason=wish.reason, by=wish.by)
+        if not self._is_flattening:
+            self._wishes.append(step)
+            return
+        # The gate is closed and what is held is being closed: nothing is to be done twice
+        self._wishes.forget_openings()
+        self._join(step)
+
+    def _join(self, wish: GateStep) -> None:
+        """Let a trip be done by the one that is under way; its reason is kept."""
+        line = f"{wish.by}: {wish.reason}"
+        if line in self._also or (wish.by, wish.reason) == (self._gate.by, self._gate.reason):
+            return
+        self._also = [*self._also, line][-MOST_SHOWN:]
+        self._note("asked", f"{wish.state} by {line}; the trip under way does it")
+        self._notices.tell_gate(wish, self._gate)
+        self._show()
 
     def _wish_safe_mode(self, wish: SafeModeWish) -> None:
         self._understood()
@@ -417,6 +359,15 @@ class KillSwitchWorkflow:
             GateStep(state=GateState.OPEN, reason=wish.reason, by=wish.by, rearm=True)
         )
 
+    def _wish_adopt(self, row: Gate) -> None:
+        """Do what somebody has begun past this workflow; a row that it knows says nothing new."""
+        if row.at > self._gate.at and row.state is not GateState.OPEN:
+            step = GateStep(state=row.state, reason=row.reason, by=row.by)
+            if row.state is GateState.HALTED or self._gate.state is GateState.OPEN:
+                self._wishes.append(step)
+
+    # --- what is shown ------------------------------------------------------------------------
+
     def _note(self, step: str, detail: str) -> None:
         self._journal.note(EventKind.KILL_SWITCH, {"step": step, "detail": detail})
 
@@ -425,15 +376,18 @@ class KillSwitchWorkflow:
             self._call_operator(fault)
 
     def _call_operator(self, why: str) -> None:
+        if why != self._needs_operator:
+            self._notices.tell_need(why)
         self._needs_operator = why
+        self._show()
+
+    def _set_step(self, step: str) -> None:
+        self._step = step
         self._show()
 
     def _show(self) -> None:
         show([(ACCOUNT, self._account), (NEEDS_OPERATOR, bool(self._needs_operator))])
-        workflow.set_current_details(gate_page(self._gate, self._step, self._needs_operator))
-
-
-def _unreadable(exposure: Exposure) -> str:
-    if not exposure.unreadable:
-        return ""
-    return f", and {exposure.unreadable} rows of the exchange cannot be read: look there yourself"
+        lines = [gate_page(self._gate, self._step, self._needs_operator), ""]
+        lines += [f"- also asked for while it was under way: {line}" for line in self._also]
+        lines.append(f"*{self._gate.state.meaning}*")
+        workflow.set_current_details("\n".join(lines))
