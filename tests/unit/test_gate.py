@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewright.domain.gate import Gate, GateState
+from tradewright.domain.gate import BETWEEN_READS, QUIET_TIME, FlatProof, Gate, GateState
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 OPEN, EXITS_ONLY, HALTED = GateState
@@ -80,3 +80,44 @@ def test_without_a_rearm_what_is_halted_stays_halted(wishes: list[tuple[GateStat
         before, now = now, now.after(gate(state, minute))
         assert before.state is not HALTED or now.state is HALTED
         assert now.after(gate(state, minute)) == now or now.state is not state
+
+
+def test_a_proof_is_two_flat_reads_the_last_when_nothing_can_land_any_more() -> None:
+    proof = FlatProof(closed_at=NOON)
+
+    once = proof.after(is_flat=True, asked_at=NOON + timedelta(seconds=1))
+    too_early = once.after(is_flat=True, asked_at=NOON + QUIET_TIME - timedelta(seconds=1))
+    twice = too_early.after(is_flat=True, asked_at=NOON + QUIET_TIME)
+
+    assert [p.is_given for p in (proof, once, too_early, twice)] == [False, False, False, True]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=12))
+def test_a_proof_ends_with_two_flat_reads_in_a_row(reads: list[tuple[bool, int]]) -> None:
+    proof, seconds = FlatProof(closed_at=NOON), 0
+    for is_flat, later in reads:
+        seconds += later
+        proof = proof.after(is_flat=is_flat, asked_at=NOON + timedelta(seconds=seconds))
+
+    if proof.is_given:
+        assert [is_flat for is_flat, _ in reads[-2:]] == [True, True]
+        assert seconds >= QUIET_TIME.total_seconds()
+    if reads and not reads[-1][0]:
+        assert not proof.is_given
+
+
+def test_the_pause_reaches_to_the_end_of_the_quiet_time_and_is_never_nothing() -> None:
+    proof = FlatProof(closed_at=NOON)
+
+    assert proof.pause(NOON) == QUIET_TIME
+    assert proof.pause(NOON + timedelta(hours=1)) == BETWEEN_READS
+
+
+def test_what_safe_mode_does_and_leaves_alone_is_said() -> None:
+    """Safety semantics: safe mode says exactly what it does."""
+    assert EXITS_ONLY.meaning.startswith("no new entries; open trades are managed as always")
+    assert {state: "no new entries" in state.meaning for state in STATES} == {
+        OPEN: False,
+        EXITS_ONLY: True,
+        HALTED: True,
+    }
