@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 ANSWER_WITHIN = 5.0
 SHORTEST_KEY = 8
+NOTIFY = "notify"
 # Long enough that no random key of 36 letters and digits holds one by chance
 PLACEHOLDERS = (
     *("apikey", "apisecret", "secretkey", "yourkey", "yoursecret"),
@@ -91,6 +92,7 @@ class VaultSecrets:
         self._path = path
         self._client: hvac.Client | None = None
         self._last: ExchangeKey | None = None
+        self._last_urls: Mapping[str, Any] | None = None
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -110,11 +112,7 @@ class VaultSecrets:
             PlaceholderKey: What is there was never a key.
         """
         try:
-            fields = await self._call(
-                lambda client: client.secrets.kv.v2.read_secret_version(
-                    self._path, mount_point=self._vault.mount, raise_on_deleted_version=True
-                )["data"]["data"]
-            )
+            fields = await self._read(self._path)
         except (VaultUnreachable, VaultRefused) as e:
             if self._last is None:
                 raise
@@ -122,6 +120,23 @@ class VaultSecrets:
             return self._last
         self._last = _key(self._name, fields)
         return self._last
+
+    async def notify_urls(self) -> Mapping[str, Any]:
+        """Return who is to be told, beside the exchange key at ``<path>/notify``: name and URL.
+
+        The last that was read serves while Vault is away.
+
+        Raises:
+            VaultUnreachable: Vault is away and nothing was read before.
+            VaultRefused: It may not be read, and was not before.
+            SecretMissing: There is nothing at the path.
+        """
+        try:
+            self._last_urls = await self._read(f"{self._path}/{NOTIFY}")
+        except (VaultUnreachable, VaultRefused):
+            if self._last_urls is None:
+                raise
+        return self._last_urls
 
     async def write_exchange_key(self, key: ExchangeKey) -> None:
         """Store *key* where `exchange_key` finds it."""
@@ -135,6 +150,14 @@ class VaultSecrets:
                 self._path, fields, mount_point=self._vault.mount
             )
         )
+
+    async def _read(self, path: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = await self._call(
+            lambda client: client.secrets.kv.v2.read_secret_version(
+                path, mount_point=self._vault.mount, raise_on_deleted_version=True
+            )["data"]["data"]
+        )
+        return found
 
     @property
     def _name(self) -> str:

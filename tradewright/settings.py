@@ -28,6 +28,7 @@ from pydantic_settings import (
 from tradewright.domain.account import Limits
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
+from tradewright.domain.notice import NotifySettings
 
 PREFIX = "TRADEWRIGHT_"
 FILE_VARIABLE = "TRADEWRIGHT_SETTINGS"
@@ -162,6 +163,7 @@ class Settings(BaseSettings):
         default=None, description="Of an OpenTelemetry collector (HTTP); unset writes a file."
     )
     limits: Limits = Limits()
+    notify: NotifySettings = NotifySettings()
     snapshot_every: timedelta = Field(
         default=timedelta(seconds=30), description="Between two snapshots of the account."
     )
@@ -268,6 +270,7 @@ class Settings(BaseSettings):
             found["vault"]["secret_id"] = self.vault.secret_id.get_secret_value()
         if self.journal is not None:
             found["journal"] = self.journal.get_secret_value()
+        found["notify"] = self.notify.revealed()
         return found
 
     def environment(self) -> dict[str, str]:
@@ -279,7 +282,9 @@ class Settings(BaseSettings):
 def _variables(model: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
     for name in type(model).model_fields:
         variable, value = f"{prefix}{name.upper()}", getattr(model, name)
-        if isinstance(value, BaseModel):
+        if isinstance(value, NotifySettings):
+            yield f"{variable}__URLS", json.dumps(value.revealed()["urls"])
+        elif isinstance(value, BaseModel):
             yield from _variables(value, f"{variable}__")
         elif isinstance(value, SecretStr):
             yield variable, value.get_secret_value()
@@ -343,6 +348,8 @@ def _fault(error: ErrorDetails, file: Path | None) -> str:
     if error["type"] == "extra_forbidden":
         model: Any = Settings
         for part in path[:-1]:
+            if part not in getattr(model, "model_fields", {}):
+                return f"setting {variable} is unknown; remove it"
             model = model.model_fields[part].annotation
         prefix = PREFIX + "".join(f"{part.upper()}__" for part in path[:-1])
         return f"setting {variable} is unknown; {_nearest(path[-1], model.model_fields, prefix)}"
@@ -359,6 +366,9 @@ def _fault(error: ErrorDetails, file: Path | None) -> str:
 def _is_secret(path: list[str]) -> bool:
     model: Any = Settings
     for part in path:
+        # Of a list, such as that of the receivers, nothing is repeated
+        if part not in getattr(model, "model_fields", {}):
+            return True
         annotation = model.model_fields[part].annotation
         if SecretStr in (annotation, *getattr(annotation, "__args__", ())):
             return True

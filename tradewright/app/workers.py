@@ -30,6 +30,7 @@ from activities.exchange import BybitExchange
 from activities.interceptor import DomainErrors
 from activities.journal import JournalActivities
 from activities.kill import BybitKillSwitch
+from activities.notify import Notifier
 from activities.reconciliation import BybitReconciliation
 from activities.secrets import VaultSecrets, VaultUnreachable
 from activities.stream import BybitStream
@@ -42,6 +43,7 @@ from workflows.account import AccountStart, AccountWorkflow, LimitsWish
 from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketStart, MarketWorkflow
+from workflows.notifier import NotifierStart, NotifierWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
 from workflows.strategy import StrategyWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
@@ -55,6 +57,7 @@ TRADING_WORKFLOWS = (
     AccountWorkflow,
     ReconciliationWorkflow,
     CaseWorkflow,
+    NotifierWorkflow,
 )
 RECONNECT_EVERY = 2.0
 RECONCILE_EVERY = timedelta(seconds=60)
@@ -107,6 +110,8 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
                         settings.account,
                         ensure=lambda: ensure_singletons(client, settings),
                     ),
+                    # Secrets of its own: it must not wait in line with who signs an order
+                    Notifier(settings, VaultSecrets.of(settings)),
                     records,
                 )
             )
@@ -206,6 +211,14 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
         task_queue=ids.QUEUE_TRADING,
         id_conflict_policy=use_existing,
         static_summary="the desk: risk and limits",
+    )
+    await client.start_workflow(
+        NotifierWorkflow.run,
+        NotifierStart(account=account),
+        id=ids.notifier_workflow(account),
+        task_queue=ids.QUEUE_TRADING,
+        id_conflict_policy=use_existing,
+        static_summary="who is told what",
     )
     await client.start_workflow(
         StreamWorkflow.run,

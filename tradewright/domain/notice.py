@@ -19,6 +19,25 @@ DIGITS: Final = 8
 """That count, of a price or a quantity: an average of fills may have fifty."""
 
 
+def shortened(text: str, longest: int) -> str:
+    """Return *text*, cut at *longest* characters.
+
+    Example:
+        >>> shortened("a long story", 7), shortened("short", 7)
+        ('a long…', 'short')
+    """
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+
+
+def _shortening(longest: int) -> BeforeValidator:
+    # Who tells of a fault must not fail over the length of its text
+    return BeforeValidator(lambda v: shortened(v, longest) if isinstance(v, str) else v)
+
+
+Title = Annotated[str, _shortening(LONGEST_TITLE)]
+Text = Annotated[str, _shortening(LONGEST_TEXT)]
+
+
 class Priority(IntEnum):
     """How soon somebody must look; what asks for an answer is repeated until it has one."""
 
@@ -38,8 +57,8 @@ class Notice(Value):
     )
     account: str
     priority: Priority
-    title: str = Field(max_length=LONGEST_TITLE)
-    text: str = Field(default="", max_length=LONGEST_TEXT)
+    title: Title
+    text: Text = ""
     workflow_id: str = Field(default="", description="Where to look in the Web UI.")
     at: AwareDatetime | None = Field(default=None, description="Wall clock.")
     resolved: bool = Field(
@@ -105,18 +124,17 @@ class NotifySettings(Value):
             for number, receiver in enumerate(self.urls, start=1)
         )
 
+    def revealed(self) -> dict[str, Any]:
+        """Return them as a settings file holds them, secrets included."""
+        return {
+            "urls": [
+                {"name": r.name, "url": r.url.get_secret_value(), "from": r.at_least.name.lower()}
+                for r in self.receivers
+            ]
+        }
+
 
 # --- what is told -----------------------------------------------------------------------------
-
-
-def shortened(text: str, longest: int) -> str:
-    """Return *text*, cut at *longest* characters.
-
-    Example:
-        >>> shortened("a long story", 7), shortened("short", 7)
-        ('a long…', 'short')
-    """
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def _number(value: Decimal | None) -> str:
@@ -137,8 +155,8 @@ def _notice(trade: "Trade", about: str, priority: Priority, title: str, text: st
         key=f"{workflow_id}/{about}",
         account=plan.account,
         priority=priority,
-        title=shortened(title, LONGEST_TITLE),
-        text=shortened(text, LONGEST_TEXT),
+        title=title,
+        text=text,
         workflow_id=workflow_id,
     )
 
@@ -201,8 +219,8 @@ def strategy_needs_operator(account: str, preset: str, why: str) -> Notice:
         key=f"{workflow_id}/needs_operator",
         account=account,
         priority=Priority.WARNING,
-        title=shortened(f"strategy {preset} needs a person", LONGEST_TITLE),
-        text=shortened(why or "it goes on by itself again", LONGEST_TEXT),
+        title=f"strategy {preset} needs a person",
+        text=why or "it goes on by itself again",
         workflow_id=workflow_id,
         resolved=not why,
     )
@@ -226,7 +244,7 @@ def refusal_of_note(account: str, preset: str, symbol: str, code: str, why: str)
         key=f"{workflow_id}/refused/{code}",
         account=account,
         priority=Priority.WARNING,
-        title=shortened(f"{preset} may not enter: {_words(code)}", LONGEST_TITLE),
-        text=shortened(f"{symbol}: {why}", LONGEST_TEXT),
+        title=f"{preset} may not enter: {_words(code)}",
+        text=f"{symbol}: {why}",
         workflow_id=workflow_id,
     )
