@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from activities.pace import milliseconds, moment
+from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Candle, Timeframe
 
 PAGE = 1000
@@ -43,6 +44,16 @@ class Window:
     """The candle that closes the window is in it."""
 
 
+@dataclass(frozen=True)
+class _Fetch:
+    """How the last request ended: for all who came while it was under way."""
+
+    begin: int
+    until: int
+    rows: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    error: TradewrightError | None = None
+
+
 @dataclass
 class _Shelf:
     """What is known of one symbol and timeframe; the range between the marks has no unknowns."""
@@ -54,10 +65,15 @@ class _Shelf:
     announced: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """What the stream said, before the range was known to reach there."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    fetches: int = 0
+    latest: _Fetch | None = None
 
 
 class CandleCache:
-    """Serves windows of closed candles; concurrent callers share one fetch."""
+    """Serves windows of closed candles; concurrent callers share one fetch, and its failure.
+
+    A failure is kept for those who were waiting, and for nobody who comes later.
+    """
 
     def __init__(self, source: KlineSource) -> None:
         self._source = source
@@ -75,8 +91,9 @@ class CandleCache:
         end = milliseconds(close_time) // step * step - step
         start = end - (lookback - 1) * step
         shelf = self._shelf(symbol, timeframe)
+        seen = shelf.fetches
         async with shelf.turn:
-            await self._cover(shelf, symbol, timeframe, start, end)
+            await self._cover(shelf, symbol, timeframe, start, end, seen)
             times = [t for t in range(start, end + step, step) if t in shelf.rows]
             rows = [shelf.rows[t] for t in times]
             self._trim(shelf, step, max(KEPT, 2 * lookback))
@@ -89,10 +106,12 @@ class CandleCache:
         step = _step(timeframe)
         opened = milliseconds(close_time) // step * step - step
         shelf = self._shelf(symbol, timeframe)
+        seen = shelf.fetches
         async with shelf.turn:
             row = shelf.rows.get(opened) or shelf.announced.get(opened)
             if row is None:
-                row = (await self._fetch(symbol, timeframe, opened, opened)).get(opened)
+                found = await self._shared(shelf, symbol, timeframe, opened, opened, seen)
+                row = found.get(opened)
             return None if row is None else _candle(opened, row)
 
     def add(self, symbol: str, timeframe: Timeframe, candle: Candle) -> None:
@@ -116,9 +135,9 @@ class CandleCache:
         return self._shelves.setdefault((symbol, timeframe), _Shelf())
 
     async def _cover(
-        self, shelf: _Shelf, symbol: str, timeframe: Timeframe, start: int, end: int
+        self, shelf: _Shelf, symbol: str, timeframe: Timeframe, start: int, end: int, seen: int
     ) -> None:
-        """Fetch what is missing between *start* and *end*."""
+        """Fetch what is missing between *start* and *end*, for one who came at fetch *seen*."""
         step = _step(timeframe)
         if not shelf.rows or start > shelf.last + step or end < shelf.first - step:
             shelf.rows, shelf.first, shelf.last = {}, start, start - step
@@ -128,7 +147,7 @@ class CandleCache:
         if end > shelf.last:
             wanted.append((shelf.last + step, end))
         for begin, until in wanted:
-            found = await self._fetch(symbol, timeframe, begin, until)
+            found = await self._shared(shelf, symbol, timeframe, begin, until, seen)
             found |= {t: row for t, row in shelf.announced.items() if begin <= t <= until}
             shelf.rows |= found
             if begin < shelf.first:
@@ -137,6 +156,32 @@ class CandleCache:
                 # A candle that the exchange does not have yet is asked for again
                 shelf.last = max(found, default=shelf.last)
         shelf.announced = {t: row for t, row in shelf.announced.items() if t > shelf.last}
+
+    async def _shared(
+        self, shelf: _Shelf, symbol: str, timeframe: Timeframe, start: int, end: int, seen: int
+    ) -> dict[int, tuple[str, ...]]:
+        """Fetch, unless what ended after fetch *seen* has answered already: with rows or without.
+
+        Else a hundred who wait for a candle that is late, or for an exchange that is away, would
+        ask for it one after another.
+        """
+        latest = shelf.latest
+        if latest is not None and shelf.fetches > seen:
+            if latest.error is not None:
+                raise latest.error
+            if latest.begin <= start and end <= latest.until:
+                return {t: row for t, row in latest.rows.items() if start <= t <= end}
+        error: TradewrightError | None = None
+        rows: dict[int, tuple[str, ...]] = {}
+        try:
+            rows = await self._fetch(symbol, timeframe, start, end)
+        except TradewrightError as e:
+            error = e
+        shelf.latest = _Fetch(start, end, rows, error)
+        shelf.fetches += 1
+        if error is not None:
+            raise error
+        return rows
 
     async def _fetch(
         self, symbol: str, timeframe: Timeframe, start: int, end: int

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activities.candles import CandleCache, kline_candle
+from tradewright.domain.errors import ExchangeUnreachable
 from tradewright.domain.market import Candle, Timeframe
 
 BORN = datetime(2022, 1, 1, tzinfo=UTC)
@@ -30,11 +31,14 @@ class ScriptedKlines:
         self.calls: list[dict[str, Any]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.failure: Exception | None = None
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         assert method == "get_kline"
         self.calls.append(arguments)
         await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
         minutes = int(arguments["interval"])
         first = max(0, (arguments["start"] - opened(0)) // 60_000)
         last = min(self.age, (arguments["end"] - opened(0)) // 60_000)
@@ -135,6 +139,40 @@ async def test_a_candle_that_is_not_listed_yet_is_asked_for_again() -> None:
 
     assert (early.is_complete, len(early.candles)) == (False, 9)
     assert (later.is_complete, len(later.candles)) == (True, 10)
+
+
+async def test_a_hundred_who_wait_for_a_late_candle_ask_for_it_once() -> None:
+    exchange = ScriptedKlines(age=100, missing=frozenset({99}))
+    cache = CandleCache(exchange)
+    await cache.window("BTCUSDT", M1, at(99), 10)
+    exchange.gate.clear()
+
+    asking = [asyncio.create_task(cache.window("BTCUSDT", M1, at(100), 10)) for _ in range(100)]
+    await asyncio.sleep(0)
+    exchange.gate.set()
+    windows = await asyncio.gather(*asking)
+
+    assert not any(window.is_complete for window in windows)
+    assert len(exchange.calls) == 2
+
+
+async def test_a_fetch_that_fails_fails_for_all_who_waited_and_is_not_kept() -> None:
+    exchange = ScriptedKlines(age=100)
+    exchange.gate.clear()
+    exchange.failure = ExchangeUnreachable("get_kline", "away")
+    cache = CandleCache(exchange)
+
+    asking = [asyncio.create_task(cache.window("BTCUSDT", M1, at(100), 50)) for _ in range(100)]
+    await asyncio.sleep(0)
+    exchange.gate.set()
+    ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(end) for end in ends} == {ExchangeUnreachable}
+    assert len(exchange.calls) == 1
+
+    exchange.failure = None
+    window = await cache.window("BTCUSDT", M1, at(100), 50)
+
+    assert window.is_complete
 
 
 async def test_a_young_market_gives_what_it_has() -> None:
