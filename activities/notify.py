@@ -167,10 +167,10 @@ def _hand_over(url: SecretStr, *, title: str, body: str, notify_type: str) -> st
 
 
 def _apprise(url: str) -> "Apprise | None":
+    _silence()
     # Half a second, and only for who is told anything
     from apprise import Apprise, AppriseAsset
 
-    _silence()
     asset = AppriseAsset(storage_mode="memory", service_timeout=TAKEN_WITHIN)
     apprise = Apprise(asset=asset)
     return apprise if apprise.add(url) else None
