@@ -20,7 +20,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
 from requests import RequestException
 
-from activities.breaker import Breaker, BreakerView, OnChange
+from activities.breaker import Breaker, BreakerChange, BreakerView, OnChange
 from activities.budget import LEFT, BucketView, Budget
 from activities.endpoint import PUBLIC, Endpoint, endpoint_of
 from activities.instruments import InstrumentCache
@@ -84,7 +84,6 @@ class BybitClient:
         session_factory: SessionFactory | None = None,
         *,
         urgency: Urgency | None = None,
-        on_breaker: OnChange = lambda change: None,
     ) -> None:
         """Call nobody yet.
 
@@ -95,7 +94,6 @@ class BybitClient:
             timeout_s: For connecting, and for each answer.
             session_factory: In the place of pybit's sessions.
             urgency: What every request of this client is at least.
-            on_breaker: Told when a breaker opens and when it closes.
         """
         self.recv_window = timedelta(milliseconds=recv_window_ms)
         self._keys = keys
@@ -111,7 +109,8 @@ class BybitClient:
         self._floor = Urgency.READ if urgency is None else urgency
         self._budget = Budget()
         self._breakers: dict[str, Breaker] = {}
-        self._on_breaker = on_breaker
+        self.on_breaker: OnChange = lambda change: None
+        """Told when a breaker opens and when it closes."""
         self._skew = ClockSkew()
         self._instruments = InstrumentCache(self.call)
 
@@ -250,8 +249,11 @@ class BybitClient:
     def _breaker(self, group: str) -> Breaker:
         breaker = self._breakers.get(group)
         if breaker is None:
-            breaker = self._breakers[group] = Breaker(group, self._on_breaker)
+            breaker = self._breakers[group] = Breaker(group, self._breaker_changed)
         return breaker
+
+    def _breaker_changed(self, change: BreakerChange) -> None:
+        self.on_breaker(change)
 
     @staticmethod
     def _broken(

@@ -144,6 +144,11 @@ def stream_queue(account: str) -> str:
     return f"stream-{account}"
 
 
+def control_queue(process: str) -> str:
+    """Return the queue that one *process* alone serves: ``control-4711@host``."""
+    return f"control-{process}"
+
+
 def sibling_queue(own: str, queue: str) -> str:
     """Return *queue* beside the queue *own*: both may share a prefix, as in ``test7:trading``.
 

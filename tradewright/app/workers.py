@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from abc import ABC
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.account import BybitAccount
 from activities.bybit import BybitClient
 from activities.exchange import BybitExchange
+from activities.exchange_control import BybitControl
 from activities.interceptor import DomainErrors
 from activities.journal import JournalActivities
 from activities.kill import BybitKillSwitch
@@ -34,6 +36,7 @@ from activities.notify import Notifier
 from activities.reconciliation import BybitReconciliation
 from activities.secrets import VaultSecrets, VaultUnreachable
 from activities.stream import BybitStream
+from activities.urgency import Urgency
 from tradewright import ids, telemetry
 from tradewright.app.connect import TemporalUnreachable, connect, pace_of
 from tradewright.journal import Journal
@@ -90,7 +93,11 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
     await _check_key(secrets)
     client = await _connected(settings)
     journal = await Journal.open(settings.journal_url, venue=settings.venue, patient=True)
-    bybit = BybitClient(settings.urls.rest_url, secrets)
+    # All that the kill switch's own process asks serves the way out
+    floor = Urgency.EXIT if set(queues) == {"kill"} else None
+    bybit = BybitClient(settings.urls.rest_url, secrets, urgency=floor)
+    process = f"{'+'.join(sorted(queues))}@{socket.gethostname()}"
+    control = BybitControl(bybit, client, settings.account, process)
     pace = pace_of(settings)
     records = JournalActivities(journal)
     serve = _Serve(client)
@@ -128,6 +135,7 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
         if "kill" in queues:
             kill = BybitKillSwitch(bybit, journal)
             built.append(serve(ids.QUEUE_KILL, (KillSwitchWorkflow,), kill, records))
+        built.append(serve(ids.control_queue(client.identity), (), control))
         await ensure_singletons(client, settings)
         await _ensure_reconciliation(client, settings.account)
         if ids.QUEUE_TRADING in queues:
@@ -171,6 +179,8 @@ class _Serve:
             interceptors=[DomainErrors(), *telemetry.interceptors()],
             sticky_queue_schedule_to_start_timeout=STICKY,
             max_cached_workflows=2_000,
+            # Who only answers a person asks for one task at a time
+            max_concurrent_activity_task_polls=5 if workflows else 1,
             graceful_shutdown_timeout=GRACE if queue in MONEY_QUEUES else SHORT_GRACE,
         )
 

@@ -9,7 +9,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tradewright.ports.account import AccountPort, Reconciled
+from tradewright.ports.account import AccountPort, Reconciled, SnapshotWish
+from tradewright.ports.exchange_control import (
+    BreakerLine,
+    BucketLine,
+    ExchangeControlPort,
+    ExchangeStatus,
+    ResetWish,
+)
 from tradewright.ports.journal import JournalBatch, JournalPort
 from tradewright.ports.kill import Exposure, GateWish, KillPort, KillSwitchState, TripOrder
 from tradewright.ports.market import (
@@ -26,17 +33,22 @@ from tradewright.ports.market import (
 from tradewright.ports.notify import Notices, NotifyPort, OpenNotice, SentNotice
 from tradewright.ports.reconciliation import Adoption, Comparison, ReconciliationPort
 from tradewright.ports.stream import StreamPort
-from tradewright.ports.trade import ExchangePort, TradeEvents, TradeOrder, TradeView
+from tradewright.ports.trade import Choice, ExchangePort, TradeEvents, TradeOrder, TradeView
 
 __all__ = [
     "ACTIVITY_TIMEOUT",
     "AccountPort",
     "Adoption",
+    "BreakerLine",
+    "BucketLine",
     "CandleClosed",
     "CandlesDone",
+    "Choice",
     "Comparison",
     "Evaluation",
+    "ExchangeControlPort",
     "ExchangePort",
+    "ExchangeStatus",
     "Exposure",
     "GateWish",
     "JournalBatch",
@@ -51,7 +63,9 @@ __all__ = [
     "Proposals",
     "Reconciled",
     "ReconciliationPort",
+    "ResetWish",
     "SentNotice",
+    "SnapshotWish",
     "StrategyStatus",
     "StreamPort",
     "TradeEvents",
