@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import tradewright.app.apply
 import tradewright.app.connect
+import tradewright.app.exchange_control
 import tradewright.app.paper_control
 import tradewright.app.process
 import tradewright.app.replay
@@ -110,7 +111,7 @@ def test_every_error_with_an_exit_code_exists() -> None:
         *(tradewright.app.wish, tradewright.cli.invocation, tradewright.domain.errors),
         *(tradewright.journal, tradewright.app.process, secrets, preset, settings),
         *(
-            tradewright.app.replay,
+            *(tradewright.app.replay, tradewright.app.exchange_control),
             *(tradewright.paper.market.recording, tradewright.paper.market.upstream),
             tradewright.app.paper_control,
         ),

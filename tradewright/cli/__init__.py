@@ -8,7 +8,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tradewright.cli import kill, paper, paper_control, preset, run, status, strategy, trade
+from tradewright.cli import (
+    exchange,
+    kill,
+    paper,
+    paper_control,
+    preset,
+    run,
+    status,
+    strategy,
+    trade,
+)
 from tradewright.cli.exit import MEANING
 from tradewright.cli.invocation import Commands, Invocation
 
@@ -22,7 +32,7 @@ app = typer.Typer(
     help="Durable, declarative trading on Bybit.",
     epilog=EPILOG,
 )
-for commands in (run, paper, paper_control, status, preset, strategy, trade, kill):
+for commands in (run, paper, paper_control, status, preset, strategy, trade, kill, exchange):
     commands.register(app)
 
 

@@ -50,6 +50,7 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "TemporalFailed": ExitCode.UNREACHABLE,
         "NamespaceMissing": ExitCode.UNREACHABLE,
         "NoWorkerAnswers": ExitCode.UNREACHABLE,
+        "NoWorkerProcess": ExitCode.UNREACHABLE,
         "JournalUnavailable": ExitCode.UNREACHABLE,
         "ExchangeUnreachable": ExitCode.UNREACHABLE,
         "MarketUnreachable": ExitCode.UNREACHABLE,
