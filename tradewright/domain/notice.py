@@ -99,10 +99,16 @@ def _receiver(value: Any) -> Any:
     return {"url": value} if isinstance(value, str | SecretStr) else value
 
 
+def _receivers(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 class NotifySettings(Value):
     """Who is told; the log always is. More receivers may be in Vault, beside the exchange key."""
 
-    urls: tuple[Annotated[Receiver, BeforeValidator(_receiver)], ...] = Field(
+    urls: Annotated[
+        tuple[Annotated[Receiver, BeforeValidator(_receiver)], ...], BeforeValidator(_receivers)
+    ] = Field(
         default=(),
         description="Of apprise: tgram://…, slack://…, mailto://…, json://…; or {url, name, from}.",
     )
@@ -229,7 +235,7 @@ def strategy_needs_operator(account: str, preset: str, why: str) -> Notice:
 EVERYDAY: Final = frozenset(
     (
         *("symbol_taken", "already_traded", "cooldown", "max_open_trades"),
-        *("preset_max_open_trades", "below_minimum", "below_min_order", "max_orders_per_minute"),
+        *("preset_max_open_trades", "below_minimum", "max_orders_per_minute"),
     )
 )
 """Codes of refusals that are a preset's normal life."""

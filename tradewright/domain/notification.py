@@ -94,7 +94,7 @@ class Matter(Value):
     notice: Notice
     since: AwareDatetime
     heard_at: AwareDatetime = Field(description="When it last changed.")
-    first_told_at: AwareDatetime | None = None
+    first_told_at: AwareDatetime | None = Field(default=None, description="With this priority.")
     told_at: AwareDatetime | None = None
     told: int = 0
     repeats: int = 0
@@ -139,13 +139,14 @@ class Matter(Value):
         )
 
     def told_now(self, now: datetime) -> "Matter":
-        is_repeat = self.told > 0 and _digest(self.notice) == self.told_as
+        rises = self.notice.priority > self.told_priority
+        is_repeat = _digest(self.notice) == self.told_as
         return self.model_copy(
             update={
-                "first_told_at": self.first_told_at or now,
+                "first_told_at": now if rises else self.first_told_at or now,
                 "told_at": now,
                 "told": self.told + 1,
-                "repeats": self.repeats + is_repeat,
+                "repeats": 0 if rises else self.repeats + is_repeat,
                 "told_as": _digest(self.notice),
                 "told_priority": self.priority,
             }
