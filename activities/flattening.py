@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
+from functools import partial
 
 import structlog
 
@@ -187,7 +188,7 @@ class Flattening:
             # A read that began before the last order was answered tells nothing about it
             if symbol not in self._closing and self._closed_at.get(symbol, 0) < began:
                 task = asyncio.create_task(self._close(position))
-                task.add_done_callback(lambda _, symbol=symbol: self._end(symbol))
+                task.add_done_callback(partial(self._end, symbol))
                 self._closing[symbol] = task
         if not exposure.positions and exposure.orders and not exposure.unreadable:
             async with self._cancels.turn():
@@ -196,7 +197,7 @@ class Flattening:
                 )
         return exposure
 
-    def _end(self, symbol: str) -> None:
+    def _end(self, symbol: str, _: asyncio.Task[None]) -> None:
         self._closing.pop(symbol, None)
         self._closed_at[symbol] = time.monotonic()
 

@@ -39,6 +39,7 @@ from activities.stream import BybitStream
 from activities.urgency import Urgency
 from tradewright import ids, telemetry
 from tradewright.app.connect import TemporalUnreachable, connect, pace_of
+from tradewright.app.gate_watch import watch_gate
 from tradewright.journal import Journal
 from tradewright.ports import activities_of
 from tradewright.settings import Settings
@@ -102,6 +103,7 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
     records = JournalActivities(journal)
     serve = _Serve(client)
     built: list[Worker] = []
+    beside: list[asyncio.Task[None]] = []
     try:
         if "trading" in queues:
             built.append(
@@ -116,6 +118,8 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
                         client,
                         settings.account,
                         ensure=lambda: ensure_singletons(client, settings),
+                        journal=journal,
+                        policies=settings.reconciliation,
                     ),
                     # Secrets of its own: it must not wait in line with who signs an order
                     Notifier(settings, VaultSecrets.of(settings)),
@@ -135,6 +139,7 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
         if "kill" in queues:
             kill = BybitKillSwitch(bybit, journal)
             built.append(serve(ids.QUEUE_KILL, (KillSwitchWorkflow,), kill, records))
+            beside.append(asyncio.create_task(watch_gate(client, journal, settings)))
         built.append(serve(ids.control_queue(client.identity), (), control))
         await ensure_singletons(client, settings)
         await _ensure_reconciliation(client, settings.account)
@@ -142,6 +147,9 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
             await _declare_limits(client, settings)
         yield built
     finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await journal.close()
 
 

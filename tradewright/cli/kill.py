@@ -18,6 +18,7 @@ from tradewright.cli.invocation import (
     run,
     say,
 )
+from tradewright.cli.kill_view import trip_without_temporal
 from tradewright.cli.table import linked
 from tradewright.domain.errors import TradewrightError
 
@@ -77,10 +78,23 @@ def trip(
     wait: Annotated[
         bool, typer.Option("--wait", help="Return when flat was read twice and no order is left.")
     ] = False,
+    direct: Annotated[
+        bool,
+        typer.Option(
+            "--direct",
+            help="Without Temporal: from this process; it ends when flat was read twice.",
+        ),
+    ] = False,
     yes: YesOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Halt the account: cancel every order that could enter, close every position."""
+    """Halt the account: cancel every order that could enter, close every position.
+
+    With --direct this process does it, for when Temporal or its workers are away. The exchange's
+    key comes from Vault, else from BYBIT_API_KEY and BYBIT_API_SECRET, else you are asked. It may
+    be interrupted and run again. It exits 0 when the account is flat and its gate closed, 5 when
+    it is flat but the gate's row could not be closed.
+    """
     from tradewright.app import operate
     from tradewright.domain.gate import GateState
 
@@ -88,6 +102,9 @@ def trip(
     confirm(
         f"halt account {settings.account} on {settings.venue} and close every position?", yes=yes
     )
+    if direct:
+        trip_without_temporal(settings, reason=reason, by=by, output=output)
+        return
 
     async def send(client: "Client") -> "KillSwitchState":
         state = await operate.trip(client, settings.account, reason=reason, by=by)
@@ -169,6 +186,10 @@ def _show(settings: "Settings", state: "KillSwitchState", output: Format) -> Non
     why = f": {gate.reason}" if gate.reason else ""
     by = f" by {gate.by}" if gate.by else ""
     typer.echo(f"{settings.account}: gate {gate.state}{by}{why}")
+    if state.meaning:
+        typer.echo(f"that is: {state.meaning}")
+    for line in state.also:
+        typer.echo(f"also asked for by {line}")
     typer.echo(f"kill switch: {state.step}  {settings.workflow_url(workflow_id)}")
     if state.needs_operator:
         typer.echo(f"needs a person: {state.needs_operator}")
