@@ -1,4 +1,4 @@
-"""The exchange's own book of one account, read whole: for an audit."""
+"""The exchange's own book of one account: whole for an audit, its cash for the desk."""
 
 from datetime import datetime, timedelta
 
@@ -48,12 +48,21 @@ async def fetch_ledger(client: BybitClient, since: datetime, until: datetime) ->
 
 async def fetch_cash(client: BybitClient, since: datetime, until: datetime) -> CashBook:
     """Return every change of the wallet between two times of the market clock."""
+    flows = await fetch_flows(client, since, until)
+    answer = await client.call("get_wallet_balance", accountType=UNIFIED, coin=SETTLE_COIN)
+    return parse.cash_book(parse.rows("get_wallet_balance", answer)[0], flows)
+
+
+async def fetch_flows(client: BybitClient, since: datetime, until: datetime) -> list[CashFlow]:
+    """Return the lines of the transaction log between two times of the market clock."""
     flows: list[CashFlow] = []
     start = since
     while start <= until:
         rows = await _all(
             client,
             "get_transaction_log",
+            # With one, Bybit leaves out what was moved in and out
+            category=None,
             accountType=UNIFIED,
             currency=SETTLE_COIN,
             limit=50,
@@ -63,15 +72,17 @@ async def fetch_cash(client: BybitClient, since: datetime, until: datetime) -> C
         # Each window is listed newest first
         flows.extend(parse.cash_flow(row) for row in reversed(rows))
         start += EXECUTION_WINDOW + timedelta(milliseconds=1)
-    answer = await client.call("get_wallet_balance", accountType=UNIFIED, coin=SETTLE_COIN)
-    return parse.cash_book(parse.rows("get_wallet_balance", answer)[0], flows)
+    return flows
 
 
-async def _all(client: BybitClient, method: str, **arguments: object) -> list[Row]:
+async def _all(
+    client: BybitClient, method: str, *, category: str | None = LINEAR, **arguments: object
+) -> list[Row]:
     found: list[Row] = []
+    where = arguments if category is None else {"category": category, **arguments}
     cursor = ""
     while True:
-        answer = await client.call(method, category=LINEAR, cursor=cursor, **arguments)
+        answer = await client.call(method, cursor=cursor, **where)
         page = parse.rows(method, answer)
         found.extend(page)
         cursor = answer["result"].get("nextPageCursor") or ""

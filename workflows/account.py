@@ -1,47 +1,70 @@
 """The desk of one account: the single writer of its risk, and its monitor."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from pydantic import Field
 from temporalio import workflow
-from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.common import Priority as TaskPriority
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
 from tradewright.domain.account import (
+    UNEXPLAINED_PATIENCE,
     Account,
     Approved,
+    Breach,
     Channel,
+    Consequence,
     Decision,
     Filled,
+    Fired,
     LeaveWish,
     Limits,
+    PositionMode,
+    RefusalCode,
     Released,
     Snapshot,
     Unresolved,
-    breach,
     decide,
+    lifted,
+    limit_changes,
+    unfired,
+    watch,
 )
+from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Value
+from tradewright.domain.notice import Notice, Priority
 from tradewright.domain.plan import Proposal
 from tradewright.domain.trade import ExitRequested
-from tradewright.ports import AccountPort, Reconciled
+from tradewright.ports import AccountPort, Reconciled, SnapshotWish
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.kill_switch import TripWish
 from workflows.message import Unreadable, read, refused
+from workflows.notice import tell
+from workflows.outbox import Outbox
 from workflows.page import desk_page
 
-MONITOR = Priority(priority_key=2)
+MONITOR = TaskPriority(priority_key=2)
 BURST = timedelta(seconds=1)
 """Fills come in bursts; one look at the account is enough for all of one."""
+CONSEQUENCE_WORDS: Final[Mapping[Consequence, str]] = MappingProxyType(
+    {
+        Consequence.REFUSE: "entries are refused",
+        Consequence.PAUSE: "entries are paused",
+        Consequence.TRIP: "the kill switch trips",
+    }
+)
 
 
 class AccountStart(Value):
-    """Input of `AccountWorkflow`."""
+    """Input of `AccountWorkflow`; what is carried, an earlier run of it hands over."""
 
     account: str
     limits: Limits = Limits()
@@ -50,6 +73,9 @@ class AccountStart(Value):
     carried: Account | None = None
     tripped_day: str = ""
     needs_operator: str = ""
+    noted: int = 0
+    unwritten: tuple[JournalEvent, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 class LimitsWish(Value):
@@ -59,12 +85,23 @@ class LimitsWish(Value):
     declared: bool = Field(
         default=False, description="By the settings: taken only when these have changed."
     )
+    anew: bool = Field(default=False, description="Taken although they have not.")
     by: str = Field(min_length=1)
+
+
+class LiftWish(Value):
+    """Signal and update `lift`: a named person lets entries be made again."""
+
+    code: RefusalCode | None = Field(
+        default=None, description="Whose pause or count is lifted; unset: every pause."
+    )
+    by: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
 
 
 @workflow.defn
 class AccountWorkflow:
-    """Reserves and releases risk; takes snapshots; trips the kill switch at a breach."""
+    """Reserves and releases risk; takes snapshots; brings about what a breach declares."""
 
     @workflow.init
     def __init__(self, start: AccountStart) -> None:
@@ -72,16 +109,32 @@ class AccountWorkflow:
         self._limits = start.limits
         self._declared = start.declared or start.limits
         self._account = start.carried or Account(name=start.account, started_at=workflow.now())
+        if start.tripped_day:
+            # As earlier versions carried it
+            trip = Fired(code=RefusalCode.MAX_DAILY_LOSS, day=start.tripped_day)
+            self._account = self._account.model_copy(update={"fired": (trip,)})
         self._wanted = 1
         """Snapshots asked for, and taken: whoever asks waits for the next full one."""
         self._taken = 0
         self._filled = False
-        self._tripped_day = start.tripped_day
-        self._suspects_breach = False
         self._needs_operator = start.needs_operator
+        self._told = set(start.told)
+        """Keys of the notices that are not resolved."""
+        self._journal = Outbox(start.account, noted=start.noted, unwritten=start.unwritten)
 
     @workflow.run
     async def run(self, start: AccountStart) -> None:
+        # A cancel interrupts only this wait: the risk that is held here does not end with it
+        work = asyncio.create_task(self._work(start))
+        while not work.done():
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                self._call_operator("a cancel was ignored: the desk never ends")
+        work.result()
+
+    async def _work(self, start: AccountStart) -> None:
+        self._writing = asyncio.create_task(self._journal.keep_writing())
         self._show()
         while not self._may_continue_as_new():
             await self._observe()
@@ -105,8 +158,11 @@ class AccountWorkflow:
                     "carried": self._account,
                     "limits": self._limits,
                     "declared": self._declared,
-                    "tripped_day": self._tripped_day,
+                    "tripped_day": "",
                     "needs_operator": self._needs_operator,
+                    "noted": self._journal.noted,
+                    "unwritten": self._journal.unwritten,
+                    "told": tuple(sorted(self._told)),
                 }
             )
         )
@@ -117,15 +173,25 @@ class AccountWorkflow:
 
     def _may_continue_as_new(self) -> bool:
         # Whoever waits for a snapshot gets it first
-        return workflow.info().is_continue_as_new_suggested() and workflow.all_handlers_finished()
+        return (
+            workflow.info().is_continue_as_new_suggested()
+            and workflow.all_handlers_finished()
+            and self._journal.fits
+        )
 
     async def _observe(self) -> None:
         """Take a snapshot; one that fails leaves the old one to grow stale, which refuses."""
         wanted, self._filled = self._wanted, False
+        account = self._account
+        wish = SnapshotWish(
+            account=self._start.account,
+            baseline=account.baseline if account.is_rebuilt else None,
+            modes=account.wants_modes(workflow.now()),
+        )
         try:
             snapshot: Snapshot = await workflow.execute_activity_method(
                 AccountPort.read_snapshot,
-                self._start.account,
+                wish,
                 start_to_close_timeout=timedelta(seconds=15),
                 # Whoever asks for the status is told within it, even of a key that is refused
                 schedule_to_close_timeout=timedelta(seconds=20),
@@ -137,37 +203,127 @@ class AccountWorkflow:
             )
         except ActivityError as e:
             self._needs_operator = f"no snapshot of the account: {e.cause}"
+            # A stream that is dead long enough needs no snapshot
+            await self._watch_limits(is_new=False)
         else:
             self._account = self._account.observed(snapshot)
             if self._needs_operator.startswith("no snapshot"):
                 self._needs_operator = ""
-            await self._watch_limits()
+            await self._watch_limits(is_new=True)
         self._taken = wanted
         self._show()
 
-    async def _watch_limits(self) -> None:
-        reason = breach(self._account, self._limits)
-        # Once a day: after a rearm on the same day the desk refuses, but does not trip again
-        if reason is None or self._tripped_day == self._account.day:
-            self._suspects_breach = False
-            return
-        if not self._suspects_breach:
+    async def _watch_limits(self, *, is_new: bool) -> None:
+        found = watch(self._account, self._limits, workflow.now(), is_new=is_new)
+        self._account = found.account
+        if found.look_again:
             # One odd sample closes no positions: a second look, at once, decides
-            self._suspects_breach = True
             self._wanted += 1
-            return
-        self._tripped_day = self._account.day
-        switch = workflow.get_external_workflow_handle(
-            ids.kill_switch_workflow(self._start.account)
-        )
-        try:
-            await switch.signal("trip", TripWish(reason=reason, by="risk monitor"))
-        except ApplicationError as e:
-            self._tripped_day = ""
-            self._needs_operator = f"the kill switch could not be tripped: {e}"
-        else:
+        for fire in found.fires:
+            await self._bring_about(fire)
+        await self._tell_standing()
+
+    async def _bring_about(self, fire: Breach) -> None:
+        """Let the consequence come that the breach was declared to have."""
+        self._note("fired", f"{fire.consequence}: {fire.reason}", fire.code)
+        if fire.consequence is Consequence.TRIP:
+            switch = workflow.get_external_workflow_handle(
+                ids.kill_switch_workflow(self._start.account)
+            )
+            try:
+                await switch.signal("trip", TripWish(reason=fire.reason, by="risk monitor"))
+            except ApplicationError as e:
+                self._account = unfired(self._account, fire.code)
+                self._needs_operator = f"the kill switch could not be tripped: {e}"
+                return
             if self._needs_operator.startswith("the kill switch"):
                 self._needs_operator = ""
+        await self._tell(
+            f"limit/{fire.code}",
+            Priority.URGENT if fire.consequence is Consequence.TRIP else Priority.WARNING,
+            f"{fire.code}: {CONSEQUENCE_WORDS[fire.consequence]}",
+            fire.reason,
+        )
+
+    async def _tell_standing(self) -> None:
+        """Tell what a person has to mend, and when it is mended."""
+        account = self._account
+        ended = {f"limit/{code}" for code in RefusalCode}
+        ended -= {
+            f"limit/{code}" for code in (*account.suspected, *(p.code for p in account.pauses))
+        }
+        for key in sorted(ended & self._told):
+            await self._tell_over(key)
+        is_hedged = account.position_mode is PositionMode.HEDGE
+        await self._tell_while(
+            is_hedged,
+            "position_mode",
+            Priority.URGENT,
+            "no entries: the account is in hedge mode",
+            "switch derivatives to one-way mode at Bybit, with no position and no order open",
+        )
+        is_foreign = account.margin_mode not in {None, *self._limits.margin_modes}
+        await self._tell_while(
+            is_foreign,
+            "margin_mode",
+            Priority.URGENT,
+            f"no entries: the margin mode is {account.margin_mode}",
+            f"allowed is {', '.join(self._limits.margin_modes)}; switch it at Bybit, or allow it",
+        )
+        degraded = {channel.name: channel for channel in account.channels}
+        for name in ("private", "public"):
+            channel = degraded.get(name)
+            await self._tell_while(
+                channel is not None,
+                f"channel/{name}",
+                Priority.WARNING,
+                f"no entries: the {name} stream is degraded",
+                channel.fault if channel else "",
+            )
+        await self._tell_while(
+            account.unexplained_since is not None
+            and workflow.now() - account.unexplained_since >= UNEXPLAINED_PATIENCE,
+            "unexplained",
+            Priority.WARNING,
+            "the wallet is not what the transaction log leads to",
+            account.snapshot.cash_fault if account.snapshot else "",
+        )
+
+    async def _tell_while(
+        self, is_so: bool, key: str, priority: Priority, title: str, text: str
+    ) -> None:
+        if is_so and key not in self._told:
+            await self._tell(key, priority, title, text)
+        elif not is_so and key in self._told:
+            await self._tell_over(key)
+
+    async def _tell_over(self, key: str) -> None:
+        self._told.discard(key)
+        await tell(
+            Notice(
+                key=f"desk/{self._start.account}/{key}",
+                account=self._start.account,
+                priority=Priority.ROUTINE,
+                title=f"{key.replace('/', ' ')}: it is over",
+                workflow_id=workflow.info().workflow_id,
+                at=workflow.now(),
+                resolved=True,
+            )
+        )
+
+    async def _tell(self, key: str, priority: Priority, title: str, text: str) -> None:
+        self._told.add(key)
+        await tell(
+            Notice(
+                key=f"desk/{self._start.account}/{key}",
+                account=self._start.account,
+                priority=priority,
+                title=title[:200],
+                text=text[:2000],
+                workflow_id=workflow.info().workflow_id,
+                at=workflow.now(),
+            )
+        )
 
     @workflow.update(description="Ask for the risk of one trade; the same trade, the same answer")
     def reserve(self, proposal: Proposal) -> Decision:
@@ -201,11 +357,30 @@ class AccountWorkflow:
     def _set_limits(self, wish: LimitsWish) -> None:
         if wish.declared:
             # A worker that merely starts again must not undo what an operator has set since
-            if wish.limits == self._declared:
+            if wish.limits == self._declared and not wish.anew:
                 return
             self._declared = wish.limits
-        self._limits = wish.limits
+        before, self._limits = self._limits, wish.limits
+        if changed := limit_changes(before, wish.limits):
+            self._note("limits_changed", f"by {wish.by}: {'; '.join(changed)}")
         workflow.logger.info("limits_changed", extra={"by": wish.by})
+        self._show()
+
+    @workflow.signal(name="lift", description='{"by": "ann", "reason": "…"}: end every pause')
+    def lift_by_signal(self, *args: RawValue) -> None:
+        wish: LiftWish | None = self._read("lift", LiftWish, args)
+        if wish is not None:
+            self._lift(wish)
+
+    @workflow.update(name="lift", description="End pauses, or a count, by name and reason")
+    def lift_by_update(self, wish: LiftWish) -> Account:
+        self._lift(wish)
+        return self._account
+
+    def _lift(self, wish: LiftWish) -> None:
+        self._account = lifted(self._account, wish.code)
+        self._note("lifted", f"by {wish.by}: {wish.reason}", wish.code)
+        self._wanted += 1
         self._show()
 
     @workflow.signal(description="A trade has ended and gives its risk back")
@@ -282,7 +457,7 @@ class AccountWorkflow:
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
         self._call_operator(
-            refused(name, "there is no such signal; of people, this workflow takes limits")
+            refused(name, "there is no such signal; of people, this workflow takes limits and lift")
         )
 
     @workflow.query(description="The desk: reservations, snapshot, gate, blocks")
@@ -303,6 +478,11 @@ class AccountWorkflow:
         if remark:
             self._call_operator(f"signal {name} was taken, but {remark}")
         return message
+
+    def _note(self, step: str, detail: str, code: RefusalCode | None = None) -> None:
+        self._journal.note(
+            EventKind.DESK, {"step": step, "detail": detail, "code": code.value if code else ""}
+        )
 
     def _call_operator(self, why: str) -> None:
         self._needs_operator = why

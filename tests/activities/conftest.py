@@ -20,6 +20,7 @@ from activities.exchange import BybitExchange
 from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
 from tradewright import ids
+from tradewright.domain.account import Past
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.gate import Gate, GateState
@@ -163,6 +164,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.events: dict[str, JournalEvent] = {}
         self.shown: Gate | None = None
+        self.known_past: Past | None = None
         self.is_away = False
         self.gate_is_away = False
 
@@ -172,6 +174,11 @@ class MemoryJournal:
         before = len(self.events)
         self.events |= {event.event_id: event for event in incoming}
         return len(self.events) - before
+
+    async def past(self, account: str) -> Past | None:
+        if self.is_away:
+            raise JournalAway("journal is away")
+        return self.known_past
 
     async def gate(self, account: str) -> Gate | None:
         if self.is_away or self.gate_is_away:

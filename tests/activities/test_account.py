@@ -18,8 +18,10 @@ from tradewright.domain.account import Approved, Refused
 from tradewright.domain.errors import AnswerMalformed, DeskUnreachable
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.plan import Proposal
-from tradewright.ports import Reconciled, activities_of
+from tradewright.ports import Reconciled, SnapshotWish, activities_of
 from workflows.account import AccountStart, AccountWorkflow
+
+MAIN = SnapshotWish(account="main")
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ async def test_a_snapshot_shows_equity_and_positions(bench: Any, account: BybitA
     await bench.order("BTCUSDT", "Buy", "0.1", stopLoss=f"{bench.price() - 1000:f}")
     bench.move("BTCUSDT", bench.price() + 500)
 
-    snapshot = await bench.run(account.read_snapshot, "main")
+    snapshot = await bench.run(account.read_snapshot, MAIN)
 
     (position,) = snapshot.positions
     assert (position.symbol, position.side, position.qty) == ("BTCUSDT", "Buy", Decimal("0.1"))
@@ -97,7 +99,7 @@ async def test_a_snapshot_that_shows_no_account_is_no_snapshot(
     bench.line.spoil("get_wallet_balance", bench.faults.empty_list)
 
     with pytest.raises(AnswerMalformed):
-        await bench.run(account.read_snapshot, "main")
+        await bench.run(account.read_snapshot, MAIN)
 
 
 async def test_a_position_that_cannot_be_read_is_no_snapshot_without_it(
@@ -106,7 +108,7 @@ async def test_a_position_that_cannot_be_read_is_no_snapshot_without_it(
     bench.line.always["get_positions"] = bench.faults.with_an_unreadable_row
 
     with pytest.raises(AnswerMalformed, match="ETHUSDT"):
-        await bench.run(account.read_snapshot, "main")
+        await bench.run(account.read_snapshot, MAIN)
 
 
 async def test_an_approval_is_the_same_when_asked_again_and_is_journaled_once(

@@ -20,8 +20,11 @@ from tradewright.domain.trade import (
     ExitSent,
     PositionRead,
     StopConfirmed,
+    StopKept,
     StopMissing,
     StopRefused,
+    TargetsPlaced,
+    TrailingSet,
 )
 from tradewright.journal import Journal
 from tradewright.ports import (
@@ -40,6 +43,7 @@ from tradewright.ports import (
     MarketView,
     Proposals,
     ReconciliationPort,
+    SnapshotWish,
     StreamPort,
     TradeEvents,
     TradeOrder,
@@ -63,7 +67,7 @@ class ScriptedDesk(
         """What the next passes of a reconciliation find."""
 
     @activity.defn
-    async def read_snapshot(self, account: str) -> Snapshot:
+    async def read_snapshot(self, wish: SnapshotWish) -> Snapshot:
         return Snapshot(at=datetime.now(UTC), market_at=NOW, equity=Decimal(10_000), wallet=10_000)
 
     @activity.defn
@@ -79,7 +83,21 @@ class ScriptedDesk(
         return StopConfirmed(price=order.plan.stop_loss)
 
     @activity.defn
-    async def set_stop(self, order: TradeOrder) -> StopConfirmed | StopRefused | PositionRead:
+    async def cancel_entry(self, order: TradeOrder) -> TradeEvents:
+        return TradeEvents()
+
+    @activity.defn
+    async def set_trailing(self, order: TradeOrder) -> TrailingSet:
+        return TrailingSet()
+
+    @activity.defn
+    async def place_targets(self, order: TradeOrder) -> TargetsPlaced:
+        return TargetsPlaced(orders=order.targets)
+
+    @activity.defn
+    async def set_stop(
+        self, order: TradeOrder
+    ) -> StopConfirmed | StopRefused | StopKept | PositionRead:
         return StopConfirmed(price=order.price or order.plan.stop_loss)
 
     @activity.defn
@@ -93,7 +111,7 @@ class ScriptedDesk(
 
     @activity.defn
     async def settle(self, order: TradeOrder) -> TradeEvents:
-        link = ids.order_link(order.plan.trade_id, "x", 1)
+        link = ids.order_link(order.plan.trade_id, "x", 2)
         fill = execution("exit", order.plan.side.opposite, self.exit_price, link=link)
         flat = PositionRead(qty=Decimal(0), at=NOW + timedelta(minutes=2))
         return TradeEvents(events=(Executed(execution=fill), flat))

@@ -20,6 +20,7 @@ from tradewright.domain.event import JournalEvent
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Side
+from tradewright.domain.notification import Delivery, Message
 from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.domain.reconciliation import Discrepancy
 from tradewright.domain.trade import (
@@ -51,8 +52,10 @@ from tradewright.ports import (
     KillPort,
     MarketPort,
     MarketView,
+    NotifyPort,
     Proposals,
     ReconciliationPort,
+    SnapshotWish,
     StreamPort,
     TradeEvents,
     TradeOrder,
@@ -310,6 +313,24 @@ class ScriptedStream(StreamPort):
         await self.script.play("consume_stream", account, lambda: None)
 
 
+class ScriptedReceivers(NotifyPort):
+    """Take every message, unless the script says otherwise."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+
+    @property
+    def titles(self) -> list[str]:
+        return [message.title for message in self.script.of("send")]
+
+    @activity.defn
+    async def send(self, message: Message) -> Delivery:
+        found: Delivery = await self.script.play(
+            "send", message, lambda: Delivery(delivered=("log",))
+        )
+        return found
+
+
 class ScriptedDesk(AccountPort):
     """Decides by the pure rules, for a desk that is always open."""
 
@@ -323,8 +344,8 @@ class ScriptedDesk(AccountPort):
         return Snapshot(at=now, market_at=NOON, equity=self.equity, wallet=self.equity)
 
     @activity.defn
-    async def read_snapshot(self, account: str) -> Snapshot:
-        found: Snapshot = await self.script.play("read_snapshot", account, self.snapshot)
+    async def read_snapshot(self, wish: SnapshotWish) -> Snapshot:
+        found: Snapshot = await self.script.play("read_snapshot", wish, self.snapshot)
         return found
 
     @activity.defn

@@ -20,7 +20,10 @@ class EventKind(StrEnum):
     STRATEGY_CHANGED = "strategy_changed"  # change, by, reason
     DISCREPANCY = "discrepancy"  # discrepancy, remedy
     CASE_CHANGED = "case_changed"  # change, state, opening; decision, remedy, outcome
-    SNAPSHOT = "snapshot"  # snapshot
+    SNAPSHOT = "snapshot"  # snapshot, baseline
+    DESK = "desk"  # step, detail, code
+    TRADE_RESOLVED = "trade_resolved"
+    """A person said how a trade that could not go on goes on."""
     MESSAGE_REFUSED = "message_refused"  # message, fault
     NOTICE_ACKNOWLEDGED = "notice_acknowledged"  # key, title, by
 

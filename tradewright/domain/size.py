@@ -20,6 +20,7 @@ def order_size(
     stop_loss: Price,
     confidence: Decimal,
     max_notional: Decimal,
+    min_notional: Decimal = Decimal(0),
     instrument: Instrument,
 ) -> Decimal | TooSmall:
     """Return the quantity to trade, a multiple of ``qty_step``, or why it is too small.
@@ -36,6 +37,7 @@ def order_size(
         stop_loss: Protective stop, different from *price*.
         confidence: Scales the size, 0 to 1.
         max_notional: Largest position value, USDT.
+        min_notional: Smallest order value beside the instrument's own, USDT.
         instrument: Steps and limits of the symbol.
 
     Source:
@@ -61,9 +63,10 @@ def order_size(
             reason=f"{capped:.8f} {instrument.base_coin} rounds down to {qty}, below the minimum "
             f"order of {instrument.min_qty} {instrument.base_coin}"
         )
-    if qty * price < instrument.min_notional:
+    smallest = max(min_notional, instrument.min_notional)
+    if qty * price < smallest:
         return TooSmall(
             reason=f"{qty} {instrument.base_coin} is worth {qty * price:.2f} USDT, below the "
-            f"minimum order of {instrument.min_notional} USDT"
+            f"minimum order of {smallest} USDT"
         )
     return qty

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Numeric, Select, Table, cast, select
 
-from tradewright.domain.account import Position
+from tradewright.domain.account import Baseline, Past, Position
 from tradewright.domain.event import EventKind
 from tradewright.domain.gate import Gate
 from tradewright.domain.ledger import Books
@@ -38,6 +38,11 @@ from tradewright.journal.table import (
 )
 
 V = TypeVar("V", bound=Value)
+
+RECENT = 100
+"""Snapshots among which the latest that tells a baseline is looked for."""
+STREAK = 1_000
+"""Closed trades among which those that lost in a row are counted."""
 
 
 class Queries:
@@ -202,6 +207,47 @@ class Queries:
         found = await self._snapshots(query.order_by(highest, snapshots.c.seq).limit(1))
         return found[0] if found else None
 
+    async def past(self, account: str) -> Past | None:
+        """Return what a new desk of *account* goes on from; None if it never had one.
+
+        The baseline is that of the latest snapshot, which was taken against it. Losses in a row
+        are counted from the trades themselves: the last ones may have told nobody.
+        """
+        found = await self._latest_baseline(account)
+        baseline = found or await self._peak_alone(account)
+        if baseline is None:
+            return None
+        closed = await self._all(
+            TradeRow,
+            _equal(trades, account=account, live=False)
+            .where(trades.c.closed_at.is_not(None))
+            .order_by(trades.c.closed_at.desc(), trades.c.seq.desc())
+            .limit(STREAK),
+        )
+        since = baseline.streak_since
+        counted = [t for t in closed if t.pnl and (not since or (t.closed_at or since) > since)]
+        return Past(baseline=baseline, losses=_losses(counted))
+
+    async def _latest_baseline(self, account: str) -> Baseline | None:
+        query = (
+            _equal(events, account=account, kind=EventKind.SNAPSHOT)
+            .order_by(events.c.seq.desc())
+            .limit(RECENT)
+        )
+
+        def work(connection: Connection) -> Baseline | None:
+            for row in connection.execute(query):
+                if (told := read_event(row).data.get("baseline")) is not None:
+                    return Baseline.model_validate(told)
+            return None
+
+        return await self._database.read(work)
+
+    async def _peak_alone(self, account: str) -> Baseline | None:
+        """Return the little that snapshots say which were written without a baseline."""
+        peak = await self.peak(account)
+        return Baseline(peak_equity=peak.equity) if peak else None
+
     async def books(self, account: str, *, since: datetime | None = None) -> Books:
         """Return what the audit compares: all orders, executions and trades of *account*.
 
@@ -256,6 +302,13 @@ def _positions(connection: Connection, seqs: Sequence[int]) -> dict[int, tuple[P
         position = Position.model_validate(fields_of(Position, row))
         held[row.snapshot_seq] = (*held.get(row.snapshot_seq, ()), position)
     return held
+
+
+def _losses(newest_first: Sequence[TradeRow]) -> int:
+    for count, trade in enumerate(newest_first):
+        if trade.pnl > 0:
+            return count
+    return len(newest_first)
 
 
 def _equal(table: Table, **wanted: Any) -> Select[Any]:

@@ -1,20 +1,38 @@
 """What the desk may ask of the world, and what it is told."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 from temporalio import activity
 
-from tradewright.domain.account import Block, Decision, Snapshot
+from tradewright.domain.account import Baseline, Block, Decision, Snapshot
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Proposal, TradePlan
+
+
+class SnapshotWish(Value):
+    """What a snapshot is to hold beside equity and positions."""
+
+    account: str
+    baseline: Baseline | None = Field(
+        default=None,
+        description="Goes into the journal with it; None asks the journal for the last one.",
+    )
+    modes: bool = Field(default=False, description="Position and margin mode are read, too.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_desk(cls, given: Any) -> Any:
+        """Take the bare name of the account, which desks once sent."""
+        return {"account": given} if isinstance(given, str) else given
 
 
 class AccountPort(ABC):
     @activity.defn
     @abstractmethod
-    async def read_snapshot(self, account: str) -> Snapshot:
-        """Read equity and positions from the exchange."""
+    async def read_snapshot(self, wish: SnapshotWish) -> Snapshot:
+        """Read equity, positions and cash from the exchange, and journal them."""
 
     @activity.defn
     @abstractmethod

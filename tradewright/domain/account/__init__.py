@@ -9,12 +9,19 @@ from tradewright.domain.account.decision import (
 )
 from tradewright.domain.account.desk import (
     REMEMBERED_TRADES,
+    UNEXPLAINED_PATIENCE,
     Account,
     Block,
     Cooldown,
     Reservation,
 )
-from tradewright.domain.account.limits import Limits
+from tradewright.domain.account.limits import (
+    Consequence,
+    Consequences,
+    Limits,
+    MarginMode,
+    PositionMode,
+)
 from tradewright.domain.account.message import (
     Channel,
     Filled,
@@ -22,29 +29,62 @@ from tradewright.domain.account.message import (
     Released,
     Unresolved,
 )
-from tradewright.domain.account.monitor import breach
-from tradewright.domain.account.refusal import RefusalCode
+from tradewright.domain.account.monitor import (
+    Breach,
+    Watch,
+    breach,
+    breaches,
+    lifted,
+    limit_changes,
+    unfired,
+    watch,
+)
+from tradewright.domain.account.past import Baseline, Fired, Past, Pause
+from tradewright.domain.account.refusal import EXPLANATIONS, Explanation, RefusalCode, explained
 from tradewright.domain.account.snapshot import Position, Snapshot
+from tradewright.domain.account.tally import CashMark, Tally, tally
 
 __all__ = [
+    "EXPLANATIONS",
     "REMEMBERED_TRADES",
     "SNAPSHOT_MAX_AGE",
+    "UNEXPLAINED_PATIENCE",
     "Account",
     "Approved",
+    "Baseline",
     "Block",
+    "Breach",
+    "CashMark",
     "Channel",
+    "Consequence",
+    "Consequences",
     "Cooldown",
     "Decision",
+    "Explanation",
     "Filled",
+    "Fired",
     "LeaveWish",
     "Limits",
+    "MarginMode",
+    "Past",
+    "Pause",
     "Position",
+    "PositionMode",
     "RefusalCode",
     "Refused",
     "Released",
     "Reservation",
     "Snapshot",
+    "Tally",
     "Unresolved",
+    "Watch",
     "breach",
+    "breaches",
     "decide",
+    "explained",
+    "lifted",
+    "limit_changes",
+    "tally",
+    "unfired",
+    "watch",
 ]

@@ -1,20 +1,23 @@
 """The decision on a proposal: a plan, or the first reason why not."""
 
-from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from tradewright.domain.account.desk import Account, last_minute
-from tradewright.domain.account.limits import Limits
-from tradewright.domain.account.monitor import breach
+from tradewright.domain.account.desk import Account
+from tradewright.domain.account.limits import Limits, PositionMode
+from tradewright.domain.account.monitor import breaches
 from tradewright.domain.account.refusal import RefusalCode
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.domain.size import TooSmall, order_size
 
-SNAPSHOT_MAX_AGE = timedelta(seconds=90)
+SNAPSHOT_MAX_AGE: Final = Limits().max_snapshot_age
+"""Unless the settings say otherwise."""
 
 
 class Approved(Value):
@@ -57,19 +60,15 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
         stop_loss=proposal.stop_loss,
         confidence=proposal.signal.confidence,
         max_notional=limits.max_position_notional,
+        min_notional=limits.min_order_notional,
         instrument=proposal.instrument,
     )
     if isinstance(size, TooSmall):
         return Refused(code=RefusalCode.BELOW_MINIMUM, reason=size.reason)
-    reserved = {r.plan.symbol for r in account.reservations}
-    exposure = sum((r.plan.notional for r in account.reservations), size * proposal.price)
-    exposure += sum(p.notional for p in snapshot.positions if p.symbol not in reserved)
-    if exposure > limits.max_leverage * snapshot.equity:
-        return Refused(
-            code=RefusalCode.MAX_LEVERAGE,
-            reason=f"open notional would be {exposure:.2f}, more than {limits.max_leverage} times "
-            f"the equity of {snapshot.equity:.2f}",
-        )
+    risk = abs(proposal.price - proposal.stop_loss) * size
+    refusal = _portfolio_refusal(account, limits, size * proposal.price, risk)
+    if refusal is not None:
+        return refusal
     return Approved(
         plan=TradePlan(
             trade_id=proposal.trade_id,
@@ -96,59 +95,121 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
     )
 
 
+def _portfolio_refusal(
+    account: Account, limits: Limits, notional: Decimal, risk: Decimal
+) -> Refused | None:
+    """Return why an entry of that size does not fit beside what is open."""
+    snapshot = account.snapshot
+    assert snapshot is not None  # noqa: S101 - as above
+    exposure, heat, equity = account.exposure + notional, account.heat + risk, snapshot.equity
+    if exposure > limits.max_leverage * equity:
+        return Refused(
+            code=RefusalCode.MAX_LEVERAGE,
+            reason=f"open notional would be {exposure:.2f}, more than {limits.max_leverage} times "
+            f"the equity of {equity:.2f}",
+        )
+    if exposure > limits.max_total_exposure:
+        return Refused(
+            code=RefusalCode.MAX_TOTAL_EXPOSURE,
+            reason=f"open notional would be {exposure:.2f}, more than {limits.max_total_exposure}",
+        )
+    if heat > limits.max_heat_fraction * equity:
+        return Refused(
+            code=RefusalCode.MAX_HEAT,
+            reason=f"all stops together would lose {heat:.2f}, more than "
+            f"{limits.max_heat_fraction:.2%} of the equity of {equity:.2f}",
+        )
+    return None
+
+
 def _standing_refusal(
     proposal: Proposal, account: Account, limits: Limits, now: datetime
 ) -> Refused | None:
     """Return the refusal that follows from the desk alone, whatever the size would be."""
+    found = next(_standing(proposal, account, limits, now), None)
+    return None if found is None else Refused(code=found[0], reason=found[1])
 
-    def refused(code: RefusalCode, reason: str) -> Refused:
-        return Refused(code=code, reason=reason)
 
-    code, snapshot, symbol = RefusalCode, account.snapshot, proposal.symbol
+def _standing(
+    proposal: Proposal, account: Account, limits: Limits, now: datetime
+) -> Iterator[tuple[RefusalCode, str]]:
+    """Yield all that speaks against an entry, the gravest first."""
+    code = RefusalCode
     if account.gate is not GateState.OPEN:
-        return refused(code.GATE_CLOSED, f"the gate is {account.gate}: {account.gate_reason}")
+        yield code.GATE_CLOSED, f"the gate is {account.gate}: {account.gate_reason}"
     if proposal.trade_id in account.done:
-        return refused(code.ALREADY_TRADED, f"trade {proposal.trade_id} has ended already")
-    if account.reconciled_at is None or account.reconciled_at < account.started_at:
-        return refused(code.NOT_RECONCILED, "no reconciliation has finished since the desk started")
-    if snapshot is None or now - snapshot.at > SNAPSHOT_MAX_AGE:
-        age = "none" if snapshot is None else f"{(now - snapshot.at).total_seconds():.0f} s old"
-        return refused(code.SNAPSHOT_STALE, f"the account snapshot is {age}")
-    if block := next((b for b in account.blocks if b.symbol == symbol), None):
-        return refused(code.SYMBOL_BLOCKED, block.reason)
-    if holder := next((r for r in account.reservations if r.plan.symbol == symbol), None):
-        return refused(code.SYMBOL_TAKEN, f"trade {holder.plan.trade_id} holds {symbol}")
-    if foreign := next((p for p in snapshot.positions if p.symbol == symbol), None):
-        return refused(
-            code.SYMBOL_TAKEN, f"a position of {foreign.qty} {symbol} is held by no trade of ours"
-        )
+        yield code.ALREADY_TRADED, f"trade {proposal.trade_id} has ended already"
+    yield from _unready(account, limits, now)
+    yield from _symbol_held(proposal.symbol, account)
+    if pause := account.paused(proposal.trigger):
+        yield code.PAUSED, f"until {pause.until} (market time): {pause.reason}"
     for rest in account.cooldowns:
-        if (rest.preset, rest.symbol) == (
-            proposal.preset,
-            symbol,
-        ) and rest.until > proposal.trigger:
-            return refused(code.COOLDOWN, f"{proposal.preset} rests on {symbol} until {rest.until}")
+        ours = (rest.preset, rest.symbol) == (proposal.preset, proposal.symbol)
+        if ours and rest.until > proposal.trigger:
+            yield code.COOLDOWN, f"{proposal.preset} rests on {rest.symbol} until {rest.until}"
     if len(account.reservations) >= limits.max_open_trades:
-        return refused(
-            code.MAX_OPEN_TRADES, f"{len(account.reservations)} trades are open, as many as allowed"
+        yield (
+            code.MAX_OPEN_TRADES,
+            f"{len(account.reservations)} trades are open, as many as allowed",
         )
     own = sum(r.plan.preset == proposal.preset for r in account.reservations)
     if own >= proposal.max_open_trades:
-        return refused(
-            code.PRESET_MAX_OPEN_TRADES, f"{own} trades of {proposal.preset} are open, its limit"
-        )
-    if len(last_minute(account.entries, proposal.trigger)) >= limits.max_orders_per_minute:
-        return refused(
+        yield code.PRESET_MAX_OPEN_TRADES, f"{own} trades of {proposal.preset} are open, its limit"
+    if account.orders_last_minute(proposal.trigger) >= limits.max_orders_per_minute:
+        yield (
             code.MAX_ORDERS_PER_MINUTE,
             f"{limits.max_orders_per_minute} entries in the last minute, as many as allowed",
         )
-    if reason := breach(account, limits):
-        return refused(code.MAX_DAILY_LOSS, reason)
-    gain_side = (proposal.price - proposal.stop_loss) * proposal.signal.side.sign
-    if gain_side <= 0:
-        return refused(
+    for found in breaches(account, limits, now):
+        yield found.code, found.reason
+    if (proposal.price - proposal.stop_loss) * proposal.signal.side.sign <= 0:
+        yield (
             code.STOP_WRONG_SIDE,
             f"a stop at {proposal.stop_loss} does not protect a {proposal.signal.side} at "
             f"{proposal.price}",
         )
-    return None
+
+
+def _unready(account: Account, limits: Limits, now: datetime) -> Iterator[tuple[RefusalCode, str]]:
+    """Yield what keeps the desk from knowing what it does."""
+    code, snapshot = RefusalCode, account.snapshot
+    if account.reconciled_at is None or account.reconciled_at < account.started_at:
+        yield code.NOT_RECONCILED, "no reconciliation has finished since the desk started"
+    if snapshot is None:
+        yield code.SNAPSHOT_STALE, "the account snapshot is none"
+        return
+    if (age := now - snapshot.at) > limits.max_snapshot_age:
+        yield code.SNAPSHOT_STALE, f"the account snapshot is {age.total_seconds():.0f} s old"
+    if snapshot.past_fault and not account.is_rebuilt:
+        yield code.HISTORY_UNREAD, f"the journal was not read yet: {snapshot.past_fault}"
+    for channel in account.channels:
+        is_dead = channel.name == "private" and now - channel.since >= limits.stream_dead_after
+        found = code.STREAM_DEAD if is_dead else code.STALE_DATA
+        yield found, f"the {channel.name} stream is degraded: {channel.fault}"
+    if account.position_mode is PositionMode.HEDGE:
+        yield code.POSITION_MODE, "the account is in hedge mode; switch it to one-way mode at Bybit"
+    if account.margin_mode is not None and account.margin_mode not in limits.margin_modes:
+        allowed = ", ".join(limits.margin_modes)
+        yield code.MARGIN_MODE, f"the margin mode is {account.margin_mode}, allowed is {allowed}"
+
+
+def _symbol_held(symbol: str, account: Account) -> Iterator[tuple[RefusalCode, str]]:
+    code, snapshot = RefusalCode, account.snapshot
+    for block in account.blocks:
+        if block.symbol == symbol:
+            yield code.SYMBOL_BLOCKED, block.reason
+    for holder in account.reservations:
+        if holder.plan.symbol == symbol:
+            yield code.SYMBOL_TAKEN, f"trade {holder.plan.trade_id} holds {symbol}"
+    for position in snapshot.positions if snapshot else ():
+        if position.symbol == symbol:
+            yield (
+                code.SYMBOL_TAKEN,
+                f"a position of {position.qty} {symbol} is held by no trade of ours",
+            )
+    for doubt in account.unresolved:
+        if doubt.symbol == symbol and not doubt.over:
+            yield (
+                code.SYMBOL_UNRESOLVED,
+                f"the outcome of order {doubt.order_link_id} is unknown since {doubt.since}",
+            )

@@ -5,8 +5,12 @@ from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
 
+from tradewright.domain.account.limits import MarginMode, PositionMode
 from tradewright.domain.account.message import Channel, LeaveWish, Released, Unresolved
+from tradewright.domain.account.past import Baseline, Fired, Past, Pause
+from tradewright.domain.account.refusal import RefusalCode
 from tradewright.domain.account.snapshot import Snapshot
+from tradewright.domain.account.tally import CashMark
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Symbol, Value
 from tradewright.domain.plan import TradePlan
@@ -14,6 +18,10 @@ from tradewright.domain.plan import TradePlan
 REMEMBERED_TRADES = 500
 UNRESOLVED_COUNT = timedelta(hours=1)
 """How long an order whose outcome was unknown counts towards the limit."""
+UNEXPLAINED_PATIENCE = timedelta(minutes=2)
+"""How long the transaction log may lag behind the wallet before the difference counts as a loss."""
+MODES_AGE = timedelta(minutes=10)
+PRECISION = Decimal("1e-8")
 
 
 class Reservation(Value):
@@ -49,6 +57,26 @@ class Account(Value):
     peak_equity: Decimal = Decimal(0)
     day: str = ""
     day_equity: Decimal = Decimal(0)
+    realised_today: Decimal = Decimal(0)
+    """Of executions, after fees; funding is beside it."""
+    fees_today: Decimal = Decimal(0)
+    funding_today: Decimal = Decimal(0)
+    cash: CashMark | None = None
+    losses: int = 0
+    """Trades that lost in a row."""
+    streak_since: AwareDatetime | None = None
+    """Market time after which they count."""
+    pauses: tuple[Pause, ...] = ()
+    fired: tuple[Fired, ...] = ()
+    suspected: tuple[RefusalCode, ...] = ()
+    """Breaches of the last snapshot: one odd sample fires nothing."""
+    unexplained_since: AwareDatetime | None = None
+    """Since when the wallet is not what the transaction log leads to; wall clock."""
+    is_rebuilt: bool = False
+    """Whether the journal has told what was before this desk."""
+    position_mode: PositionMode | None = None
+    margin_mode: MarginMode | None = None
+    modes_at: AwareDatetime | None = None
     reservations: tuple[Reservation, ...] = ()
     entries: tuple[AwareDatetime, ...] = ()
     """Market times of the entries approved in the last minute."""
@@ -83,6 +111,7 @@ class Account(Value):
             plan = held.plan
             until = release.at + release.cooldown
             cooldowns += (Cooldown(preset=plan.preset, symbol=plan.symbol, until=until),)
+        losses = self.losses + 1 if release.pnl < 0 else self.losses
         # The trade has read flat: an older snapshot must not hold its symbol
         snapshot = self.snapshot and self.snapshot.without(held.plan.symbol)
         return self.model_copy(
@@ -90,6 +119,7 @@ class Account(Value):
                 "snapshot": snapshot,
                 "reservations": tuple(r for r in self.reservations if r is not held),
                 "cooldowns": cooldowns,
+                "losses": 0 if release.pnl > 0 else losses,
                 "done": (*self.done, release.trade_id)[-REMEMBERED_TRADES:],
             }
         )
@@ -100,12 +130,22 @@ class Account(Value):
             u
             for u in self.unresolved
             if u.order_link_id != told.order_link_id
-            and not (u.over and now - u.since > UNRESOLVED_COUNT)
+            and (not u.over or now - u.since <= UNRESOLVED_COUNT)
         )
         known = any(u.order_link_id == told.order_link_id for u in self.unresolved)
         if told.over and not known:
             return self
         return self.model_copy(update={"unresolved": (*others, told)})
+
+    def doubts(self, now: datetime) -> tuple[Unresolved, ...]:
+        """Return the orders in doubt that count towards the limit; *now* is the wall clock."""
+        return tuple(u for u in self.unresolved if not u.over or now - u.since <= UNRESOLVED_COUNT)
+
+    def streak_ended(self) -> "Account":
+        """Return the account whose losing trades are counted from now on."""
+        since = self.snapshot.market_at if self.snapshot else self.streak_since
+        fired = tuple(f for f in self.fired if f.code is not RefusalCode.LOSS_STREAK)
+        return self.model_copy(update={"losses": 0, "streak_since": since, "fired": fired})
 
     def with_channel(self, told: Channel) -> "Account":
         """Return the account that knows what the channel is worth now."""
@@ -127,18 +167,89 @@ class Account(Value):
             and wish.side in {None, r.plan.side}
         )
 
+    @property
+    def baseline(self) -> Baseline:
+        """Return what a desk after this one must know."""
+        return Baseline(**{name: getattr(self, name) for name in Baseline.model_fields})
+
+    def rebuilt(self, past: Past) -> "Account":
+        """Return the account with what the journal knows of it."""
+        known = {name: getattr(past.baseline, name) for name in Baseline.model_fields}
+        return self.model_copy(update=known | {"losses": past.losses, "is_rebuilt": True})
+
     def observed(self, snapshot: Snapshot) -> "Account":
-        """Return the account with *snapshot* as its latest; a new day begins with its equity."""
+        """Return the account with *snapshot* as its latest; a new day begins with its equity.
+
+        Money that was moved in or out scales peak and day, so that their distance to the equity
+        stays the same share. A snapshot whose wallet is not explained yet moves neither.
+        """
+        account = self if snapshot.past is None else self.rebuilt(snapshot.past)
+        update: dict[str, object] = {"snapshot": snapshot.model_copy(update={"past": None})}
+        if snapshot.position_mode is not None:
+            update["position_mode"] = snapshot.position_mode
+        if snapshot.margin_mode is not None:
+            update |= {"margin_mode": snapshot.margin_mode, "modes_at": snapshot.at}
+        if not snapshot.is_explained:
+            since = account.unexplained_since or snapshot.at
+            if snapshot.at - since < UNEXPLAINED_PATIENCE:
+                return account.model_copy(update=update | {"unexplained_since": since})
+        return account.model_copy(update=update | account._measured(snapshot))
+
+    def _measured(self, snapshot: Snapshot) -> dict[str, object]:
         day = snapshot.market_at.date().isoformat()
         same_day = day == self.day
-        return self.model_copy(
-            update={
-                "snapshot": snapshot,
-                "peak_equity": max(self.peak_equity, snapshot.equity),
-                "day": day,
-                "day_equity": self.day_equity if same_day else snapshot.equity,
-            }
-        )
+        tally, equity = snapshot.cash, snapshot.equity
+        nothing = Decimal(0)
+        moved = tally.moved if tally else nothing
+
+        def counted(before: Decimal, now: Decimal) -> Decimal:
+            return before + now if same_day else now
+
+        return {
+            "peak_equity": max(scaled(self.peak_equity, equity, moved), equity),
+            "day": day,
+            "day_equity": scaled(self.day_equity, equity, moved) if same_day else equity,
+            "realised_today": counted(self.realised_today, tally.realised if tally else nothing),
+            "fees_today": counted(self.fees_today, tally.fees if tally else nothing),
+            "funding_today": counted(self.funding_today, tally.funding if tally else nothing),
+            "cash": tally.mark if tally else self.cash,
+            "pauses": tuple(p for p in self.pauses if p.until > snapshot.market_at),
+            "unexplained_since": None if snapshot.is_explained else self.unexplained_since,
+        }
+
+    def wants_modes(self, now: datetime) -> bool:
+        """Return whether position and margin mode are to be read: they are seldom changed."""
+        is_wrong = self.position_mode is PositionMode.HEDGE
+        return self.modes_at is None or is_wrong or now - self.modes_at > MODES_AGE
+
+    def paused(self, at: datetime) -> Pause | None:
+        """Return the pause that lasts longest at *at*, market clock."""
+        running = [pause for pause in self.pauses if pause.until > at]
+        return max(running, key=lambda pause: pause.until, default=None)
+
+    def orders_last_minute(self, at: datetime) -> int:
+        return len(last_minute(self.entries, at))
+
+    @property
+    def exposure(self) -> Decimal:
+        """Return all open notional: what trades reserve or hold, and what others hold."""
+        held = {p.symbol: p.notional for p in self.snapshot.positions} if self.snapshot else {}
+        for reservation in self.reservations:
+            plan = reservation.plan
+            held[plan.symbol] = max(plan.notional, held.get(plan.symbol, Decimal(0)))
+        return sum(held.values(), Decimal(0))
+
+    @property
+    def heat(self) -> Decimal:
+        """Return what all trades together lose if every stop is hit."""
+        return sum((r.plan.risk for r in self.reservations), Decimal(0))
+
+    @property
+    def drawdown_fraction(self) -> Decimal:
+        """Return how far equity is below its peak, as a share of it."""
+        if self.snapshot is None or self.peak_equity <= 0:
+            return Decimal(0)
+        return max(Decimal(0), 1 - self.snapshot.equity / self.peak_equity)
 
     @property
     def day_loss_fraction(self) -> Decimal:
@@ -150,3 +261,21 @@ class Account(Value):
 
 def last_minute(entries: tuple[datetime, ...], now: datetime) -> tuple[datetime, ...]:
     return tuple(at for at in entries if now - at < timedelta(minutes=1))
+
+
+def scaled(baseline: Decimal, equity: Decimal, moved: Decimal) -> Decimal:
+    """Return *baseline* after *moved* came into the account, which left it with *equity*.
+
+    In proportion, as the price of a fund's share is reckoned: what was lost before stays the
+    same share. An account that was empty, or is, begins anew.
+
+    Example:
+        >>> scaled(Decimal(10_000), Decimal(4_500), Decimal(-4_500))
+        Decimal('5000.00000000')
+    """
+    if not moved:
+        return baseline
+    before = equity - moved
+    if before <= 0 or equity <= 0:
+        return max(equity, Decimal(0))
+    return (baseline * equity / before).quantize(PRECISION)

@@ -1,22 +1,212 @@
 """Why an entry was not made: codes that never change their meaning."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 
 class RefusalCode(StrEnum):
-    """Why an entry was not made; stable, and documented one by one."""
+    """Why the desk refused an entry; each is explained in `EXPLANATIONS`."""
 
     GATE_CLOSED = "gate_closed"
     NOT_RECONCILED = "not_reconciled"
+    HISTORY_UNREAD = "history_unread"
     SNAPSHOT_STALE = "snapshot_stale"
+    STALE_DATA = "stale_data"
+    STREAM_DEAD = "stream_dead"
+    POSITION_MODE = "position_mode"
+    MARGIN_MODE = "margin_mode"
+    CLOCK_SKEW = "clock_skew"
     SYMBOL_BLOCKED = "symbol_blocked"
     SYMBOL_TAKEN = "symbol_taken"
+    SYMBOL_UNRESOLVED = "symbol_unresolved"
+    MAX_UNRESOLVED = "max_unresolved"
     ALREADY_TRADED = "already_traded"
+    PAUSED = "paused"
     COOLDOWN = "cooldown"
     MAX_OPEN_TRADES = "max_open_trades"
     PRESET_MAX_OPEN_TRADES = "preset_max_open_trades"
     MAX_LEVERAGE = "max_leverage"
+    MAX_TOTAL_EXPOSURE = "max_total_exposure"
+    MAX_HEAT = "max_heat"
     MAX_ORDERS_PER_MINUTE = "max_orders_per_minute"
     MAX_DAILY_LOSS = "max_daily_loss"
+    MAX_DRAWDOWN = "max_drawdown"
+    LOSS_STREAK = "loss_streak"
+    MIN_BALANCE = "min_balance"
+    LIQUIDATION_DISTANCE = "liquidation_distance"
     BELOW_MINIMUM = "below_minimum"
     STOP_WRONG_SIDE = "stop_wrong_side"
+
+
+class Explanation(NamedTuple):
+    """What a code says, and what a person may do about it."""
+
+    meaning: str
+    remedy: str
+
+
+_LIFT: Final = "it ends by itself; `tradewright limits lift` ends it at once"
+_WAIT: Final = "nothing: the next signal is decided anew"
+
+EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
+    {
+        RefusalCode.GATE_CLOSED: Explanation(
+            "The gate is not open: safe mode, or the kill switch has tripped.",
+            "`tradewright status` says by whom and why; `safe-mode off` or `kill rearm` opens it",
+        ),
+        RefusalCode.NOT_RECONCILED: Explanation(
+            "No reconciliation has finished since the desk started.",
+            "wait a minute; if it lasts, `tradewright reconcile` says what is wrong",
+        ),
+        RefusalCode.HISTORY_UNREAD: Explanation(
+            "The desk has started anew and could not read its peak and day from the journal yet.",
+            "make the journal's database available; it is read again with every snapshot",
+        ),
+        RefusalCode.SNAPSHOT_STALE: Explanation(
+            "What is known of the account is older than `max_snapshot_age`.",
+            "see why the exchange is not read: the desk's page and the worker's log say it",
+        ),
+        RefusalCode.STALE_DATA: Explanation(
+            "A stream of the exchange is degraded: prices or fills may be old.",
+            "it opens by itself with the stream; `tradewright status` shows what fails",
+        ),
+        RefusalCode.STREAM_DEAD: Explanation(
+            "The private stream has been silent for longer than `stream_dead_after`.",
+            "mend the connection, then `tradewright kill rearm` if the kill switch has tripped",
+        ),
+        RefusalCode.POSITION_MODE: Explanation(
+            "The account is in hedge mode, which holds two positions per symbol.",
+            "switch derivatives to one-way mode at Bybit; it is read again within a minute",
+        ),
+        RefusalCode.MARGIN_MODE: Explanation(
+            "The account's margin mode is none of `margin_modes`.",
+            "switch it at Bybit, or allow it in the settings",
+        ),
+        RefusalCode.CLOCK_SKEW: Explanation(
+            "This machine's clock differs from the exchange's by more than `max_clock_skew`.",
+            "synchronise the clock of the machine (NTP)",
+        ),
+        RefusalCode.SYMBOL_BLOCKED: Explanation(
+            "Exchange and trades differ on this symbol.",
+            "answer the case, or mend it by hand; a clean reconciliation unblocks it",
+        ),
+        RefusalCode.SYMBOL_TAKEN: Explanation(
+            "A trade, or a position that is not ours, holds this symbol: one trade per symbol.",
+            "wait for its end, or leave it with `tradewright trade exit`",
+        ),
+        RefusalCode.SYMBOL_UNRESOLVED: Explanation(
+            "The outcome of an order on this symbol is not known yet.",
+            "`tradewright trade list --needs-operator` shows whether it waits for you",
+        ),
+        RefusalCode.MAX_UNRESOLVED: Explanation(
+            "`max_unresolved` orders had an unknown outcome at once or within an hour.",
+            "look into the exchange's health, then `tradewright kill rearm`",
+        ),
+        RefusalCode.ALREADY_TRADED: Explanation(
+            "The trade of this very signal has ended already: a late repeat.", _WAIT
+        ),
+        RefusalCode.PAUSED: Explanation("A breach has paused entries for a time.", _LIFT),
+        RefusalCode.COOLDOWN: Explanation(
+            "The preset rests on this symbol after its last trade.",
+            "wait, or change `cooldown_candles` of the preset",
+        ),
+        RefusalCode.MAX_OPEN_TRADES: Explanation(
+            "As many trades run as the account may have.", "wait, or raise the limit"
+        ),
+        RefusalCode.PRESET_MAX_OPEN_TRADES: Explanation(
+            "As many trades of this preset run as it may have.",
+            "wait, or raise `max_open_trades` of the preset",
+        ),
+        RefusalCode.MAX_LEVERAGE: Explanation(
+            "All open notional would exceed `max_leverage` times the equity.",
+            "wait, size smaller, or raise the limit",
+        ),
+        RefusalCode.MAX_TOTAL_EXPOSURE: Explanation(
+            "All open notional would exceed `max_total_exposure`.",
+            "wait, size smaller, or raise the limit",
+        ),
+        RefusalCode.MAX_HEAT: Explanation(
+            "What all stops together may lose would exceed `max_heat_fraction` of the equity.",
+            "wait, risk less per trade, or raise the limit",
+        ),
+        RefusalCode.MAX_ORDERS_PER_MINUTE: Explanation(
+            "As many entries were approved in the last minute as are allowed.",
+            "if it happens again, the preset signals too often",
+        ),
+        RefusalCode.MAX_DAILY_LOSS: Explanation(
+            "The day has lost `max_daily_loss_fraction` of its first equity.",
+            "trade again tomorrow (UTC), or raise the limit",
+        ),
+        RefusalCode.MAX_DRAWDOWN: Explanation(
+            "Equity is `max_drawdown_fraction` below its peak.",
+            "decide whether the strategies still hold; `tradewright limits lift max_drawdown` "
+            "lets the peak begin anew",
+        ),
+        RefusalCode.LOSS_STREAK: Explanation(
+            "`loss_streak` trades in a row have lost.",
+            f"{_LIFT}, and the count begins anew",
+        ),
+        RefusalCode.MIN_BALANCE: Explanation(
+            "Equity is below `min_balance`.", "deposit, or lower the limit"
+        ),
+        RefusalCode.LIQUIDATION_DISTANCE: Explanation(
+            "The mark price of a position is nearer to its liquidation than allowed.",
+            "reduce the position, or add margin",
+        ),
+        RefusalCode.BELOW_MINIMUM: Explanation(
+            "The size rounds down below the smallest order that the exchange or the settings take.",
+            "risk more per trade, or choose a symbol with smaller steps",
+        ),
+        RefusalCode.STOP_WRONG_SIDE: Explanation(
+            "The stop would not protect: it lies on the gain side of the price, or at it.",
+            "correct the stop of the preset",
+        ),
+        "price_moved": Explanation(
+            "At the entry, the price had moved from the plan by more than half of the way to the "
+            "stop, or beyond the stop.",
+            _WAIT,
+        ),
+        "expired": Explanation(
+            "The entry could not be sent before the plan expired.",
+            "if it happens again, look for what is slow, or raise `expires_after` of the preset",
+        ),
+        "post_only_would_take": Explanation(
+            "The market stood at the limit or beyond it, and the entry may only add liquidity.",
+            "nothing; without `post_only` it would have been filled at once",
+        ),
+        "exit_requested": Explanation(
+            "Somebody wanted the trade left before its entry was sent.", "nothing"
+        ),
+        "key_refused": Explanation(
+            "The exchange does not accept the API key.",
+            "the reason says what is wrong with it; write a valid one to Vault",
+        ),
+        "bybit_10001": Explanation(
+            "Bybit found a parameter wrong: also a position mode that is not one-way.",
+            "the reason is Bybit's own; check the position mode of the symbol",
+        ),
+        "bybit_<retCode>": Explanation(
+            "Bybit rejected the entry with this code.", "the reason is Bybit's own text"
+        ),
+        "bybit_<status>": Explanation(
+            "Bybit took the entry and ended it without a fill, with this order status.",
+            "the reason is Bybit's own; a thin market is the usual one",
+        ),
+    }
+)
+"""By code; those in angle brackets stand for many."""
+
+
+def explained(code: str) -> Explanation | None:
+    """Return what *code* means; None if it is not one of ours.
+
+    Example:
+        >>> explained("bybit_110007").meaning
+        'Bybit rejected the entry with this code.'
+    """
+    if code not in EXPLANATIONS and code.startswith("bybit_"):
+        rest = code.removeprefix("bybit_")
+        code = "bybit_<retCode>" if rest.isdigit() else "bybit_<status>"
+    return EXPLANATIONS.get(code)
