@@ -4,27 +4,23 @@ In a lockstep it takes turns with everybody, so that the same market gives the s
 """
 
 import asyncio
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TypeVar
 
 import structlog
 from pydantic import AwareDatetime, Field
 
 from activities.candles import CandleCache
+from activities.channel import ChannelReport
 from activities.feed import CandleFeed, Closed, Series
+from activities.hearing import Hearing
 from activities.messenger import Messenger
 from activities.pace import Pace
 from activities.settlement import Settlement
+from activities.steward import Steward
 from tradewright import ids
-from tradewright.domain.account import Account
-from tradewright.domain.errors import TradewrightError
-from tradewright.domain.exits import manage
 from tradewright.domain.market import Candle, Timeframe, Value
-from tradewright.domain.plan import TradePlan
-from tradewright.domain.trade import Trade
-from tradewright.ports import CandleClosed, TradeView, Watch, Watchlist
+from tradewright.ports import CandleClosed, Watch, Watchlist
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +50,10 @@ class MarketCursor(Value):
 
     managed: AwareDatetime | None = None
     told: dict[str, AwareDatetime] = Field(default_factory=dict, description="By preset.")
+    fault: str = ""
+    """Why the public stream cannot be relied on at the moment."""
+    fault_since: AwareDatetime | None = None
+    """Wall clock."""
 
 
 class Herald:
@@ -66,17 +66,20 @@ class Herald:
         candles: CandleCache,
         pace: Pace,
         feed: CandleFeed,
+        report: ChannelReport,
     ) -> None:
         self._account = watchlist.account
         self._watches: dict[str, Watch] = {}
         self._first_watchlist = watchlist
-        self._held: tuple[TradePlan, ...] = ()
         self._managed = cursor.managed
         self._told = dict(cursor.told)
         self._messenger = messenger
         self._candles = candles
         self._pace = pace
         self._feed = feed
+        self._report = report
+        self._steward = Steward(messenger, candles, self._account)
+        self._hearing = Hearing(feed, candles, report)
         self._settlement = Settlement(messenger, pace, self._account)
         self._arrived: dict[datetime, dict[Series, Candle]] = {}
         self._since: dict[datetime, float] = {}
@@ -90,7 +93,12 @@ class Herald:
 
     @property
     def cursor(self) -> MarketCursor:
-        return MarketCursor(managed=self._managed, told=self._told)
+        return MarketCursor(
+            managed=self._managed,
+            told=self._told,
+            fault=self._report.fault,
+            fault_since=self._report.since,
+        )
 
     async def run(self) -> None:
         """Tell of closes until cancelled."""
@@ -104,6 +112,7 @@ class Herald:
         while True:
             await self._look()
             await self._collect()
+            self._hearing.judge()
             close = await self._due()
             if close is not None:
                 await self._tell_of(close)
@@ -116,29 +125,22 @@ class Herald:
         if now - self._looked < (LOOK_EVERY_LOCKSTEP if self._lockstep else LOOK_EVERY):
             return
         self._looked = now
-        watchlist = await self._ask(self._name, "watchlist", Watchlist)
+        watchlist = await self._messenger.ask_in_time(
+            self._name, "watchlist", Watchlist, self._within
+        )
         if watchlist is not None:
             await self._watch(watchlist)
 
-    async def _ask(self, workflow_id: str, query: str, answer: type[M]) -> M | None:
-        """Return the workflow's answer; None if there is none, or not in time."""
-        within = None if self._lockstep else ANSWER_WITHIN
-        try:
-            return await self._messenger.ask(workflow_id, query, answer, within)
-        except TimeoutError:
-            log.error("workflow_does_not_answer", workflow_id=workflow_id, query=query)
-            return None
-
     async def _watch(self, watchlist: Watchlist) -> None:
         wanted = {watch.preset: watch for watch in watchlist.watches}
-        await self._ask_desk()
+        await self._steward.ask_desk(self._within)
         await self._feed.want(
             Series(symbol, timeframe)
             for watch in wanted.values()
             for symbol in watch.symbols
             for timeframe in (watch.timeframe, BASE)
         )
-        await self._feed.want(Series(plan.symbol, BASE) for plan in self._held)
+        await self._feed.want(Series(plan.symbol, BASE) for plan in self._steward.held)
         for name, watch in sorted(wanted.items()):
             if self._watches.get(name) == watch:
                 continue
@@ -154,12 +156,6 @@ class Herald:
             self._told.pop(name, None)
             await self._pace.unsubscribe(ids.strategy_workflow(name))
         self._watches = wanted
-
-    async def _ask_desk(self) -> None:
-        """Ask what is held; what was held last stands for a desk that does not say."""
-        desk = await self._ask(ids.account_workflow(self._account), "account", Account)
-        if desk is not None:
-            self._held = tuple(reservation.plan for reservation in desk.reservations)
 
     # --- which close is next ------------------------------------------------------------------
 
@@ -181,6 +177,7 @@ class Herald:
             self._missed = True
             return
         series, candle = closed
+        self._hearing.heard(series)
         self._candles.add(series.symbol, series.timeframe, candle)
         close = candle.open_time + series.timeframe.length
         self._arrived.setdefault(close, {})[series] = candle
@@ -221,9 +218,15 @@ class Herald:
         if self._managed is None or close <= self._managed or close in self._arrived:
             return None
         log.warning("candle_missed", close_time=close.isoformat())
+        self._hearing.missed(close)
         if asyncio.get_running_loop().time() - self._feed.heard_at > DEAD_AFTER / self._haste:
             await self._feed.renew()
         return close
+
+    @property
+    def _within(self) -> float | None:
+        """Return how long one workflow may take to answer."""
+        return None if self._lockstep else ANSWER_WITHIN
 
     # --- telling ------------------------------------------------------------------------------
 
@@ -241,8 +244,13 @@ class Herald:
         else:
             await asyncio.gather(self._manage(close, arrived), self._tell_presets(close))
         self._managed = max(self._managed or close, close)
+        await self._hearing.find_silent(close, arrived.keys())
         for old in [t for t in self._arrived if t <= close]:
             del self._arrived[old], self._since[old]
+
+    async def _manage(self, close: datetime, arrived: dict[Series, Candle]) -> bool:
+        gap = min(close - (self._managed or close), LONGEST_GAP)
+        return await self._steward.manage(close, gap, arrived, self._within)
 
     async def _tell_presets(self, close: datetime) -> None:
         due = [
@@ -283,66 +291,6 @@ class Herald:
                     await self._pace.unsubscribe(workflow_id)
             else:
                 return
-
-    async def _manage(self, close: datetime, arrived: dict[Series, Candle]) -> bool:
-        """Tell open trades what is due at *close*; return whether any was told."""
-        await self._ask_desk()
-        gap = min(close - (self._managed or close), LONGEST_GAP)
-        told = await asyncio.gather(
-            *(self._manage_trade(p, close, gap, arrived) for p in self._held)
-        )
-        return any(told)
-
-    async def _manage_trade(
-        self, plan: TradePlan, close: datetime, gap: timedelta, arrived: dict[Series, Candle]
-    ) -> bool:
-        workflow_id = ids.trade_workflow(plan.symbol, plan.trade_id)
-        # One that does not answer is managed at a later close; its stop is at the exchange
-        view = await self._ask(workflow_id, "trade", TradeView)
-        if view is None or view.trade.opened_at is None or view.trade.is_final:
-            return False
-        own = [series for series in arrived if series.symbol == plan.symbol]
-        finest = min(own, key=lambda series: series.timeframe.length, default=None)
-        candle = arrived[finest] if finest else None
-        if finest is None or gap > finest.timeframe.length:
-            candle = await self._missed_candle(view.trade, close, gap) or candle
-        if candle is None:
-            return False
-        event = manage(view.trade, candle, close)
-        if event is None:
-            return False
-        log.info("trade_managed", trade_id=plan.trade_id, kind=event.kind, close=close.isoformat())
-        return await self._messenger.tell(workflow_id, "report", event)
-
-    async def _missed_candle(self, trade: Trade, close: datetime, gap: timedelta) -> Candle | None:
-        """Return one candle of all that happened since the last close that was told of."""
-        count = max(1, gap // BASE.length)
-        opened = trade.opened_at or close
-        times = [close - i * BASE.length for i in reversed(range(count))]
-        symbol = trade.plan.symbol
-        try:
-            # One request for all of them
-            await self._candles.window(symbol, BASE, close, count)
-            found = [await self._candles.candle(symbol, BASE, t) for t in times if t > opened]
-        except TradewrightError as e:
-            log.warning("candles_not_read", symbol=symbol, detail=str(e))
-            return None
-        return _merged([candle for candle in found if candle is not None])
-
-
-def _merged(candles: Collection[Candle]) -> Candle | None:
-    if not candles:
-        return None
-    ordered = sorted(candles, key=lambda candle: candle.open_time)
-    first, last = ordered[0], ordered[-1]
-    return Candle(
-        open_time=first.open_time,
-        open=first.open,
-        high=max(candle.high for candle in ordered),
-        low=min(candle.low for candle in ordered),
-        close=last.close,
-        volume=sum((candle.volume for candle in ordered), Decimal(0)),
-    )
 
 
 def _floor(moment: datetime, timeframe: Timeframe) -> datetime:

@@ -1,7 +1,7 @@
 """The market: candles become wishes, and closes are told of."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -11,13 +11,15 @@ from temporalio.client import Client
 
 from activities import parse
 from activities.candles import CandleCache, Window
+from activities.channel import ChannelReport
 from activities.evaluation import propose
-from activities.feed import CandleFeed
+from activities.feed import CandleFeed, LastPrice
 from activities.herald import Herald, MarketCursor
+from activities.joint import together
 from activities.messenger import Messenger, heartbeats
 from activities.pace import Pace
 from tradewright import ids, plugin
-from tradewright.domain.errors import TradewrightError
+from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.market import Instrument
 from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.ports import (
@@ -34,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 CANDLE_GRACE = timedelta(seconds=5)
 """Wall time that any candle is given: it may be listed, and told of, seconds after its close."""
+TICKER_WITHIN, FACTORS_WITHIN = 3.0, 4.0
+"""Seconds for what is seen at an exit; then what was known last has to do."""
 CANDLE_TRIES = 5
 CANDLE_WAIT = 0.3
 """Seconds between tries for a candle that has closed and is not listed yet."""
@@ -91,6 +95,9 @@ class BybitMarket(MarketPort):
         self._url = url
         self._candles = CandleCache(bybit)
         self._loaded: dict[str, LoadedPreset] = {}
+        self._prices: dict[str, LastPrice] = {}
+        self._tickers: dict[str, tuple[datetime, parse.Row]] = {}
+        """What was read last, by symbol, and when; wall clock."""
 
     @activity.defn
     async def evaluate(self, evaluation: Evaluation) -> Proposals:
@@ -113,13 +120,8 @@ class BybitMarket(MarketPort):
 
     @activity.defn
     async def observe(self, plan: TradePlan) -> MarketView:
-        answer = await self._bybit.call("get_tickers", category="linear", symbol=plan.symbol)
-        (row, *_) = parse.rows("get_tickers", answer)
-        return MarketView(
-            price=Decimal(row["lastPrice"]),
-            factors=await self._factors(plan),
-            market={name: str(row[key]) for name, key in TICKER.items() if row.get(key)},
-        )
+        price, market = await self._ticker(plan.symbol)
+        return MarketView(price=price, factors=await self._factors(plan), market=market)
 
     @activity.defn
     async def done(self, candles: CandlesDone) -> None:
@@ -128,26 +130,60 @@ class BybitMarket(MarketPort):
     @activity.defn
     async def consume_market(self, watchlist: Watchlist) -> None:
         carried = activity.info().heartbeat_details
-        feed = CandleFeed(self._url)
+        cursor = MarketCursor.model_validate(carried[0]) if carried else MarketCursor()
+        feed = CandleFeed(self._url, self._prices)
+        report = ChannelReport(
+            self._messenger,
+            watchlist.account,
+            "public",
+            fault=cursor.fault,
+            since=cursor.fault_since,
+        )
         herald = Herald(
             watchlist,
-            MarketCursor.model_validate(carried[0]) if carried else MarketCursor(),
+            cursor,
             messenger=self._messenger,
             candles=self._candles,
             pace=self._pace,
             feed=feed,
+            report=report,
         )
         async with heartbeats(lambda: herald.cursor):
-            # Neither ends by itself; the error of whichever fails ends the other
-            tasks = {asyncio.create_task(work) for work in (feed.run(), herald.run())}
-            try:
-                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in ended:
-                    task.result()
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await together(feed.run(), herald.run(), report.run())
+
+    async def _ticker(self, symbol: str) -> tuple[Decimal, dict[str, str]]:
+        """Return the last price and what else is known of the market.
+
+        By the exchange's list; when that cannot be read, what was known last, and its age.
+        """
+        now = datetime.now(UTC)
+        try:
+            async with asyncio.timeout(TICKER_WITHIN):
+                answer = await self._bybit.call("get_tickers", category="linear", symbol=symbol)
+            row = next(iter(parse.rows("get_tickers", answer)), None)
+            if row is None:
+                raise AnswerMalformed(f"get_tickers {symbol}", "it holds no row")
+        except (TradewrightError, TimeoutError) as e:
+            return self._remembered(symbol, now, e)
+        self._tickers[symbol] = now, row
+        return Decimal(row["lastPrice"]), _market(row)
+
+    def _remembered(
+        self, symbol: str, now: datetime, error: Exception
+    ) -> tuple[Decimal, dict[str, str]]:
+        read_at, row = self._tickers.get(symbol, (None, None))
+        heard = self._prices.get(symbol)
+        if heard is not None and (read_at is None or heard.heard_at > read_at):
+            price, at, market = heard.price, heard.heard_at, dict[str, str]()
+        elif row is not None and read_at is not None:
+            price, at, market = Decimal(row["lastPrice"]), read_at, _market(row)
+        else:
+            raise error
+        age = f"{(now - at).total_seconds():.1f}"
+        log.warning(
+            "market_data_old", symbol=symbol, age_s=age, detail=str(error) or "no answer in time"
+        )
+        return price, market | {"age_s": age}
 
     async def _evaluate(
         self, loaded: LoadedPreset, symbol: str, close_time: datetime
@@ -204,9 +240,14 @@ class BybitMarket(MarketPort):
         except PresetUnusable:
             return {}
         now = await self._pace.market_now()
-        window = await self._candles.window(
-            plan.symbol, loaded.preset.trigger.timeframe, now, loaded.strategy.lookback
-        )
+        try:
+            async with asyncio.timeout(FACTORS_WITHIN):
+                window = await self._candles.window(
+                    plan.symbol, loaded.preset.trigger.timeframe, now, loaded.strategy.lookback
+                )
+        except (TradewrightError, TimeoutError) as e:
+            log.warning("candles_not_read", symbol=plan.symbol, detail=str(e))
+            return {}
         try:
             found: plugin.Evaluation = await asyncio.to_thread(
                 loaded.strategy.evaluate, window.candles
@@ -234,3 +275,7 @@ class BybitMarket(MarketPort):
             )
         self._loaded[preset_hash] = loaded
         return loaded
+
+
+def _market(row: parse.Row) -> dict[str, str]:
+    return {name: str(row[key]) for name, key in TICKER.items() if row.get(key)}

@@ -69,6 +69,16 @@ class Messenger:
         async with asyncio.timeout(within):
             return await self._ask(workflow_id, query, answer)
 
+    async def ask_in_time(
+        self, workflow_id: str, query: str, answer: type[M], within: float | None
+    ) -> M | None:
+        """Return the workflow's answer; None if there is none, or not in time."""
+        try:
+            return await self.ask(workflow_id, query, answer, within)
+        except TimeoutError:
+            log.error("workflow_does_not_answer", workflow_id=workflow_id, query=query)
+            return None
+
     async def _ask(self, workflow_id: str, query: str, answer: type[M]) -> M | None:
         back_off = BackOff()
         while True:

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from activities.pace import moment
 from tradewright import ids
@@ -24,7 +24,10 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 
 # What moves a position; funding does not
-TRADES = frozenset({"Trade", "AdlTrade", "BustTrade", "Delivery", "BlockTrade", "MovePosition"})
+TRADES = frozenset(
+    {"Trade", "AdlTrade", "BustTrade", "Delivery", "Settle", "BlockTrade", "MovePosition"}
+)
+FUNDING = "Funding"
 
 # What trading does to the wallet; other flows move money in or out
 TRADING_FLOWS = frozenset({"TRADE", "SETTLEMENT", "LIQUIDATION", "ADL"})
@@ -39,6 +42,7 @@ CREATE_TYPES: Mapping[str, ExitReason] = {
     "CreateByLiq": ExitReason.LIQUIDATION,
     "CreateByTakeOver_PassThrough": ExitReason.LIQUIDATION,
     "CreateByAdl_PassThrough": ExitReason.LIQUIDATION,
+    "CreateBySettle": ExitReason.DELISTED,
 }
 STOP_TYPES: Mapping[str, ExitReason] = {
     "StopLoss": ExitReason.STOP,
@@ -50,7 +54,19 @@ STOP_TYPES: Mapping[str, ExitReason] = {
 EXEC_TYPES: Mapping[str, ExitReason] = {
     "BustTrade": ExitReason.LIQUIDATION,
     "AdlTrade": ExitReason.LIQUIDATION,
+    "Delivery": ExitReason.DELISTED,
+    "Settle": ExitReason.DELISTED,
 }
+
+
+class Payment(Value):
+    """Funding of one position, listed among the executions."""
+
+    exec_id: str
+    seq: int
+    symbol: str
+    amount: Decimal = Field(description="Quote currency; what was paid is negative.")
+    at: AwareDatetime = Field(description="Market clock.")
 
 
 class OrderStatus(StrEnum):
@@ -176,6 +192,36 @@ def execution(row: Row) -> Execution | None:
             is_maker=bool(row.get("isMaker")),
             cause=_cause(row),
         )
+
+    return _understood("execution", of, row)
+
+
+def payment(row: Row) -> Payment | None:
+    """Return the funding that *row* tells of; None when it tells of something else."""
+
+    def of(row: Row) -> Payment | None:
+        if row["execType"] != FUNDING:
+            return None
+        return Payment(
+            exec_id=row["execId"],
+            seq=int(row.get("seq") or 0),
+            symbol=row["symbol"],
+            # A fee: positive is paid
+            amount=-(_number(row, "execFee") or Decimal(0)),
+            at=moment(row["execTime"]),
+        )
+
+    return _understood("payment", of, row)
+
+
+def filled_so_far(row: Row) -> Decimal | None:
+    """Return how much of its order was filled after the execution of *row*, if it says so."""
+
+    def of(row: Row) -> Decimal | None:
+        if row["execType"] != "Trade" or row.get("leavesQty") in {None, ""}:
+            return None
+        ordered = _number(row, "orderQty")
+        return None if ordered is None else ordered - Decimal(row["leavesQty"])
 
     return _understood("execution", of, row)
 

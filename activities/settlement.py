@@ -78,7 +78,9 @@ class Settlement:
         trade = view.trade
         if trade.is_final:
             return f"{workflow_id} is {trade.state} and not released"
-        if trade.state is not TradeState.OPEN or view.busy:
+        # An entry may wait for its price as long as its plan lets it
+        waits = trade.state is TradeState.ENTERING and plan.rest_until is not None
+        if view.busy or not (waits or trade.state is TradeState.OPEN):
             detail = view.needs_operator or ("busy" if view.busy else "waiting")
             return f"{workflow_id} is {trade.state}, {detail}"
         counted = trade.open_qty * plan.side.sign

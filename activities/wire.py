@@ -9,6 +9,8 @@ and fills the gap.
 import asyncio
 import contextlib
 import json
+import random
+import time
 from collections.abc import Iterable
 from typing import Any, Literal, Self
 
@@ -26,8 +28,14 @@ Channel = Literal["private", "linear"]
 ANSWER_WITHIN = 10.0
 AUTH_VALID = 10
 """Seconds; pybit's one second does not survive a slow handshake."""
+PING_EVERY = 20.0
+PONG_WITHIN = 10.0
+MUTE_AFTER = 50.0
+"""Seconds without any frame, pongs among them: two pings were not answered."""
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
+STEADY_AFTER = 10.0
+"""Seconds that a connection must have held for the next one to be tried at once."""
 # Without it a peer that accepts and says nothing holds a thread for ever
 websocket.setdefaulttimeout(ANSWER_WITHIN)
 
@@ -61,11 +69,16 @@ class _Socket(WebSocket):  # type: ignore[misc]  # pybit is untyped
     def __init__(self, url: str, lost: Any, **options: Any) -> None:
         self._url = url
         self._lost = lost
+        self.heard_at = time.monotonic()
         super().__init__(testnet=False, **options)
 
     def _connect(self, url: str) -> None:
         super()._connect(self._url)
         self._plain = getattr(self.ws.sock, "sock", None)
+
+    def _on_message(self, message: str) -> None:
+        self.heard_at = time.monotonic()
+        super()._on_message(message)
 
     def close(self) -> None:
         self.exit()
@@ -121,6 +134,8 @@ class Wire:
                 retries=2,
                 restart_on_error=False,
                 private_auth_expire=AUTH_VALID,
+                ping_interval=PING_EVERY,
+                ping_timeout=PONG_WITHIN,
                 **secrets,
             )
             if key is not None:
@@ -139,13 +154,23 @@ class Wire:
             WireLost: The connection went away meanwhile.
             WireRefused: A topic does not exist.
         """
+        await self._ask("subscribe", topics)
+
+    async def resubscribe(self, topics: Iterable[str]) -> None:
+        """Ask anew for *topics*, which have gone silent; raises as `subscribe` does."""
+        silent = sorted(topics)
+        await self._ask("unsubscribe", silent)
+        await self._ask("subscribe", silent)
+
+    async def _ask(self, op: str, topics: Iterable[str]) -> None:
         self._count += 1
-        name = f"subscribe-{self._count}"
-        frame = json.dumps({"op": "subscribe", "req_id": name, "args": sorted(topics)})
+        name = f"{op}-{self._count}"
+        frame = json.dumps({"op": op, "req_id": name, "args": sorted(topics)})
         answer = self._expect(name)
         socket = self._socket
-        assert socket is not None  # noqa: S101 - made by `open`
         try:
+            if socket is None:
+                raise WireLost(self.url, self._loss or "closed by us")
             await asyncio.to_thread(socket.ws.send, frame)
         except (websocket.WebSocketException, OSError) as e:
             raise WireLost(self.url, type(e).__name__) from None
@@ -162,8 +187,11 @@ class Wire:
                 message = await self._messages.get()
         except TimeoutError:
             # A socket that dies in some way that pybit does not tell of
-            if self._socket is None or not self._socket.is_connected():
+            socket = self._socket
+            if socket is None or not socket.is_connected():
                 raise WireLost(self.url, self._loss or "not connected") from None
+            if (mute := time.monotonic() - socket.heard_at) > MUTE_AFTER:
+                raise WireLost(self.url, f"no answer to pings for {mute:.0f} s") from None
             return None
         if message is None:
             raise WireLost(self.url, self._loss)
@@ -223,13 +251,17 @@ class Wire:
 
 
 class BackOff:
-    """Waits between attempts: longer each time, short again once one has succeeded."""
+    """Waits between attempts: longer each time, short again once one has succeeded.
+
+    Each wait is drawn between half of it and all of it, so that those who lost the same
+    connection do not come back at the same moment.
+    """
 
     def __init__(self) -> None:
         self._wait = FIRST_WAIT
 
     async def pause(self) -> None:
-        await asyncio.sleep(self._wait)
+        await asyncio.sleep(self._wait * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         self._wait = min(LONGEST_WAIT, 2 * self._wait)
 
     def reset(self) -> None:

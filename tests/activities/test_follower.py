@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from activities import stream
-from activities.stream import StreamCursor
-from activities.wire import WireLost
+from activities import follower, silence
+from activities.follower import Follower, StreamCursor, TopicSilent
+from activities.parse import Payment
 from tradewright.domain.execution import Execution
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -33,7 +34,8 @@ class ScriptedExecutions:
         self.calls: list[dict[str, Any]] = []
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        assert method == "get_executions"
+        if method != "get_executions":
+            return {"result": {"list": []}}
         self.calls.append(arguments)
         listed = [
             row
@@ -52,17 +54,41 @@ class NotingPost:
 
     def __init__(self, first_trigger: datetime | None = START) -> None:
         self.delivered: list[Execution] = []
+        self.payments: list[Payment] = []
         self.rechecks: list[str] = []
         self._first_trigger = first_trigger
 
     async def first_trigger(self) -> datetime | None:
         return self._first_trigger
 
-    async def deliver(self, execution: Execution) -> None:
+    async def deliver(self, execution: Execution, parent_link: str = "") -> None:
         self.delivered.append(execution)
+
+    async def deliver_payment(self, payment: Payment) -> None:
+        self.payments.append(payment)
+
+    async def recheck_entries(self, reason: str) -> None:
+        self.rechecks.append(reason)
 
     async def recheck(self, row: dict[str, Any], reason: str) -> None:
         self.rechecks.append(reason)
+
+
+class NotingReport:
+    """Keeps what the channel was said to be worth."""
+
+    fault = ""
+    since = None
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def healthy(self) -> None:
+        if not self.told or self.told[-1]:
+            self.told.append("")
+
+    def degraded(self, fault: str) -> None:
+        self.told.append(fault)
 
 
 class StandingMarket:
@@ -101,19 +127,20 @@ def follower_of(
 ) -> Any:
     pace: Any = StandingMarket(now)
     noting: Any = post
-    return stream._Follower(source, pace, noting, cursor or StreamCursor())
+    report: Any = NotingReport()
+    return Follower(source, pace, noting, cursor or StreamCursor(), report)
 
 
 async def test_a_silent_stream_is_noticed_by_the_list_and_thrown_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stream, "SWEEP_EVERY", 0.0)
-    monkeypatch.setattr(stream, "SILENT_AFTER", 0.05)
+    monkeypatch.setattr(follower, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(silence, "SILENT_AFTER", 0.05)
     post = NotingPost()
-    follower, mute = follower_of(ScriptedExecutions([listed(1)]), post), MuteWire()
+    deaf, mute = follower_of(ScriptedExecutions([listed(1)]), post), MuteWire()
 
-    with pytest.raises(WireLost, match="silent although executions are listed"):
-        await follower.live(mute)
+    with pytest.raises(TopicSilent, match="execution is silent although the exchange lists"):
+        await deaf.live(mute)
 
     assert [e.exec_id for e in post.delivered] == ["exec-1"]
 
@@ -147,21 +174,27 @@ async def test_without_trades_nothing_old_is_read() -> None:
     assert not post.delivered
 
 
-async def test_funding_is_no_execution_of_a_trade() -> None:
+async def test_funding_is_no_execution_of_a_trade_and_is_told_once() -> None:
     post = NotingPost()
+    paid = listed(1, execType="Funding", execFee="0.00867")
+    twice = follower_of(ScriptedExecutions([paid]), post)
 
-    await follower_of(ScriptedExecutions([listed(1, execType="Funding")]), post).catch_up()
+    await twice.catch_up()
+    await twice.catch_up()
 
     assert (post.delivered, post.rechecks) == ([], [])
+    assert [(p.exec_id, p.amount, p.at) for p in post.payments] == [
+        ("exec-1", Decimal("-0.00867"), START)
+    ]
 
 
 async def test_an_execution_that_cannot_be_read_makes_the_trade_ask_once() -> None:
     post = NotingPost()
     source = ScriptedExecutions([listed(1, execPrice="much"), listed(2)])
-    follower = follower_of(source, post)
+    twice = follower_of(source, post)
 
-    await follower.catch_up()
-    await follower.catch_up()
+    await twice.catch_up()
+    await twice.catch_up()
 
     assert [e.exec_id for e in post.delivered] == ["exec-2"]
     assert post.rechecks == ["an execution could not be read"]
@@ -169,23 +202,23 @@ async def test_an_execution_that_cannot_be_read_makes_the_trade_ask_once() -> No
 
 async def test_the_cursor_moves_only_after_delivery() -> None:
     class FailingPost(NotingPost):
-        async def deliver(self, execution: Execution) -> None:
+        async def deliver(self, execution: Execution, parent_link: str = "") -> None:
             if execution.seq == 2:
                 raise RuntimeError("the process dies here")
-            await super().deliver(execution)
+            await super().deliver(execution, parent_link)
 
-    follower = follower_of(ScriptedExecutions([listed(1), listed(2)]), FailingPost())
+    dying = follower_of(ScriptedExecutions([listed(1), listed(2)]), FailingPost())
     with pytest.raises(RuntimeError):
-        await follower.catch_up()
+        await dying.catch_up()
 
-    assert follower.cursor.seen == ("exec-1",)
+    assert dying.cursor.seen == ("exec-1",)
 
 
 async def test_the_cursor_stays_small() -> None:
     post = NotingPost()
-    follower = follower_of(ScriptedExecutions([listed(n) for n in range(1500)]), post)
+    busy = follower_of(ScriptedExecutions([listed(n) for n in range(6000)]), post)
 
-    await follower.catch_up()
+    await busy.catch_up()
 
-    assert len(follower.cursor.seen) == stream.CARRIED
-    assert len(follower._seen) <= stream.REMEMBERED
+    assert len(busy.cursor.seen) == follower.CARRIED
+    assert len(busy._seen) <= follower.REMEMBERED

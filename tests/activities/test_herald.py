@@ -16,9 +16,10 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities import herald, messenger
-from activities.herald import MarketCursor, _merged
+from activities.herald import MarketCursor
 from activities.market import BybitMarket
 from activities.pace import PaperPace
+from activities.steward import merged
 from tradewright import ids
 from tradewright.domain.account import Account, Reservation
 from tradewright.domain.execution import Execution, ExitReason
@@ -53,11 +54,11 @@ def test_missed_candles_are_managed_as_one() -> None:
             volume=Decimal(2),
         )
 
-    merged = _merged([candle(1, 105, 99, 101), candle(0, 120, 98, 104), candle(2, 104, 90, 95)])
+    joined = merged([candle(1, 105, 99, 101), candle(0, 120, 98, 104), candle(2, 104, 90, 95)])
 
-    assert merged is not None
-    assert (merged.open_time, merged.high, merged.low) == (START, Decimal(120), Decimal(90))
-    assert (merged.close, merged.volume) == (Decimal(95), Decimal(6))
+    assert joined is not None
+    assert (joined.open_time, joined.high, joined.low) == (START, Decimal(120), Decimal(90))
+    assert (joined.close, joined.volume) == (Decimal(95), Decimal(6))
 
 
 @workflow.defn

@@ -18,12 +18,13 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities import messenger, stream
+from activities import messenger, post
 from activities.bybit import BybitClient
+from activities.follower import StreamCursor
 from activities.messenger import Messenger
 from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
-from activities.stream import BybitStream, StreamCursor
+from activities.stream import BybitStream
 from tradewright import ids
 from tradewright.domain.account import Account, Reservation
 from tradewright.domain.execution import Execution, ExitReason
@@ -43,6 +44,8 @@ from tradewright.ports import TradeView
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 KEY = ExchangeKey(api_key=SecretStr("paper-key"), api_secret=SecretStr("paper-secret"))
+
+AWAY = RecheckRequested(reason="the stream was away")
 
 MakePlan = Callable[..., TradePlan]
 
@@ -146,6 +149,10 @@ class Desk:
         return plans
 
     async def told(self, plan: TradePlan) -> Sequence[TradeEvent]:
+        """Return what the trade was told, beside that a stream has begun."""
+        return [event for event in await self.all_told(plan) if event != AWAY]
+
+    async def all_told(self, plan: TradePlan) -> Sequence[TradeEvent]:
         handle = self.client.get_workflow_handle(ids.trade_workflow(plan.symbol, plan.trade_id))
         events: list[TradeEvent] = await handle.query("events", result_type=list[TradeEvent])
         return events
@@ -349,9 +356,9 @@ async def test_an_adopted_trade_owns_what_came_after_its_adoption(
     workflow_id = ids.trade_workflow("BTCUSDT", plan.trade_id)
     adopted = Adopted(qty=plan.qty, price=plan.price, at=START)
     await desk.client.get_workflow_handle(workflow_id).signal("report", adopted)
-    post = stream._Post(Messenger(desk.client), desk.account)
+    sender = post.Post(Messenger(desk.client), desk.account)
 
-    await post.deliver(fill(START + timedelta(seconds=seconds)))
+    await sender.deliver(fill(START + timedelta(seconds=seconds)))
 
     assert [e.kind for e in await desk.told(plan)] == ["adopted", kind]
 
@@ -359,16 +366,16 @@ async def test_an_adopted_trade_owns_what_came_after_its_adoption(
 async def test_a_trade_that_does_not_answer_holds_no_execution_back(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "ANSWER_WITHIN", 0.1)
+    monkeypatch.setattr(post, "ANSWER_WITHIN", 0.1)
     (plan,) = await desk.open("BTCUSDT")
     workflow_id = ids.trade_workflow("BTCUSDT", plan.trade_id)
     await desk.client.get_workflow_handle(workflow_id).terminate()
     wedged = await desk.client.start_workflow(
         NotingTrade.run, plan, id=workflow_id, task_queue="nobody-works-here"
     )
-    post = stream._Post(Messenger(desk.client), desk.account)
+    sender = post.Post(Messenger(desk.client), desk.account)
 
-    await post.deliver(fill(START + timedelta(seconds=1)))
+    await sender.deliver(fill(START + timedelta(seconds=1)))
 
     history = await wedged.fetch_history()
     assert any(
@@ -492,9 +499,9 @@ async def _is(condition: Callable[[], bool]) -> bool:
 
 async def test_a_recheck_reaches_the_trade(desk: Desk) -> None:
     (plan,) = await desk.open("BTCUSDT")
-    post = stream._Post(Messenger(desk.client), desk.account)
+    sender = post.Post(Messenger(desk.client), desk.account)
 
-    await post.recheck({"symbol": "BTCUSDT"}, "an execution could not be read")
+    await sender.recheck({"symbol": "BTCUSDT"}, "an execution could not be read")
 
     assert await desk.told(plan) == [RecheckRequested(reason="an execution could not be read")]
 
@@ -514,8 +521,8 @@ async def test_temporal_being_away_delays_and_drops_nothing(desk: Desk) -> None:
             return desk.client.get_workflow_handle(workflow_id)
 
     interrupted: Any = Interrupted()
-    post = stream._Post(Messenger(interrupted), desk.account)
+    sender = post.Post(Messenger(interrupted), desk.account)
 
-    await post.recheck({"symbol": "BTCUSDT"}, "heard at last")
+    await sender.recheck({"symbol": "BTCUSDT"}, "heard at last")
 
     assert await desk.told(plan) == [RecheckRequested(reason="heard at last")]

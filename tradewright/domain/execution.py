@@ -30,6 +30,8 @@ class ExitReason(StrEnum):
     """A person gave the trade up when nothing was held."""
     BY_HAND = "by_hand"
     """An order that is not ours closed the position."""
+    DELISTED = "delisted"
+    """The exchange closed the position with its contract."""
 
 
 class Execution(Value):

@@ -1,0 +1,134 @@
+"""Trades that are managed from closed candles: each is told what is due, and decides again."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+
+from activities.candles import CandleCache
+from activities.feed import Series
+from activities.messenger import Messenger
+from tradewright import ids
+from tradewright.domain.account import Account
+from tradewright.domain.errors import TradewrightError
+from tradewright.domain.exits import manage
+from tradewright.domain.market import Candle, Timeframe
+from tradewright.domain.plan import TradePlan
+from tradewright.domain.trade import ExitRequested, Trade, TradeState
+from tradewright.ports import TradeView
+
+log = structlog.get_logger(__name__)
+
+Arrived = Mapping[Series, Candle]
+
+BASE = Timeframe.M1
+"""Trades are managed at each close of this length."""
+MANAGED = frozenset({TradeState.ENTERING, TradeState.OPEN})
+
+
+class Steward:
+    """Asks the desk what is held, and every trade of it whether something is due."""
+
+    def __init__(self, messenger: Messenger, candles: CandleCache, account: str) -> None:
+        self._messenger = messenger
+        self._candles = candles
+        self._account = account
+        self.held: tuple[TradePlan, ...] = ()
+        self._last: dict[str, tuple[Candle, datetime]] = {}
+        """The last candle of each symbol, and when it closed; for exits when nothing else is."""
+
+    async def ask_desk(self, within: float | None) -> None:
+        """Ask what is held; what was held last stands for a desk that does not say."""
+        desk = await self._messenger.ask_in_time(
+            ids.account_workflow(self._account), "account", Account, within
+        )
+        if desk is not None:
+            self.held = tuple(reservation.plan for reservation in desk.reservations)
+
+    async def manage(
+        self, close: datetime, gap: timedelta, arrived: Arrived, within: float | None
+    ) -> bool:
+        """Tell trades what is due at *close*; return whether any was told.
+
+        Args:
+            close: Of the candles; market clock.
+            gap: Since the last close that trades were managed at.
+            arrived: The candles that the stream told of.
+            within: Seconds that one workflow may take to answer.
+        """
+        await self.ask_desk(within)
+        told = await asyncio.gather(
+            *(self._manage_trade(plan, close, gap, arrived, within) for plan in self.held)
+        )
+        return any(told)
+
+    async def _manage_trade(
+        self,
+        plan: TradePlan,
+        close: datetime,
+        gap: timedelta,
+        arrived: Arrived,
+        within: float | None,
+    ) -> bool:
+        workflow_id = ids.trade_workflow(plan.symbol, plan.trade_id)
+        # One that does not answer is managed at a later close; its stop is at the exchange
+        view = await self._messenger.ask_in_time(workflow_id, "trade", TradeView, within)
+        # An entry that waits for its price is managed as well
+        if view is None or view.trade.state not in MANAGED:
+            return False
+        own = [series for series in arrived if series.symbol == plan.symbol]
+        finest = min(own, key=lambda series: series.timeframe.length, default=None)
+        candle = arrived[finest] if finest else None
+        if finest is None or gap > finest.timeframe.length:
+            candle = await self._missed_candle(view.trade, close, gap) or candle
+        age = timedelta()
+        if candle is not None:
+            self._last[plan.symbol] = candle, close
+        elif plan.symbol in self._last:
+            # Neither stream nor list: what leaves the market does not wait for them
+            candle, closed = self._last[plan.symbol]
+            age = close - closed
+        if candle is None:
+            return False
+        event = manage(view.trade, candle, close)
+        if event is None:
+            return False
+        if age:
+            log.warning("managed_by_old_candle", trade_id=plan.trade_id, age_s=age.total_seconds())
+            if isinstance(event, ExitRequested):
+                note = f"{event.note}; by a price {age.total_seconds():.0f} s old"
+                event = event.model_copy(update={"note": note})
+        log.info("trade_managed", trade_id=plan.trade_id, kind=event.kind, close=close.isoformat())
+        return await self._messenger.tell(workflow_id, "report", event)
+
+    async def _missed_candle(self, trade: Trade, close: datetime, gap: timedelta) -> Candle | None:
+        """Return one candle of all that happened since the last close that was told of."""
+        count = max(1, gap // BASE.length)
+        opened = trade.opened_at or trade.plan.trigger
+        times = [close - i * BASE.length for i in reversed(range(count))]
+        symbol = trade.plan.symbol
+        try:
+            # One request for all of them
+            await self._candles.window(symbol, BASE, close, count)
+            found = [await self._candles.candle(symbol, BASE, t) for t in times if t > opened]
+        except TradewrightError as e:
+            log.warning("candles_not_read", symbol=symbol, detail=str(e))
+            return None
+        return merged([candle for candle in found if candle is not None])
+
+
+def merged(candles: Collection[Candle]) -> Candle | None:
+    if not candles:
+        return None
+    ordered = sorted(candles, key=lambda candle: candle.open_time)
+    first, last = ordered[0], ordered[-1]
+    return Candle(
+        open_time=first.open_time,
+        open=first.open,
+        high=max(candle.high for candle in ordered),
+        low=min(candle.low for candle in ordered),
+        close=last.close,
+        volume=sum((candle.volume for candle in ordered), Decimal(0)),
+    )
