@@ -49,7 +49,14 @@ US = "account/test"
 TIGHT, WIDE = Decimal("0.0004"), Decimal("0.05")
 """Distance of a stop that the next candles reach, and of one that none does."""
 MOST_STEPS = 60
-LIMITS = Limits(max_open_trades=50, max_orders_per_minute=1000, max_leverage=Decimal(10))
+LIMITS = Limits(
+    max_open_trades=50,
+    max_orders_per_minute=1000,
+    max_leverage=Decimal(10),
+    max_total_exposure=Decimal(1_000_000),
+    max_heat_fraction=Decimal(1),
+    loss_streak=1000,
+)
 AWAY = (TradewrightError, RPCError, QueryFailed, requests.ConnectionError, requests.Timeout)
 
 

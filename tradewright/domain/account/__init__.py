@@ -43,6 +43,7 @@ from tradewright.domain.account.past import Baseline, Fired, Past, Pause
 from tradewright.domain.account.refusal import EXPLANATIONS, Explanation, RefusalCode, explained
 from tradewright.domain.account.snapshot import Position, Snapshot
 from tradewright.domain.account.tally import CashMark, Tally, tally
+from tradewright.domain.account.usage import Usage, usage
 
 __all__ = [
     "EXPLANATIONS",
@@ -77,6 +78,7 @@ __all__ = [
     "Snapshot",
     "Tally",
     "Unresolved",
+    "Usage",
     "Watch",
     "breach",
     "breaches",
@@ -86,5 +88,6 @@ __all__ = [
     "limit_changes",
     "tally",
     "unfired",
+    "usage",
     "watch",
 ]
