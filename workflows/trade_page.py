@@ -5,9 +5,9 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from tradewright.domain.execution import ExitReason
-from tradewright.domain.plan import TradePlan
+from tradewright.domain.plan import TradePlan, TrailedBy
 from tradewright.domain.trade import Command, Trade, TradeState
-from tradewright.ports import TradeOrder
+from tradewright.ports import Choice, TradeOrder
 from workflows.attributes import (
     ACCOUNT,
     ENTRY_AT,
@@ -42,13 +42,23 @@ EXIT_WORDS: Final[Mapping[ExitReason, str]] = MappingProxyType(
         ExitReason.TARGET: "target",
         ExitReason.TRAILING_STOP: "trailing stop",
         ExitReason.LIQUIDATION: "liquidated by the exchange",
+        ExitReason.DELISTED: "settled by the exchange: the contract has ended",
         ExitReason.TIME_STOP: "time stop",
         ExitReason.NAKED: "the exchange did not show its stop",
         ExitReason.STOP_PASSED: "the price had passed where the stop was to go",
+        ExitReason.SIGNAL: "the strategy said so",
         ExitReason.OPERATOR: "asked for",
         ExitReason.CANCELLED: "its workflow was cancelled",
         ExitReason.KILL_SWITCH: "kill switch",
+        ExitReason.ABANDONED: "given up, nothing was held",
         ExitReason.BY_HAND: "closed by an order that is not ours",
+    }
+)
+CHOICE_WORDS: Final[Mapping[Choice, str]] = MappingProxyType(
+    {
+        Choice.RETRY: "try it once more, now",
+        Choice.ADOPT: "go on from what the exchange shows",
+        Choice.ABANDON: "give the trade up; only if the exchange shows that nothing is held",
     }
 )
 
@@ -91,7 +101,7 @@ def plan_details(plan: TradePlan) -> str:
         f"**{plan.side} {number(plan.qty)} {plan.symbol}** at about {number(plan.price)}",
         "",
         f"- stop {number(plan.stop_loss)}"
-        + (f", target {number(plan.take_profit)}" if plan.take_profit else ""),
+        + (f", target {_goals(plan)}" if plan.take_profit or plan.targets else ""),
         f"- worth {plan.notional:,.2f} USDT, leverage {number(plan.leverage)}",
         f"- at risk between entry and stop: {plan.risk:,.2f} USDT (1 R)",
         f"- preset `{plan.preset}`, version `{plan.preset_hash[:12]}`",
@@ -101,12 +111,19 @@ def plan_details(plan: TradePlan) -> str:
     return "\n".join(lines)
 
 
-def trade_details(trade: Trade, needs_operator: str) -> str:
+def _goals(plan: TradePlan) -> str:
+    goals = [f"{number(t.price)} for {t.fraction:.0%}" for t in plan.targets]
+    return ", ".join([*goals, number(plan.take_profit)] if plan.take_profit else goals)
+
+
+def trade_details(trade: Trade, needs_operator: str, choices: Sequence[Choice] = ()) -> str:
     """Return the trade as markdown for the Web UI."""
     plan = trade.plan
+    words = "waiting for its price" if trade.is_resting else STATE_WORDS[trade.state]
     lines = [
-        f"### {plan.side} {number(plan.qty)} {plan.symbol}: {STATE_WORDS[trade.state]}",
+        f"### {plan.side} {number(plan.qty)} {plan.symbol}: {words}",
         *needs_person(needs_operator),
+        *_choices(choices),
     ]
     if trade.entry_price is not None:
         at = f", {moment(trade.opened_at)}" if trade.opened_at else ""
@@ -136,14 +153,31 @@ def trade_details(trade: Trade, needs_operator: str) -> str:
     return "\n".join(lines)
 
 
+def _choices(choices: Sequence[Choice]) -> list[str]:
+    if not choices:
+        return []
+    return [
+        *(f"- `{choice}`: {CHOICE_WORDS[choice]}" for choice in choices),
+        "",
+        f'*Send Signal* `resolve` with `{{"choice": "{choices[0]}", "by": "your name"}}`.',
+        "",
+    ]
+
+
 def _protection(trade: Trade) -> list[str]:
     lines = []
     if trade.stop is not None:
         lines.append(f"- stop at the exchange: {number(trade.stop)}")
     if trade.wanted_stop is not None and trade.wanted_stop != trade.stop:
         lines.append(f"- stop wanted, not confirmed yet: {number(trade.wanted_stop)}")
+    if trade.trailed_by is TrailedBy.EXCHANGE:
+        lines.append("- the exchange trails it")
+    for order in trade.targets:
+        filled = trade.filled(order.order_link_id)
+        reached = f", {number(filled)} filled" if filled else ""
+        lines.append(f"- target: {number(order.qty)} at {number(order.price)}{reached}")
     if trade.plan.take_profit is not None:
-        lines.append(f"- target: {number(trade.plan.take_profit)}")
+        lines.append(f"- target: all that is left at {number(trade.plan.take_profit)}")
     return lines
 
 
@@ -158,6 +192,13 @@ def command_summary(command: Command | None, order: TradeOrder) -> str:
             return f"is the stop at {stop}?"
         case Command.SET_STOP:
             return f"stop to {stop}"
+        case Command.SET_TRAILING:
+            return f"trail the stop of {plan.symbol} from {stop or 'now on'}"
+        case Command.PLACE_TARGETS:
+            prices = ", ".join(number(target.price) for target in order.targets)
+            return f"take profit at {prices}"
+        case Command.CANCEL_ENTRY:
+            return f"cancel what is left of the entry in {plan.symbol}"
         case Command.FLATTEN:
             return f"leave {plan.symbol}"
         case Command.LOOK_UP:

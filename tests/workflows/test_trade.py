@@ -242,7 +242,7 @@ async def test_a_position_that_is_still_held_is_flattened_again(stage: Any, unti
     trade = await result_of(handle)
 
     assert trade.state is TradeState.CLOSED
-    assert [order.number for order in stage.exchange.script.of("flatten")] == [1, 2]
+    assert [order.number for order in stage.exchange.script.of("flatten")] == [2, 3]
 
 
 async def test_a_settling_that_ends_without_a_read_is_not_the_end(stage: Any, until: Until) -> None:

@@ -75,7 +75,7 @@ async def test_a_cancelled_trade_goes_on_flattening_in_the_next_run(
     assert (trade.state, trade.exit_reason) == (TradeState.CLOSED, ExitReason.CANCELLED)
     assert len(await run_ids_of(stage, handle)) > 2
     assert journaled_states(stage)[-1] == "closed"
-    assert [order.number for order in stage.exchange.script.of("flatten")] == list(range(1, 14))
+    assert [order.number for order in stage.exchange.script.of("flatten")] == list(range(2, 15))
 
 
 async def test_a_command_that_fails_for_good_goes_on_in_the_next_run(

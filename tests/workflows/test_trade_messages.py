@@ -13,6 +13,7 @@ from tests.workflows.life import (
     needs_operator,
     result_of,
 )
+from tradewright import ids
 from tradewright.domain.event import EventKind
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Side
@@ -129,14 +130,17 @@ async def test_an_unknown_signal_is_told(stage: Any, until: Until) -> None:
     assert "signal exti was not understood" in view["needs_operator"]
 
 
-async def test_an_event_that_does_not_fit_the_state_is_journaled_and_changes_nothing(
+async def test_an_event_that_does_not_fit_the_state_becomes_a_case_and_changes_nothing(
     stage: Any, until: Until
 ) -> None:
+    case = await stage.listen_as(ids.case_workflow(stage.account, "BTCUSDT", "unknown_event"))
     handle = await stage.start_trade(stage.plan())
     await until(handle, "trade", is_open)
 
     await handle.signal("report", {"kind": "started"})
-    await until(handle, "trade", needs_operator)
+    ((name, opening),) = await until(case, "heard", bool)
+    assert (name, opening["choices"]) == ("seen", ["ignore"])
+    assert "state open cannot take event started" in opening["detail"]
     await handle.signal("exit", ExitWish(by="ann"))
     trade = await result_of(handle)
 

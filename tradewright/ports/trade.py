@@ -38,6 +38,7 @@ class TradeOrder(Value):
     price: Decimal | None = Field(
         default=None, description="Of the stop, or where the exchange begins to trail it."
     )
+    stops_set: int = Field(default=0, description="How many stops had been asked for.")
     wished_by: str = Field(
         default="", description="The person who wants the stop there; unset, the plan does."
     )

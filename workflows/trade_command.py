@@ -1,0 +1,289 @@
+"""What a trade has to do at the exchange: one thing after another, each to its end."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from temporalio import workflow
+from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from tradewright.domain.plan import Origin
+from tradewright.domain.trade import (
+    Abandoned,
+    Command,
+    EntryEnded,
+    EntryPlaced,
+    EntryRejected,
+    Executed,
+    ExitRequested,
+    PositionRead,
+    RecheckRequested,
+    StopConfirmed,
+    Trade,
+    TradeEvent,
+)
+from tradewright.ports import ACTIVITY_TIMEOUT, Choice, ExchangePort, TradeEvents, TradeOrder
+from workflows.trade_message import ResolveWish
+from workflows.trade_page import command_summary
+
+PATIENCE = timedelta(seconds=30)
+"""How long a command may be under way before a person is told."""
+AGAIN_AFTER = timedelta(minutes=1)
+"""After a failure that a repeat alone does not mend."""
+HEARTBEAT = timedelta(seconds=10)
+RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=10)
+)
+BUDGETS: Final[Mapping[Command, timedelta]] = MappingProxyType(
+    {Command.PLACE_ENTRY: timedelta(minutes=10)}
+)
+"""How long a command is tried before it waits for a person; what protects or leaves is tried on."""
+EXIT_FIRST, ENTRY_LATER = Priority(priority_key=1), Priority(priority_key=3)
+READS = frozenset({Command.VERIFY_STOP, Command.LOOK_UP})
+EXITS = frozenset({Command.FLATTEN, Command.SETTLE})
+ADDITIONS = frozenset({Command.SET_TRAILING, Command.PLACE_TARGETS})
+ACTIVITIES: Final[Mapping[Command, Any]] = MappingProxyType(
+    {
+        Command.PLACE_ENTRY: ExchangePort.place_entry,
+        Command.CANCEL_ENTRY: ExchangePort.cancel_entry,
+        Command.VERIFY_STOP: ExchangePort.verify_stop,
+        Command.SET_STOP: ExchangePort.set_stop,
+        Command.SET_TRAILING: ExchangePort.set_trailing,
+        Command.PLACE_TARGETS: ExchangePort.place_targets,
+        Command.LOOK_UP: ExchangePort.look_up,
+        Command.FLATTEN: ExchangePort.flatten,
+        Command.SETTLE: ExchangePort.settle,
+    }
+)
+
+
+class Later(Exception):
+    """The command is performed by the next run."""
+
+
+class Host(Protocol):
+    """The part of a trade's workflow that its commands know of."""
+
+    @property
+    def standing(self) -> Trade: ...
+    @property
+    def inbox(self) -> deque[TradeEvent]: ...
+    def may_continue_as_new(self) -> bool: ...
+    def command_hindered(
+        self, command: Command, how: str, choices: tuple[Choice, ...] = ()
+    ) -> None: ...
+    def command_ended(self, command: Command) -> None: ...
+    def doubt(self, in_doubt: bool) -> None: ...
+
+
+class TradeCommands:
+    """Performs what is due, and hears how a person resolves what does not succeed."""
+
+    def __init__(self, host: Host, pending: Iterable[Command] = ()) -> None:
+        self._host = host
+        self._pending = deque(pending)
+        self._resolution: ResolveWish | None = None
+
+    @property
+    def pending(self) -> tuple[Command, ...]:
+        return tuple(self._pending)
+
+    @property
+    def current(self) -> Command | None:
+        return self._pending[0] if self._pending else None
+
+    def add(self, commands: Iterable[Command]) -> None:
+        self._pending.extend(commands)
+
+    def resolve(self, wish: ResolveWish) -> None:
+        self._resolution = wish
+
+    async def perform_all(self) -> None:
+        """Perform what is pending, and put what comes of it into the host's inbox.
+
+        What failed stays pending where the run is to be continued as a new one.
+        """
+        with contextlib.suppress(Later):
+            while self._pending:
+                self._host.inbox.extend(await self._perform(self._pending[0]))
+                self._pending.popleft()
+
+    async def _perform(self, command: Command) -> Sequence[TradeEvent]:
+        if command is Command.PLACE_ENTRY and self._leave_waits():
+            # Nothing was sent yet, so there is nothing to leave
+            refusal = EntryRejected(code="exit_requested", reason="before the entry was sent")
+            self._host.inbox.appendleft(refusal)
+            return ()
+        if command in ADDITIONS and self._leave_waits():
+            return ()
+        return await self._ask(command)
+
+    def _order(self, command: Command) -> TradeOrder:
+        trade = self._host.standing
+        order = TradeOrder(
+            plan=trade.plan,
+            since=trade.opened_at if trade.plan.origin is Origin.ADOPTED else None,
+            number=trade.next_leg,
+            price=trade.wanted_stop,
+            wished_by=trade.stop_wished_by,
+            stops_set=trade.stops_set,
+        )
+        if command is Command.SET_TRAILING:
+            return order.model_copy(update={"price": trade.trailing_from})
+        if command is Command.PLACE_TARGETS:
+            return order.model_copy(update={"targets": trade.target_orders(trade.next_leg)})
+        return order
+
+    async def _ask(self, command: Command) -> Sequence[TradeEvent]:
+        """Perform an activity to its end, however long; a person is told when it takes long.
+
+        A wish to leave does not wait for what only reads, nor for a stop that cannot be set;
+        for an entry it does, unless that has failed: an order that is still under way could
+        land after the flatten.
+        """
+        order = self._order(command)
+        while True:
+            self._resolution = None
+            task = self._begin(command, order)
+            try:
+                await self._done_or_leaving(task, READS, PATIENCE)
+            except TimeoutError:
+                self._host.command_hindered(
+                    command,
+                    f"has been tried for {PATIENCE.seconds} s; the pending activity shows its "
+                    "last error, and it goes on trying",
+                )
+                await self._done_or_leaving(task, READS | ADDITIONS | {Command.SET_STOP})
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(ActivityError, asyncio.CancelledError):
+                    await task
+                self._host.command_ended(command)
+                return ()
+            try:
+                answer = await task
+            except ActivityError as e:
+                if await self._is_tried_again(command, e):
+                    continue
+                return await self._resolved(command)
+            self._host.command_ended(command)
+            if command is Command.PLACE_ENTRY:
+                self._host.doubt(False)
+            if isinstance(answer, StopConfirmed):
+                answer = answer.model_copy(update={"asked": order.stops_set})
+            return answer.events if isinstance(answer, TradeEvents) else (answer,)
+
+    def _begin(self, command: Command, order: TradeOrder) -> asyncio.Future[Any]:
+        is_entry = command is Command.PLACE_ENTRY
+        return asyncio.ensure_future(
+            workflow.execute_activity_method(
+                ACTIVITIES[command],
+                order,
+                start_to_close_timeout=ACTIVITY_TIMEOUT,
+                schedule_to_close_timeout=BUDGETS.get(command),
+                heartbeat_timeout=HEARTBEAT,
+                retry_policy=RETRY,
+                priority=ENTRY_LATER if is_entry else EXIT_FIRST,
+                summary=command_summary(command, order),
+            )
+        )
+
+    async def _is_tried_again(self, command: Command, error: ActivityError) -> bool:
+        """Tell a person, and wait until it may be tried again; False if it is not to be.
+
+        An entry whose outcome is unknown waits for the person, or for word of it.
+        """
+        is_entry = command is Command.PLACE_ENTRY
+        after = "say how to go on" if is_entry else "it is tried again in a minute"
+        self._host.command_hindered(
+            command,
+            f"failed: {_told(error)}; {after}",
+            tuple(Choice) if is_entry else (Choice.RETRY, Choice.ABANDON),
+        )
+        if is_entry and not _was_never_sent(error):
+            self._host.doubt(True)
+        if self._host.may_continue_as_new():
+            raise Later from None
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: (
+                    self._resolution is not None
+                    or self._leave_waits(frozenset(Command) - EXITS)
+                    or (is_entry and self._is_known())
+                ),
+                timeout=None if is_entry else AGAIN_AFTER,
+                timeout_summary="until it is tried again",
+            )
+            return self._resolution is not None and self._resolution.choice is Choice.RETRY
+        return True
+
+    def _is_known(self) -> bool:
+        """Return whether somebody else has told what became of the entry."""
+        return any(isinstance(e, EntryPlaced | EntryEnded | Executed) for e in self._host.inbox)
+
+    async def _resolved(self, command: Command) -> Sequence[TradeEvent]:
+        """Return what follows for a command that is not tried again."""
+        wish, self._resolution = self._resolution, None
+        self._host.command_ended(command)
+        if wish is None:
+            return ()
+        if wish.choice is Choice.ADOPT:
+            return (RecheckRequested(reason=f"adopted by {wish.by}: {wish.reason}"),)
+        return await self._abandon(wish)
+
+    async def _abandon(self, wish: ResolveWish) -> Sequence[TradeEvent]:
+        """Give the trade up if the exchange shows nothing of it; else say what there is."""
+        events = await self._ask(Command.LOOK_UP)
+        reads = [event for event in events if isinstance(event, PositionRead)]
+        ended = any(isinstance(event, EntryEnded) for event in events)
+        works = any(isinstance(event, EntryPlaced) for event in events) and not ended
+        if reads and not reads[-1].qty and not works:
+            return (*events, Abandoned(note=wish.reason, by=wish.by))
+        held = f"{reads[-1].qty} is held" if reads and reads[-1].qty else "its entry works"
+        self._host.command_hindered(
+            Command.LOOK_UP,
+            f"shows that it cannot be abandoned: {held if reads else 'reads disagree'}; exit the "
+            "trade instead",
+        )
+        return events
+
+    async def _done_or_leaving(
+        self, task: asyncio.Future[Any], hurried: Set[Command], timeout: timedelta | None = None
+    ) -> None:
+        await workflow.wait_condition(
+            lambda: task.done() or self._leave_waits(hurried),
+            timeout=timeout,
+            timeout_summary="until a person is told",
+        )
+
+    def _leave_waits(self, commands: Set[Command] = frozenset(Command)) -> bool:
+        """Return whether one of *commands* keeps a wish to leave waiting."""
+        return self.current in commands and any(
+            isinstance(event, ExitRequested) for event in self._host.inbox
+        )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _was_never_sent(error: ActivityError) -> bool:
+    """Return whether what failed is the journal, without which nothing is sent."""
+    return any(
+        isinstance(cause, ApplicationError) and str(cause.type).startswith("Journal")
+        for cause in _causes(error)
+    )
+
+
+def _told(error: ActivityError) -> str:
+    """Return the innermost cause: of a time-out, what was hindering it."""
+    *_, last = _causes(error)
+    return str(last)
