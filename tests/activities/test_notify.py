@@ -3,11 +3,9 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import hvac
@@ -19,59 +17,20 @@ from temporalio.testing import ActivityEnvironment
 import activities.notify
 from activities.notify import Notifier, hidden
 from activities.secrets import VaultSecrets
+from tests.webhook import PASSWORD, TOKEN, Webhook, listening
 from tradewright import telemetry
 from tradewright.app.services import free_port
 from tradewright.domain.notice import NotifySettings, Priority
 from tradewright.domain.notification import Delivery, Message
 from tradewright.settings import Settings, VaultSettings
 
-TOKEN = "xoxb-7Qm2kT9pW4xLc"
-PASSWORD = "hunterhunter"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-@dataclass
-class Webhook:
-    """A receiver: keeps what it gets, and answers as it is told to."""
-
-    port: int
-    got: list[dict[str, Any]] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    status: int = 200
-    hanging: Event | None = None
-
-    @property
-    def url(self) -> str:
-        return f"json://ann:{PASSWORD}@127.0.0.1:{self.port}/hooks/{TOKEN}"
 
 
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if hook.hanging is not None:
-                hook.hanging.wait(30)
-            hook.got.append(json.loads(body))
-            hook.paths.append(self.path)
-            self.send_response(hook.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            return None
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hook = Webhook(server.server_port)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield hook
-    if hook.hanging is not None:
-        hook.hanging.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with listening() as hook:
+        yield hook
 
 
 Make = Callable[..., Notifier]

@@ -24,6 +24,7 @@ from tests.workflows.script import (
     ScriptedJournal,
     ScriptedKillSwitch,
     ScriptedMarket,
+    ScriptedReceivers,
     ScriptedReconciliation,
     ScriptedStream,
 )
@@ -41,6 +42,7 @@ from workflows.attributes import attributes
 from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketWorkflow
+from workflows.notifier import NotifierStart, NotifierWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
 from workflows.strategy import Applied, StrategyStart, StrategyWorkflow
 from workflows.stream import StreamWorkflow
@@ -53,6 +55,7 @@ TRADING = (
     AccountWorkflow,
     ReconciliationWorkflow,
     CaseWorkflow,
+    NotifierWorkflow,
 )
 
 
@@ -91,6 +94,7 @@ class Stage:
         self.journal = ScriptedJournal()
         self.market = ScriptedMarket()
         self.stream = ScriptedStream()
+        self.receivers = ScriptedReceivers()
         self.desk = ScriptedDesk(self.account)
         self.kill = ScriptedKillSwitch(self.account)
         self.reconciliation = ScriptedReconciliation()
@@ -127,6 +131,7 @@ class Stage:
                 (*TRADING, Listener),
                 self.exchange,
                 self.journal,
+                self.receivers,
                 self.desk,
                 self.reconciliation,
             ),
@@ -186,6 +191,13 @@ class Stage:
             KillSwitchStart(account=self.account),
             ids.kill_switch_workflow(self.account),
             ids.QUEUE_KILL,
+        )
+
+    async def start_notifier(self) -> WorkflowHandle[Any, Any]:
+        return await self.start(
+            NotifierWorkflow.run,
+            NotifierStart(account=self.account),
+            ids.notifier_workflow(self.account),
         )
 
     async def start_strategy(self, **changes: Any) -> WorkflowHandle[Any, Any]:
