@@ -11,7 +11,9 @@ from temporalio import activity
 
 from activities import lookup, parse
 from activities.bybit import LINEAR, BybitClient
+from activities.pace import Pace
 from activities.parse import PlacedOrder
+from activities.pulse import Pulse
 from tradewright import ids
 from tradewright.domain.errors import (
     ExchangeUnreachable,
@@ -23,7 +25,7 @@ from tradewright.domain.errors import (
 )
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.gate import Gate, GateState
-from tradewright.domain.plan import TradePlan
+from tradewright.domain.plan import LimitEntry, TradePlan
 from tradewright.domain.trade import EntryPlaced, EntryRejected
 
 DUPLICATE_LINK = 110072
@@ -42,6 +44,13 @@ READS_LAG = 3.0
 """How long a read may lag behind a write before it is taken as it is."""
 LANDING_MARGIN = timedelta(seconds=2)
 """Beyond recv_window: the second that Bybit allows for clocks, and one for its queues."""
+ABSENCE_BELIEVED_AFTER = timedelta(seconds=60)
+"""Since something may have been sent, for a trade to end because no read shows its order.
+
+After less the order is sent again under the same link, which the exchange never takes twice; but
+a trade that ends asks no more, and reads may lag behind writes.
+"""
+WOULD_TAKE = "EC_PostOnlyWillTakeLiquidity"
 
 
 class EntryJournal(Protocol):
@@ -54,61 +63,81 @@ class EntryJournal(Protocol):
 class EntryOrders:
     """Places entries; every call is safe to repeat."""
 
-    def __init__(self, client: BybitClient, journal: EntryJournal) -> None:
+    def __init__(self, client: BybitClient, journal: EntryJournal, pace: Pace) -> None:
         self._client = client
         self._journal = journal
+        self._pace = pace
         self._leverage: dict[str, Decimal] = {}
 
-    async def place(self, plan: TradePlan) -> EntryPlaced | EntryRejected:
-        info = activity.info()
+    async def place(self, plan: TradePlan, pulse: Pulse) -> EntryPlaced | EntryRejected:
+        """Send the entry of *plan* unless the exchange has it already.
+
+        Raises:
+            OutcomeUnknown: It may be there; whoever asks again asks for the same order.
+        """
+        attempt = activity.info().attempt
         link = ids.order_link(plan.trade_id, "e", 1)
+        sent_by = _sent_by()
         try:
             is_first = bool(await self._journal.append([_intent(plan, link)]))
         except TradewrightError:
             # A trade that is in the market already must not wait for the journal
-            sent = await lookup.fetch_order(self._client, plan.symbol, link)
-            if sent is None:
-                raise
-            return _entry(sent)
-        # Without an intent nothing was sent; else the attempt before this one left its number
-        # behind if it surely had sent nothing
-        if not is_first and info.attempt - 1 not in info.heartbeat_details:
-            sent = await self._resolved(plan.symbol, link)
-            if sent is not None:
-                return _entry(sent)
-        try:
-            return await self._enter(plan, link)
-        except TradewrightError as e:
-            if e.retry is not Retry.ASK_FIRST:
-                activity.heartbeat(info.attempt)
+            found = await lookup.fetch_order(self._client, plan.symbol, link)
+            if found is not None:
+                return _entry(found)
+            if attempt > 1:
+                pulse.note(attempt, sent_by)
             raise
-
-    async def _enter(self, plan: TradePlan, link: str) -> EntryPlaced | EntryRejected:
-        """Send an entry of which the exchange has nothing yet."""
+        if is_first:
+            # Without an intent nothing was sent
+            sent_by = None
+        if sent_by is not None:
+            found = await self._resolved(plan.symbol, link, datetime.fromtimestamp(sent_by, UTC))
+            if found is not None:
+                return _entry(found)
         try:
             await self._set_leverage(plan)
             refusal = await self._refusal(plan)
-            if refusal is not None:
-                return refusal
-            stop_and_target = {"stopLoss": parse.text(plan.stop_loss), "slTriggerBy": "LastPrice"}
-            if plan.take_profit is not None:
-                stop_and_target |= {
-                    "takeProfit": parse.text(plan.take_profit),
-                    "tpTriggerBy": "LastPrice",
-                }
+            if refusal is None:
+                return await self._send(plan, link)
+        except TradewrightError as e:
+            if e.retry is not Retry.ASK_FIRST:
+                pulse.note(attempt, sent_by)
+            raise
+        if sent_by is not None and _age(sent_by) < ABSENCE_BELIEVED_AFTER:
+            pulse.note(attempt, sent_by)
+            raise OutcomeUnknown(
+                f"place_order {link}", f"no read shows it, and it is not sent again: {refusal.code}"
+            )
+        return refusal
+
+    async def _send(self, plan: TradePlan, link: str) -> EntryPlaced | EntryRejected:
+        """Send an entry of which the exchange has nothing yet."""
+        stop_and_target = {"stopLoss": parse.text(plan.stop_loss), "slTriggerBy": "LastPrice"}
+        if plan.take_profit is not None:
+            stop_and_target |= {
+                "takeProfit": parse.text(plan.take_profit),
+                "tpTriggerBy": "LastPrice",
+            }
+        try:
             answer = await self._client.call(
                 "place_order",
                 category=LINEAR,
                 symbol=plan.symbol,
                 side=plan.side.value,
-                orderType="Market",
                 qty=parse.text(plan.qty),
                 orderLinkId=link,
                 positionIdx=0,
                 reduceOnly=False,
                 tpslMode="Full",
+                **_terms(plan),
                 **stop_and_target,
             )
+            if isinstance(plan.entry, LimitEntry) and plan.entry.post_only:
+                # It is taken first and ended then, if it would have been filled at once
+                found = await self._shown(plan.symbol, link)
+                if found is not None:
+                    return _entry(found)
         except OrderRejected as e:
             if e.ret_code == DUPLICATE_LINK:
                 return await self._duplicate(plan.symbol, link)
@@ -122,18 +151,14 @@ class EntryOrders:
         return EntryPlaced(order_id=str(answer["result"]["orderId"]))
 
     async def _refusal(self, plan: TradePlan) -> EntryRejected | None:
-        """Return why the entry must not be sent now; the last thing that is asked before it.
-
-        Not when the market has moved against the plan, higher for a buy, by more than
-        `MOST_MOVED` of the distance to the stop: the size was reckoned from the planned price,
-        and so was the risk. Nor when it trades at the stop or beyond it. In a lockstep the
-        market stands at the candle's close, which is the planned price.
-        """
-        last, sign = await lookup.fetch_last_price(self._client, plan.symbol), plan.side.sign
-        worse, distance = (last - plan.price) * sign, abs(plan.price - plan.stop_loss)
-        if worse > MOST_MOVED * distance or (last - plan.stop_loss) * sign <= 0:
-            reason = f"it trades at {last}, planned was {plan.price} with the stop {plan.stop_loss}"
-            return EntryRejected(code="price_moved", reason=reason)
+        """Return why the entry must not be sent now; the last thing that is asked before it."""
+        last = await lookup.fetch_last_price(self._client, plan.symbol)
+        refusal = _price_refusal(plan, last)
+        if refusal is not None:
+            return refusal
+        until = plan.rest_until
+        if until is not None and await self._pace.market_now() >= until:
+            return EntryRejected(code="expired", reason=f"it was to wait until {until}")
         gate = await self._journal.gate(plan.account)
         if gate is not None and gate.state is not GateState.OPEN:
             reason = f"the gate is {gate.state} by {gate.by or 'nobody'}: {gate.reason}"
@@ -164,16 +189,17 @@ class EntryOrders:
             raise ExchangeUnreachable(e.request, str(e)) from e
         self._leverage[plan.symbol] = plan.leverage
 
-    async def _resolved(self, symbol: str, link: str) -> PlacedOrder | None:
+    async def _resolved(self, symbol: str, link: str, sent_by: datetime) -> PlacedOrder | None:
         """Return the order that an earlier attempt may have sent; None is conclusive.
 
-        No request of an earlier attempt was signed after this one was scheduled, and the
-        exchange takes none whose signature is older than recv_window.
+        The exchange takes no request whose signature is older than recv_window by its own clock,
+        and none was signed after *sent_by*.
         """
-        signed_by = activity.info().current_attempt_scheduled_time
-        conclusive_at = signed_by + self._client.recv_window + LANDING_MARGIN
+        conclusive_at = sent_by + self._client.recv_window + LANDING_MARGIN
         while True:
-            is_conclusive = datetime.now(UTC) > conclusive_at
+            # Before the reads, so that what they do not show could have been shown
+            by_theirs = await lookup.server_now(self._client)
+            is_conclusive = min(by_theirs, datetime.now(UTC)) > conclusive_at
             found = await lookup.fetch_order(self._client, symbol, link)
             if found is not None or is_conclusive:
                 return found
@@ -204,6 +230,51 @@ class EntryOrders:
             await asyncio.sleep(LOOK_UP_POLL)
 
 
+def _sent_by() -> float | None:
+    """Return until when an earlier attempt may have signed an order; None if surely none has.
+
+    The attempt before this one notes it at its end, unless it does not know itself. None of them
+    signed anything after this one was scheduled.
+    """
+    info = activity.info()
+    noted = tuple(info.heartbeat_details)
+    if len(noted) == 2 and noted[0] == info.attempt - 1:
+        return None if noted[1] is None else float(noted[1])
+    return info.current_attempt_scheduled_time.timestamp()
+
+
+def _age(moment: float) -> timedelta:
+    return datetime.now(UTC) - datetime.fromtimestamp(moment, UTC)
+
+
+def _terms(plan: TradePlan) -> dict[str, str]:
+    """Return of which type the entry is."""
+    if isinstance(plan.entry, LimitEntry):
+        in_force = "PostOnly" if plan.entry.post_only else "GTC"
+        return {"orderType": "Limit", "price": parse.text(plan.price), "timeInForce": in_force}
+    return {"orderType": "Market"}
+
+
+def _price_refusal(plan: TradePlan, last: Decimal) -> EntryRejected | None:
+    """Return why the entry must not be sent when the market trades at *last*.
+
+    Not at the stop or beyond it; and at the market not when the price has moved against the
+    plan, higher for a buy, by more than `MOST_MOVED` of the distance to the stop: the size was
+    reckoned from the planned price, and so was the risk. A limit holds its price itself. In a
+    lockstep the market stands at the candle's close, which is the planned price.
+    """
+    sign = plan.side.sign
+    is_limit = isinstance(plan.entry, LimitEntry)
+    if (plan.price - plan.stop_loss) * sign <= 0:
+        reason = f"the stop {plan.stop_loss} does not protect an entry at {plan.price}"
+        return EntryRejected(code="stop_wrong_side", reason=reason)
+    worse, most = (last - plan.price) * sign, MOST_MOVED * abs(plan.price - plan.stop_loss)
+    if (not is_limit and worse > most) or (last - plan.stop_loss) * sign <= 0:
+        reason = f"it trades at {last}, planned was {plan.price} with the stop {plan.stop_loss}"
+        return EntryRejected(code="price_moved", reason=reason)
+    return None
+
+
 def _intent(plan: TradePlan, link: str) -> JournalEvent:
     workflow_id = ids.trade_workflow(plan.symbol, plan.trade_id)
     return JournalEvent(
@@ -224,5 +295,7 @@ def _intent(plan: TradePlan, link: str) -> JournalEvent:
 def _entry(found: PlacedOrder) -> EntryPlaced | EntryRejected:
     if found.came_to_nothing:
         reason = found.reason or "the order ended without a fill"
+        if found.reason == WOULD_TAKE:
+            return EntryRejected(code="post_only_would_take", reason=reason)
         return EntryRejected(code=f"bybit_{found.status.lower()}", reason=reason)
     return EntryPlaced(order_id=found.order_id)

@@ -9,7 +9,7 @@ import structlog
 
 from activities import parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
-from activities.pace import milliseconds
+from activities.pace import milliseconds, moment
 from activities.parse import PlacedOrder, Row
 from tradewright import ids
 from tradewright.domain.account import Position
@@ -129,6 +129,31 @@ async def fetch_last_price(client: BybitClient, symbol: str) -> Decimal:
         return Decimal(row["lastPrice"])
     except (KeyError, TypeError, ValueError, InvalidOperation) as e:
         raise AnswerMalformed(f"get_tickers {symbol}", f"{type(e).__name__}: {e}") from e
+
+
+async def fetch_trailing(client: BybitClient, symbol: str) -> Decimal | None:
+    """Return the distance at which the exchange trails the position's stop, if it does."""
+    answer = await client.call("get_positions", category=LINEAR, symbol=symbol)
+    shown = map(parse.trailing, parse.rows("get_positions", answer))
+    return next((distance for distance in shown if distance is not None), None)
+
+
+async def fetch_stop_trigger(client: BybitClient, symbol: str) -> str | None:
+    """Return the kind of price that triggers the position's whole stop; None if none is listed."""
+    rows = _pages(client, "get_open_orders", symbol=symbol, openOnly=0, limit=50)
+    async for row in rows:
+        if row.get("stopOrderType") == "StopLoss":
+            return row.get("triggerBy") or None
+    return None
+
+
+async def server_now(client: BybitClient) -> datetime:
+    """Return the time by the exchange's own clock."""
+    answer = await client.call("get_server_time")
+    try:
+        return moment(answer["time"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise AnswerMalformed("get_server_time", f"{type(e).__name__}: {e}") from e
 
 
 async def cancel(client: BybitClient, symbol: str, **order: str) -> bool:

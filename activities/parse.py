@@ -172,6 +172,11 @@ def position(row: Row) -> Position | None:
     return _understood("position", of, row)
 
 
+def trailing(row: Row) -> Decimal | None:
+    """Return at which distance the stop of the position in *row* trails the price."""
+    return _understood("position", lambda row: _number(row, "trailingStop"), row)
+
+
 def execution(row: Row) -> Execution | None:
     """Return what *row* traded; None when it moved no position (funding)."""
 

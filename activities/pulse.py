@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, Self, TypeVar
 
 from temporalio import activity
@@ -17,8 +17,9 @@ BEAT = 2.0
 class Pulse:
     """Heartbeats for as long as its block takes, whatever it waits for."""
 
-    def __init__(self) -> None:
-        self._details: tuple[Any, ...] = ()
+    def __init__(self, details: Sequence[Any] = ()) -> None:
+        """Beat with *details*: what earlier attempts have left, unless it is noted anew."""
+        self._details = tuple(details)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._beat())

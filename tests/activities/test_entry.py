@@ -179,7 +179,7 @@ async def test_nothing_is_sent_when_the_gate_cannot_be_read(bench: Any, make_pla
 
     assert bench.line.count("place_order") == 0
     # The next attempt knows that this one sent nothing
-    assert bench.heartbeats == [(1,)]
+    assert bench.heartbeats == [(1, None)]
 
 
 async def test_an_attempt_that_surely_sent_nothing_costs_the_next_one_no_wait(

@@ -55,7 +55,7 @@ def rows(send: Any, *shown: dict[str, Any]) -> Any:
 async def test_a_stop_that_does_not_show_in_time_is_missing(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.STOP_DEADLINE", 0.3)
+    monkeypatch.setattr("activities.stops.STOP_DEADLINE", 0.3)
     plan = make_plan()
     await bench.enter(plan)
     bench.paper.exchange.change(
@@ -99,7 +99,7 @@ async def test_a_stop_that_is_looked_for_late_is_given_a_second_look(
 async def test_a_position_read_that_lags_long_does_not_end_the_look_for_its_stop(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.STOP_DEADLINE", 0.2)
+    monkeypatch.setattr("activities.stops.STOP_DEADLINE", 0.2)
     plan = make_plan()
     await bench.enter(plan)
     bench.line.always["get_positions"] = bench.faults.flat
@@ -151,7 +151,7 @@ async def test_a_stop_beyond_the_price_is_refused(bench: Any, make_plan: Any) ->
 async def test_a_stop_that_does_not_show_after_it_was_set_is_set_again(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.STOP_DEADLINE", 0.2)
+    monkeypatch.setattr("activities.stops.STOP_DEADLINE", 0.2)
     plan = make_plan()
     await bench.enter(plan)
     order = TradeOrder(plan=plan, price=plan.stop_loss + 100)
@@ -204,7 +204,7 @@ async def test_a_look_up_finds_the_entry_its_fill_and_the_position(
 async def test_a_look_up_does_not_end_an_entry_whose_fills_do_not_show(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    monkeypatch.setattr("activities.reading.READS_LAG", 0.2)
     plan = make_plan()
     await bench.enter(plan)
     bench.line.always["get_executions"] = bench.faults.empty_list
@@ -217,7 +217,7 @@ async def test_a_look_up_does_not_end_an_entry_whose_fills_do_not_show(
 async def test_a_look_up_tells_of_a_flat_position_whose_end_nobody_shows(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    monkeypatch.setattr("activities.reading.READS_LAG", 0.2)
     plan = make_plan()
     await bench.enter(plan)
     bench.move("BTCUSDT", plan.stop_loss - 1)
@@ -236,7 +236,7 @@ async def test_a_look_up_tells_of_a_flat_position_whose_end_nobody_shows(
 async def test_one_flat_read_against_the_executions_is_not_told(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.READS_LAG", 0.0)
+    monkeypatch.setattr("activities.reading.READS_LAG", 0.0)
     plan = make_plan()
     await bench.enter(plan)
     bench.line.spoil("get_positions", bench.faults.flat)

@@ -191,7 +191,7 @@ async def test_settling_finds_the_execution_of_the_stop(bench: Any, make_plan: A
 async def test_settling_does_not_believe_in_flat_against_the_executions(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch, shown: str
 ) -> None:
-    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    monkeypatch.setattr("activities.exits.READS_LAG", 0.2)
     plan = make_plan()
     await bench.enter(plan)
     if shown == "position":
@@ -221,7 +221,7 @@ async def test_settling_does_not_believe_in_flat_against_the_executions(
 async def test_what_reads_flat_for_long_is_believed(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    monkeypatch.setattr("activities.exits.READS_LAG", 0.2)
     plan = make_plan()
     await bench.enter(plan)
     bench.line.always["get_positions"] = bench.faults.flat
@@ -251,7 +251,7 @@ async def test_settling_finds_the_target_and_what_a_person_closed(
 async def test_settling_says_what_is_still_held(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.exchange.READS_LAG", 0.2)
+    monkeypatch.setattr("activities.exits.READS_LAG", 0.2)
     plan = make_plan()
     await bench.enter(plan)
 

@@ -1,0 +1,163 @@
+"""How a trade leaves the market: the entry withdrawn, what is held closed, the end settled."""
+
+import asyncio
+import time
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from temporalio import activity
+
+from activities import lookup, parse
+from activities.bybit import LINEAR, BybitClient
+from activities.entry import DUPLICATE_LINK
+from activities.parse import PlacedOrder
+from activities.reading import POLL, READS_LAG, TradeReads, entry_events, entry_link, open_qty
+from tradewright import ids
+from tradewright.domain.errors import ExitRejected, OrderRejected, TradewrightError
+from tradewright.domain.plan import LimitEntry, Origin, TradePlan
+from tradewright.domain.trade import EntryEnded, ExitSent
+from tradewright.ports import TradeEvents, TradeOrder
+
+log = structlog.get_logger(__name__)
+
+NOTHING_TO_REDUCE = frozenset({110017, 110034})
+
+
+class Exits:
+    def __init__(self, client: BybitClient, reads: TradeReads) -> None:
+        self._client = client
+        self._reads = reads
+
+    async def cancel_entry(self, order: TradeOrder) -> TradeEvents:
+        """Cancel what is left of the entry, and tell what it came to, its fills among it.
+
+        Raises:
+            ReadsDisagree: It is not shown as ended yet.
+        """
+        plan = order.plan
+        await lookup.cancel(self._client, plan.symbol, orderLinkId=entry_link(plan))
+        deadline = time.monotonic() + READS_LAG
+        while True:
+            entry = await self._reads.entry(plan)
+            is_over = entry is not None and entry.status.is_terminal
+            if is_over or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(POLL)
+        found = await self._reads.look_up(order)
+        if not any(isinstance(event, EntryEnded) for event in found.events):
+            shown = entry.status if entry is not None else "shown nowhere"
+            raise lookup.ReadsDisagree(plan.symbol, f"the entry was cancelled and is {shown}")
+        return found
+
+    async def flatten(self, order: TradeOrder) -> ExitSent:
+        """Close what the exchange says is held, as far as one market order goes."""
+        plan, client = order.plan, self._client
+        link = ids.order_link(plan.trade_id, "x", order.number)
+        if activity.info().attempt > 1:
+            sent = await lookup.fetch_order(client, plan.symbol, link)
+            if sent is not None:
+                return _exit(link, sent)
+        await self._try_to_cancel_entry(plan)
+        position = await self._reads.held(plan)
+        if position is None:
+            return ExitSent()
+        qty = min(position.qty, plan.instrument.max_market_qty)
+        try:
+            answer = await client.call(
+                "place_order",
+                category=LINEAR,
+                symbol=plan.symbol,
+                side=plan.side.opposite.value,
+                orderType="Market",
+                orderLinkId=link,
+                positionIdx=0,
+                reduceOnly=True,
+                **_size(plan, qty),
+            )
+        except OrderRejected as e:
+            if e.ret_code in NOTHING_TO_REDUCE:
+                return ExitSent()
+            if e.ret_code != DUPLICATE_LINK:
+                raise ExitRejected(link, e.ret_code, e.ret_msg) from e
+            return _exit(link, await lookup.fetch_order(client, plan.symbol, link))
+        return ExitSent(order_link_id=link, order_id=str(answer["result"]["orderId"]), qty=qty)
+
+    async def _try_to_cancel_entry(self, plan: TradePlan) -> None:
+        if plan.origin is not Origin.SIGNAL:
+            return
+        link = entry_link(plan)
+        try:
+            await lookup.cancel(self._client, plan.symbol, orderLinkId=link)
+        except TradewrightError as e:
+            # What is held must be closed all the same; `settle` cancels once more
+            log.warning("entry_not_cancelled", order_link_id=link, detail=str(e))
+
+    async def settle(self, order: TradeOrder) -> TradeEvents:
+        """Wait for flat, remove what is left of our orders, return every execution found.
+
+        What is held is told after `READS_LAG`, whatever the executions say: it only leads to
+        another flatten, and takes no order away, for the read may have lagged. Flat ends the
+        trade, so it is told when the executions say so too, or when it has been read for
+        `FLAT_BELIEVED_AFTER`; and only after whatever could still be filled was cancelled.
+
+        Raises:
+            ReadsDisagree: It reads flat, and its executions do not say so.
+        """
+        plan, reads = order.plan, self._reads
+        deadline, is_cleared = time.monotonic() + READS_LAG, False
+        while True:
+            position = await reads.held(plan)
+            executions = await reads.executions(order)
+            agree = position is None and not open_qty(plan, executions)
+            entry = None
+            if agree and not executions:
+                # Either nothing was ever filled, or the reads lag
+                entry = await reads.entry(plan)
+                agree = entry is not None and not entry.filled
+            if agree and not is_cleared:
+                is_cleared = True
+                # An entry that rested may have been filled between the read and its cancel
+                if await self._clear(plan) or isinstance(plan.entry, LimitEntry):
+                    continue
+            agree = agree and (entry is None or entry.came_to_nothing)
+            if agree or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(POLL)
+        if position is None and not agree:
+            read = await reads.flat_after_all(plan, executions)
+            if await self._clear(plan):
+                raise lookup.ReadsDisagree(plan.symbol, "orders worked where nothing is held")
+        else:
+            read = await reads.position_read(position)
+        events = entry_events(plan, entry, executions)
+        return TradeEvents(events=(*events, read))
+
+    async def _clear(self, plan: TradePlan) -> bool:
+        """Cancel what could still be filled for the trade; return whether there was anything."""
+        found = [
+            order
+            for order in await lookup.fetch_open_orders(self._client, plan.symbol)
+            if (link := ids.parse_link(order.order_link_id)) and link.trade == plan.trade_id
+        ]
+        for order in found:
+            await lookup.cancel(self._client, plan.symbol, orderId=order.order_id)
+        if isinstance(plan.entry, LimitEntry) and plan.origin is Origin.SIGNAL:
+            # By its link too: a list may lag behind what has been resting for long
+            link = entry_link(plan)
+            return await lookup.cancel(self._client, plan.symbol, orderLinkId=link) or bool(found)
+        return bool(found)
+
+
+def _size(plan: TradePlan, qty: Decimal) -> dict[str, Any]:
+    """Return how to ask for *qty*; what is no order of its own is closed as all that is left."""
+    instrument = plan.instrument
+    if qty < instrument.min_qty or qty % instrument.qty_step:
+        return {"qty": "0", "closeOnTrigger": True}
+    return {"qty": parse.text(qty)}
+
+
+def _exit(link: str, found: PlacedOrder | None) -> ExitSent:
+    if found is None:
+        return ExitSent(order_link_id=link)
+    return ExitSent(order_link_id=link, order_id=found.order_id, qty=found.qty)
