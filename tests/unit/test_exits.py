@@ -11,8 +11,29 @@ from hypothesis import strategies as st
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.exits import MIN_STOP_STEP_R, manage
 from tradewright.domain.market import Candle, Instrument, Side, Timeframe
-from tradewright.domain.plan import ExitRules, TradePlan, Trailing
-from tradewright.domain.trade import Executed, ExitRequested, Started, StopMoved, Trade, TradeState
+from tradewright.domain.plan import (
+    ExitRules,
+    LimitEntry,
+    MarketEntry,
+    Target,
+    TradePlan,
+    TrailedBy,
+    Trailing,
+)
+from tradewright.domain.trade import (
+    EntryEnded,
+    EntryExpired,
+    EntryPlaced,
+    Executed,
+    ExitRequested,
+    RecheckRequested,
+    Started,
+    StopMoved,
+    Trade,
+    TradeState,
+    TrailingRefused,
+    TrailingSet,
+)
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -21,8 +42,8 @@ R = UNIT
 """One R of every trade here."""
 
 
-def open_trade(side: Side, rules: dict[str, Any], **changes: Any) -> Trade:
-    plan = TradePlan.model_validate(
+def make_plan(side: Side, rules: dict[str, Any], **changes: Any) -> TradePlan:
+    return TradePlan.model_validate(
         {
             "trade_id": "tw" + "a" * 16,
             "account": "main",
@@ -48,7 +69,12 @@ def open_trade(side: Side, rules: dict[str, Any], **changes: Any) -> Trade:
             "decided_at": NOON,
             "expires_at": NOON,
         }
+        | changes
     )
+
+
+def open_trade(side: Side, rules: dict[str, Any], **changes: Any) -> Trade:
+    plan = make_plan(side, rules)
     execution = Execution(
         exec_id="e1",
         seq=1,
@@ -94,7 +120,7 @@ def test_the_stop_goes_to_the_entry_after_enough_gain(side: Side) -> None:
 
     assert manage(trade, candle(side, "0.99", "0.9"), NOON + MINUTE) is None
     assert manage(trade, candle(side, "1", "0.9"), NOON + MINUTE) == StopMoved(
-        price=ENTRY, reason="break_even"
+        price=ENTRY, reason="break_even", at=NOON + MINUTE
     )
 
 
@@ -182,6 +208,87 @@ def test_a_candle_that_closed_before_the_fill_says_nothing() -> None:
     assert manage(trade, candle(Side.BUY, "5", "5", NOON - MINUTE), NOON) is None
 
 
+# --- entries that wait ----------------------------------------------------------------------------
+
+UNTIL = NOON + 5 * MINUTE
+
+
+def resting_trade(side: Side, **changes: Any) -> Trade:
+    plan = make_plan(side, {}, entry=LimitEntry(rest_until=UNTIL), **changes)
+    return Trade(plan=plan).after(Started()).after(EntryPlaced(order_id="o1"))
+
+
+@both_sides
+def test_an_entry_waits_until_its_time_is_over(side: Side) -> None:
+    trade, quiet = resting_trade(side), candle(side, "0.5", "0.5")
+
+    assert manage(trade, quiet, UNTIL - MINUTE) is None
+    assert manage(trade, quiet, UNTIL) == EntryExpired(reason="not filled until 12:05 UTC")
+
+
+@both_sides
+def test_an_entry_is_missed_when_the_market_reaches_its_first_goal_without_it(side: Side) -> None:
+    goal = ENTRY + R * side.sign
+    last = ENTRY + 2 * R * side.sign
+    targets = (Target(price=goal, fraction=Decimal("0.5")),)
+    with_target = resting_trade(side, targets=targets, take_profit=last)
+    without_target = resting_trade(side, take_profit=last)
+    reached = candle(side, "1", "0.5")
+
+    assert isinstance(manage(with_target, reached, NOON + MINUTE), EntryExpired)
+    assert manage(without_target, reached, NOON + MINUTE) is None
+    # What happened before the signal is not missed
+    before = candle(side, "1", "0.5", open_time=NOON - MINUTE)
+    assert manage(with_target, before, NOON) is None
+
+
+@both_sides
+def test_an_expired_entry_whose_end_nobody_told_of_is_asked_for(side: Side) -> None:
+    expired = resting_trade(side).after(EntryExpired(reason="late"))
+    quiet = candle(side, "0.5", "0.5")
+
+    assert isinstance(manage(expired, quiet, UNTIL), RecheckRequested)
+    assert manage(expired.after(EntryEnded()), quiet, UNTIL) is None
+
+
+@both_sides
+def test_an_entry_at_market_never_expires_here(side: Side) -> None:
+    trade = Trade(plan=make_plan(side, {}, entry=MarketEntry())).after(Started())
+
+    assert manage(trade.after(EntryPlaced(order_id="o1")), candle(side, "9", "9"), UNTIL) is None
+
+
+# --- churn ----------------------------------------------------------------------------------------
+
+
+@both_sides
+def test_a_stop_rests_for_a_minute_however_far_the_market_runs(side: Side) -> None:
+    """C3: the stop was cancelled and posted again 175 times in 14 minutes."""
+    trade = open_trade(side, TRAILING)
+    moves = []
+
+    for half_minutes in range(2, 30):
+        now = NOON + half_minutes * MINUTE / 2
+        gain = str(Decimal(half_minutes))
+        wish = manage(trade, candle(side, gain, gain), now)
+        if wish is not None:
+            moves.append(now)
+            trade = trade.after(wish)
+
+    assert moves == [NOON + minutes * MINUTE for minutes in range(1, 15)]
+
+
+@both_sides
+def test_a_stop_that_the_exchange_trails_is_left_to_it_until_it_refuses(side: Side) -> None:
+    trailing = Trailing(after_r=Decimal(1), distance=R / 2, by=TrailedBy.EXCHANGE)
+    trade = open_trade(side, {"trailing": trailing})
+    risen = candle(side, "2", "1.9")
+
+    assert manage(trade.after(TrailingSet()), risen, NOON + MINUTE) is None
+    refused = trade.after(TrailingRefused(reason="passed"))
+    assert isinstance(manage(refused, risen, NOON + MINUTE), StopMoved)
+
+
 rs = st.decimals(min_value="-1.5", max_value=5, places=3).map(str)
 
 
@@ -202,3 +309,28 @@ def test_long_and_short_are_mirrored_and_stops_only_tighten(
             wishes[side] = (wish.reason if wish else "", Decimal(0))
 
     assert wishes[Side.BUY] == wishes[Side.SELL]
+
+
+@given(
+    st.sampled_from(Side),
+    st.lists(st.tuples(rs, rs), min_size=1, max_size=20),
+    st.decimals(min_value="0.01", max_value=3, places=2),
+)
+def test_a_managed_stop_never_loosens_and_never_stands_beyond_the_price(
+    side: Side, market: list[tuple[str, str]], distance: Decimal
+) -> None:
+    trailing = Trailing(after_r=Decimal("0.3"), distance=distance * R)
+    trade = open_trade(side, BREAK_EVEN | {"trailing": trailing})
+    stops, moved_at = [trade.plan.stop_loss], NOON
+
+    for minute, (best, close) in enumerate(market, start=1):
+        now = NOON + minute * MINUTE
+        closed = candle(side, best, close, open_time=now - MINUTE)
+        wish = manage(trade, closed, now)
+        if not isinstance(wish, StopMoved):
+            continue
+        assert (closed.close - wish.price) * side.sign > 0
+        assert (wish.price - stops[-1]) * side.sign >= MIN_STOP_STEP_R * R
+        assert now - moved_at >= MINUTE
+        trade, moved_at = trade.after(wish), now
+        stops.append(wish.price)

@@ -4,21 +4,30 @@ Stateless on purpose: a stop only ever tightens, so that the best price since th
 be remembered, and whoever holds the trade and the candle comes to the same wish.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Candle, Side
 from tradewright.domain.plan import TrailedBy
-from tradewright.domain.trade import EntryExpired, ExitRequested, StopMoved, Trade, TradeState
+from tradewright.domain.trade import (
+    EntryExpired,
+    ExitRequested,
+    RecheckRequested,
+    StopMoved,
+    Trade,
+    TradeState,
+)
 
 MIN_STOP_STEP_R = Decimal("0.05")
 """A stop moves only by at least this share of R, so that it is not amended at every tick."""
+MIN_STOP_REST = timedelta(minutes=1)
+"""A stop that was moved stands for so long, however often and by whomever candles are told of."""
+
+Due = StopMoved | ExitRequested | EntryExpired | RecheckRequested
 
 
-def manage(
-    trade: Trade, candle: Candle, now: datetime
-) -> StopMoved | ExitRequested | EntryExpired | None:
+def manage(trade: Trade, candle: Candle, now: datetime) -> Due | None:
     """Return what is due for *trade* after *candle* has closed, if anything.
 
     A stop that the exchange trails is left to it.
@@ -28,8 +37,8 @@ def manage(
         candle: The last closed candle of its symbol.
         now: Market clock: the candle's close time.
     """
-    if expired := _expired(trade, candle, now):
-        return expired
+    if due := _due_of_entry(trade, candle, now):
+        return due
     entry, opened_at, rules = trade.entry_price, trade.opened_at, trade.plan.exits
     if trade.state is not TradeState.OPEN or entry is None or opened_at is None:
         return None
@@ -41,15 +50,19 @@ def manage(
             return ExitRequested(
                 reason=ExitReason.TIME_STOP, note=f"{rules.max_candles} candles", by="manage"
             )
-    return _better_stop(trade, entry, candle)
+    return _better_stop(trade, entry, candle, now)
 
 
-def _expired(trade: Trade, candle: Candle, now: datetime) -> EntryExpired | None:
+def _due_of_entry(
+    trade: Trade, candle: Candle, now: datetime
+) -> EntryExpired | RecheckRequested | None:
     """Return that what is left of the entry is to be cancelled, or None."""
     plan, until = trade.plan, trade.plan.rest_until
-    working = trade.state in {TradeState.ENTERING, TradeState.OPEN} and trade.entry_order_id
-    if until is None or not working or trade.entry_ended or trade.entry_expired:
+    is_placed = trade.state in {TradeState.ENTERING, TradeState.OPEN} and trade.entry_order_id
+    if until is None or not is_placed or trade.entry_ended:
         return None
+    if trade.entry_expired:
+        return RecheckRequested(reason="nothing was heard of the entry's end")
     if now >= until:
         return EntryExpired(reason=f"not filled until {until:%H:%M} UTC")
     goal = plan.targets[0].price if plan.targets else plan.take_profit
@@ -60,7 +73,9 @@ def _expired(trade: Trade, candle: Candle, now: datetime) -> EntryExpired | None
     return None
 
 
-def _better_stop(trade: Trade, entry: Decimal, candle: Candle) -> StopMoved | ExitRequested | None:
+def _better_stop(
+    trade: Trade, entry: Decimal, candle: Candle, now: datetime
+) -> StopMoved | ExitRequested | None:
     plan, rules = trade.plan, trade.plan.exits
     unit = abs(plan.price - plan.stop_loss)
     sign = plan.side.sign
@@ -83,9 +98,11 @@ def _better_stop(trade: Trade, entry: Decimal, candle: Candle) -> StopMoved | Ex
     current = trade.wanted_stop if trade.wanted_stop is not None else plan.stop_loss
     if (price - current) * sign < MIN_STOP_STEP_R * unit:
         return None
+    if trade.stop_moved_at is not None and now < trade.stop_moved_at + MIN_STOP_REST:
+        return None
     # The price fell back through it within the candle, where the exchange takes no stop any more
     if (candle.close - price) * sign <= 0:
         return ExitRequested(
             reason=ExitReason.STOP_PASSED, note=f"{reason} stop at {price}", by="manage"
         )
-    return StopMoved(price=price, reason=reason)
+    return StopMoved(price=price, reason=reason, at=now)

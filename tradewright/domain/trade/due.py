@@ -45,6 +45,9 @@ def _urgent(before: Trade, after: Trade) -> tuple[Command, ...]:
     if after.state is not before.state:
         if after.state is S.OPEN and after.plan.origin is Origin.ADOPTED:
             return (Command.SET_STOP,)
+        if after.state is S.SETTLING and after.is_working:
+            # What is left of it would open a position that nobody expects
+            return (Command.CANCEL_ENTRY, Command.SETTLE)
         command = ON_ENTERING.get(after.state)
         return (command,) if command else ()
     if after.state is S.OPEN and after.stops_set > before.stops_set:
@@ -60,7 +63,7 @@ def _urgent(before: Trade, after: Trade) -> tuple[Command, ...]:
 def _pending(trade: Trade) -> tuple[Command, ...]:
     """Return what is to be done once before the trade is as it was planned."""
     found = []
-    if trade.entry_expired and trade.entry_order_id and not trade.entry_ended:
+    if trade.entry_expired and trade.entry_order_id and trade.is_working:
         found += [Command.CANCEL_ENTRY] if trade.state in {S.ENTERING, S.OPEN} else []
     # Nothing is added to a position whose stop was not seen yet
     if trade.state is S.OPEN and trade.stop is not None:

@@ -92,6 +92,9 @@ class StopConfirmed(Value):
 
     kind: Literal["stop_confirmed"] = "stop_confirmed"
     price: Price
+    asked: int | None = Field(
+        default=None, description="How many stops had been asked for when it was read."
+    )
 
 
 class StopMissing(Value):
@@ -141,6 +144,9 @@ class StopMoved(Value):
     price: Price
     reason: str
     by: str = "manage"
+    at: AwareDatetime | None = Field(
+        default=None, description="Close of the candle that it follows; market clock."
+    )
 
 
 class ExitRequested(Value):

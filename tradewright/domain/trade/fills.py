@@ -89,6 +89,11 @@ class Fills(Value):
         """Return how many of the targets' orders were filled to their end."""
         return sum(self.filled(order.order_link_id) >= order.qty for order in self.targets)
 
+    def is_target(self, execution: Execution) -> bool:
+        """Return whether an order of one of the targets was matched, answered for or not yet."""
+        link = ids.parse_link(execution.order_link_id)
+        return link is not None and (link.trade, link.leg) == (self.plan.trade_id, "t")
+
     def filled(self, order_link_id: str) -> Decimal:
         """Return what was traded under that link."""
         return sum((e.qty for e in self.executions if e.order_link_id == order_link_id), Decimal(0))

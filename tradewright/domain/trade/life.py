@@ -56,6 +56,11 @@ class Trade(Fills):
     wanted_stop: Decimal | None = None
     stop_wished_by: str = ""
     """Who asked for the wanted stop, if it was a person."""
+    stop_before_wish: Decimal | None = None
+    """What was wanted until then; wanted again if the exchange does not take the wish."""
+    stop_moved_at: AwareDatetime | None = Field(
+        default=None, description="When the market's way moved it last; market clock."
+    )
     stops_set: int = 0
     """How often a stop was asked for; a stop that was lost is asked for again."""
     trailed_by: TrailedBy | None = Field(
@@ -64,7 +69,7 @@ class Trade(Fills):
     rechecks: int = 0
     exits_sent: int = 0
     exit_links: tuple[str, ...] = ()
-    leaving: bool = Field(default=False, description="Somebody wants it closed, whole.")
+    leaving: bool = Field(default=False, description="It is to be closed, whole.")
     exit_reason: ExitReason | None = None
     exit_note: str = ""
     exit_by: str = ""
@@ -97,14 +102,18 @@ class Trade(Fills):
 
     def _is_counted(self, event: TradeEvent) -> bool:
         """Return whether *event* is one of those that count once, and has counted or cannot."""
-        if isinstance(event, Funded):
-            return self.is_final or event.exec_id in self.funded
-        if not isinstance(event, Executed):
-            return False
-        execution = event.execution
-        if self.is_final or any(e.exec_id == execution.exec_id for e in self.executions):
+        match event:
+            case Funded(exec_id=exec_id, at=at):
+                # The trade before it on the same symbol was paid or charged
+                is_known = exec_id in self.funded or at < self.plan.trigger
+            case Executed(execution=execution):
+                is_known = any(e.exec_id == execution.exec_id for e in self.executions)
+                at = execution.at
+            case _:
+                return False
+        if self.is_final or is_known:
             return True
-        return bool(self.adopted_qty and self.opened_at and execution.at < self.opened_at)
+        return bool(self.adopted_qty and self.opened_at and at < self.opened_at)
 
     def _told(self, event: TradeEvent) -> dict[str, Any]:
         """Return what *event* changes, beside the state."""
@@ -130,27 +139,43 @@ class Trade(Fills):
                 note = {} if self.was_open else {"exit_note": event.reason}
                 return note | {"entry_expired": True}
             case TargetsPlaced():
-                return {"targets": event.orders, "targets_placed": True}
+                return self._targets_placed(event)
             case Executed(execution=execution):
                 return self._executed(execution)
             case Funded():
                 funding = self.funding + event.amount
                 return {"funding": funding, "funded": (*self.funded, event.exec_id)}
             case StopConfirmed():
-                return {"stop": event.price}
+                if event.asked is not None and event.asked < self.stops_set:
+                    # Read before the last wish, whose own answer comes
+                    return {"stop": event.price}
+                return {"stop": event.price} | self._standing(event.price, self.wanted_stop)
             case StopMissing():
                 return self._leaving(ExitReason.NAKED, "no stop at the exchange in time")
             case StopRefused():
                 return self._leaving(ExitReason.STOP_PASSED, event.reason)
             case StopKept():
-                return {"stop": event.price, "wanted_stop": event.price, "stop_wished_by": ""}
+                wanted = self.stop_before_wish if self.stop_wished_by else self.wanted_stop
+                changes = {"stop": event.price, "stop_wished_by": ""}
+                return changes | self._standing(event.price, wanted)
             case StopLost():
-                return {"stop": None, "stops_set": self.stops_set + 1}
+                # What followed the price went with it
+                again = self.trailed_by is TrailedBy.EXCHANGE
+                return {
+                    "stop": None,
+                    "stops_set": self.stops_set + 1,
+                    "trailed_by": None if again else self.trailed_by,
+                }
             case StopMoved():
                 # Before the entry fills its own stop stands, and nothing else can
                 if not (self.was_open and self.tightens(event.price)):
                     return {}
-                return self._moving_stop(event.price, "" if event.by == "manage" else event.by)
+                if event.by == "manage":
+                    return self._moving_stop(event.price) | {
+                        "stop_moved_at": event.at or self.stop_moved_at
+                    }
+                before = self.stop_before_wish if self.stop_wished_by else self.wanted_stop
+                return self._moving_stop(event.price, event.by) | {"stop_before_wish": before}
             case TrailingSet():
                 return {"trailed_by": TrailedBy.EXCHANGE}
             case TrailingRefused():
@@ -180,11 +205,24 @@ class Trade(Fills):
             changes["opened_at"] = min(self.opened_at or execution.at, execution.at)
             filled = self.model_copy(update=changes)
             return changes | {"entry_ended": self.entry_ended or filled.is_filled}
-        ours = any(execution.order_link_id == order.order_link_id for order in self.targets)
-        reason = execution.cause or (ExitReason.TARGET if ours else self.exit_reason)
-        changes["exit_reason"] = reason or ExitReason.BY_HAND
+        changes["exit_reason"] = self._reason_of(execution)
         # What has begun to leave is not entered any further
-        changes["entry_expired"] = self.entry_expired or not self.entry_ended
+        changes["entry_expired"] = self.entry_expired or self.is_working
+        return changes | self.model_copy(update=changes)._secured()
+
+    def _reason_of(self, execution: Execution) -> ExitReason:
+        """Return why *execution* closed what it did."""
+        if execution.cause is not None:
+            return execution.cause
+        if self.is_over and self.exit_reason is not None:
+            return self.exit_reason
+        return ExitReason.TARGET if self.is_target(execution) else ExitReason.BY_HAND
+
+    def _targets_placed(self, event: TargetsPlaced) -> dict[str, Any]:
+        if self.targets_placed:
+            return {}
+        changes = {"targets": event.orders, "targets_placed": True}
+        # Their fills may have overtaken the answer
         return changes | self.model_copy(update=changes)._secured()
 
     def _secured(self) -> dict[str, Any]:
@@ -193,19 +231,31 @@ class Trade(Fills):
         if after is None or entry is None or self.targets_reached < after:
             return {}
         price = self.plan.instrument.distant_price(entry, self.plan.side)
-        return self._moving_stop(price, "") if self.tightens(price) else {}
+        return self._moving_stop(price) if self.tightens(price) else {}
 
-    def _moving_stop(self, price: Decimal, wished_by: str) -> dict[str, Any]:
+    def _moving_stop(self, price: Decimal, wished_by: str = "") -> dict[str, Any]:
         return {
             "wanted_stop": price,
             "stop_wished_by": wished_by,
             "stops_set": self.stops_set + 1,
         }
 
+    def _standing(self, price: Decimal, wanted: Decimal | None) -> dict[str, Any]:
+        """Return what a stop that stands at *price* means for the one that is *wanted*.
+
+        A tighter one stands, whoever put it there; a looser one is set again.
+        """
+        wanted = wanted if wanted is not None else self.plan.stop_loss
+        if (price - wanted) * self.plan.side.sign >= 0:
+            # Nobody's wish any more: it is the trade's own
+            return {"wanted_stop": price, "stop_wished_by": ""}
+        return {"wanted_stop": wanted, "stops_set": self.stops_set + 1}
+
     def _leaving(self, reason: ExitReason, note: str, by: str = "") -> dict[str, Any]:
-        # The first reason stands: a second wish to leave explains nothing. While it is open a
-        # part may have been closed for another reason
-        if self.exit_reason is not None and self.state is not S.OPEN:
+        # The first reason to leave stands: a second explains nothing, nor does one that comes
+        # when all is closed. A part that was closed for another reason explains not the rest
+        is_closed = self.was_open and self.open_qty <= 0
+        if self.exit_reason is not None and (self.is_over or is_closed):
             return {"leaving": True}
         return {"leaving": True, "exit_reason": reason, "exit_note": note, "exit_by": by}
 
@@ -218,22 +268,22 @@ class Trade(Fills):
         """Return what *event*, already counted, means."""
         match event:
             case Executed(execution=execution):
-                if self.was_open and self.open_qty <= 0:
+                if self.was_open and (self.open_qty <= 0 or self.is_over):
                     return T.CLOSED_BY_FILL
                 return T.ENTRY_FILLED if execution.side is self.plan.side else T.EXIT_FILLED
             case PositionRead():
                 if not event.qty:
                     return T.POSITION_FLAT
-                return T.POSITION_HELD if self._is_over else T.POSITION_KEPT
+                return T.POSITION_HELD if self.is_over else T.POSITION_KEPT
             case _:
                 return Trigger(event.kind)
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether what is still held is to be closed.
 
-        What the exchange closes by itself (stop, take profit, liquidation) it closes whole; a
-        target's order, or a person's, takes a part and leaves the rest.
+        What the exchange closes by itself (stop, take profit, liquidation) it closes whole, so
+        does the kill switch; a target's order, or a person's, takes a part and leaves the rest.
         """
         return self.leaving or any(e.cause is not None for e in self.exits)
 
@@ -244,8 +294,12 @@ class Trade(Fills):
     @property
     def is_resting(self) -> bool:
         """Return whether the entry waits at the exchange for its price."""
-        is_placed = bool(self.entry_order_id) and not self.entry_ended
-        return self.plan.rest_until is not None and is_placed and self.state is S.ENTERING
+        return self.is_working and bool(self.entry_order_id) and self.state is S.ENTERING
+
+    @property
+    def is_working(self) -> bool:
+        """Return whether a limit entry may still fill, as far as was told."""
+        return self.plan.rest_until is not None and not self.entry_ended
 
     @property
     def trailing_from(self) -> Decimal | None:

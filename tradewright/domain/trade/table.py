@@ -33,7 +33,7 @@ class Trigger(StrEnum):
     ENTRY_FILLED = "entry_filled"
     EXIT_FILLED = "exit_filled"
     CLOSED_BY_FILL = "closed_by_fill"
-    """The fill brings what is held to zero."""
+    """The fill brings what is held to zero, or is of an order that does so to its end."""
     FUNDED = "funded"
     STOP_CONFIRMED = "stop_confirmed"
     STOP_MISSING = "stop_missing"
@@ -96,7 +96,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.OPEN, T.EXIT_REQUESTED): S.EXITING,
         (S.OPEN, T.ABANDONED): S.SETTLING,
         (S.OPEN, T.POSITION_FLAT): S.SETTLING,  # closed while nobody told us
-        (S.OPEN, T.POSITION_HELD): S.OPEN,
+        (S.OPEN, T.POSITION_HELD): S.EXITING,
         (S.OPEN, T.POSITION_KEPT): S.OPEN,
         (S.OPEN, T.RECHECK_REQUESTED): S.OPEN,
         (S.EXITING, T.ENTRY_PLACED): S.EXITING,
@@ -141,6 +141,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.SETTLING, T.TRAILING_REFUSED): S.SETTLING,
         (S.SETTLING, T.ABANDONED): S.SETTLING,
         (S.SETTLING, T.EXIT_REQUESTED): S.SETTLING,
+        (S.SETTLING, T.EXIT_SENT): S.SETTLING,  # given up while it was under way
         (S.SETTLING, T.POSITION_FLAT): S.CLOSED,
         (S.SETTLING, T.POSITION_HELD): S.EXITING,
         (S.SETTLING, T.POSITION_KEPT): S.OPEN,  # the entry's end overtook its fill; a read lagged
@@ -167,7 +168,6 @@ IMPOSSIBLE: Final = frozenset(
         (S.ENTERING, T.TARGETS_PLACED),
         (S.ENTERING, T.EXIT_SENT),
         (S.OPEN, T.EXIT_SENT),
-        (S.SETTLING, T.EXIT_SENT),
         (S.EXITING, T.POSITION_KEPT),  # somebody wants to leave
     }
 )
