@@ -1,48 +1,51 @@
-"""What the exchange shows, beside what the trades believe."""
+"""What the exchange shows, beside what the trades believe and the journal holds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TypeVar
 
 import structlog
 from temporalio import activity
-from temporalio.client import (
-    Client,
-    ScheduleOverlapPolicy,
-    WorkflowExecutionStatus,
-    WorkflowQueryFailedError,
-)
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client, ScheduleOverlapPolicy
+from temporalio.service import RPCError
 
 from activities import lookup
 from activities.bybit import BybitClient
+from activities.ownership import ANSWER_WITHIN, Owner, Ownership
 from activities.pace import Pace, milliseconds
 from activities.parse import Row
 from activities.pulse import beating
+from activities.recent import fetch_recent_cash, fetch_recent_executions
 from tradewright import ids
 from tradewright.domain.account import Account, Position, Reservation
-from tradewright.domain.errors import AnswerMalformed, DeskUnreachable
+from tradewright.domain.case import Case
+from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.execution import Execution
+from tradewright.domain.gate import GateState
 from tradewright.domain.market import Side, Timeframe
-from tradewright.domain.plan import ExitRules, Origin, TradePlan
-from tradewright.domain.reconciliation import Believed, Discrepancy, Shown, discrepancies
+from tradewright.domain.plan import ExitRules, Origin, TradePlan, TrailedBy
+from tradewright.domain.reconciliation import (
+    Believed,
+    Discrepancy,
+    Kind,
+    Policies,
+    Shown,
+    balance_drift,
+    discrepancies,
+)
+from tradewright.domain.ruling import Key
 from tradewright.domain.trade import Adopted, TradeState
+from tradewright.journal import Altered, Beat, Journal
 from tradewright.ports import Adoption, Comparison, ReconciliationPort, TradeView
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 ADOPT_STOP_FRACTION = Decimal("0.02")
 RELEASE_AFTER = timedelta(seconds=60)
-ANSWER_WITHIN = timedelta(seconds=5)
-
-
-class _Owner(NamedTuple):
-    """A trade that may own something: what it would be called."""
-
-    symbol: str
-    trade_id: str
 
 
 class BybitReconciliation(ReconciliationPort):
@@ -54,6 +57,9 @@ class BybitReconciliation(ReconciliationPort):
         account: str,
         adopt_stop_fraction: Decimal = ADOPT_STOP_FRACTION,
         ensure: Callable[[], Awaitable[None]] | None = None,
+        *,
+        journal: Journal | None = None,
+        policies: Policies | None = None,
     ) -> None:
         """Let every pass begin with *ensure*, which starts again what must always run."""
         self._client = client
@@ -62,6 +68,10 @@ class BybitReconciliation(ReconciliationPort):
         self._account = account
         self._adopt_stop_fraction = adopt_stop_fraction
         self._ensure = ensure
+        self._journal = journal
+        self._policies = policies or Policies()
+        self._ownership = Ownership(temporal, account)
+        self._beat = Beat()
 
     @activity.defn
     @beating
@@ -69,34 +79,45 @@ class BybitReconciliation(ReconciliationPort):
         """Compare every symbol whose position can be read.
 
         Of one that cannot, nothing is believed: its trade is left alone and its risk held. What
-        the desk may still enter is not decided here; its snapshot of the exposure fails.
+        the desk may still enter is not decided here; its snapshot of the exposure fails. What
+        cannot be looked for beside the positions and orders does not hold these up.
         """
+        del account
         await self._start_again()
         now, market_now = datetime.now(UTC), await self._pace.market_now()
         unreadable: list[Row] = []
+        unlooked: list[Kind] = []
+
+        async def look(kind: Kind, read: Awaitable[T], nothing: T) -> T:
+            try:
+                return await read
+            except (TradewrightError, ValueError) as e:
+                log.warning("not_looked_for", kind=kind, detail=str(e))
+                unlooked.append(kind)
+                return nothing
+
+        positions, orders, executions, drift, listed, desk = await asyncio.gather(
+            lookup.fetch_positions(self._client, unreadable),
+            lookup.fetch_open_orders(self._client, unreadable=[]),
+            look(Kind.MISSING_EXECUTION, fetch_recent_executions(self._client, market_now), ()),
+            look(Kind.BALANCE_DRIFT, self._drift(market_now), None),
+            self._ownership.listed_trades(),
+            self._ownership.desk(),
+        )
         shown = Shown(
-            at=now,
-            market_at=market_now,
-            positions=await lookup.fetch_positions(self._client, unreadable),
-            orders=await lookup.fetch_open_orders(self._client, unreadable=[]),
+            at=now, market_at=market_now, positions=positions, orders=orders, executions=executions
         )
         unread = _symbols(unreadable)
-        reserved = {
-            _Owner(r.plan.symbol, r.plan.trade_id): r for r in await self._reservations(account)
-        }
-        views = await self._running({*reserved, *_linked(shown), *await self._listed(account)})
-        owned = {owner.symbol for owner in views}
-        for position in shown.positions:
-            if position.symbol not in owned:
-                views |= await self._running(await self._possible_owners(position))
+        reserved = {Owner(r.plan.symbol, r.plan.trade_id): r for r in _reservations(desk)}
+        views = await self._owners(shown, {*reserved, *listed})
         held = {p.symbol for p in shown.positions} | unread
-        believed = [_believed(o, view, reserved.get(o)) for o, view in views.items()]
+        believed = [_believed(o, view, reserved.get(o), unread) for o, view in views.items()]
+        found = [*discrepancies(shown, believed), *([drift] if drift else [])]
+        cases = await self._ownership.cases(Key(d.symbol, d.kind) for d in found)
+        found += await look(Kind.ALTERED_JOURNAL, self._altered(cases), [])
         return Comparison(
             at=now,
-            discrepancies=discrepancies(
-                shown,
-                [b.model_copy(update={"busy": b.busy or b.symbol in unread}) for b in believed],
-            ),
+            discrepancies=tuple(found),
             trades=len(views),
             positions=len(shown.positions),
             released=tuple(
@@ -111,6 +132,11 @@ class BybitReconciliation(ReconciliationPort):
                 for owner, view in views.items()
                 if view is not None and owner not in reserved and not view.trade.is_final
             ),
+            policies=self._policies,
+            cases=cases,
+            uncompared=tuple(sorted(unread | {b.symbol for b in believed if b.busy})),
+            unlooked=tuple(unlooked),
+            halted=desk is not None and desk.gate is GateState.HALTED,
         )
 
     @activity.defn
@@ -166,9 +192,10 @@ class BybitReconciliation(ReconciliationPort):
     @activity.defn
     @beating
     async def cancel_unknown(self, unknown: Discrepancy) -> None:
-        owner = _Owner(unknown.symbol, unknown.trade_id)
-        if not await self._running([owner]):
-            await lookup.cancel(self._client, unknown.symbol, orderId=unknown.order_id)
+        owner = Owner(unknown.symbol, unknown.trade_id)
+        if unknown.trade_id and await self._ownership.running([owner]):
+            return
+        await lookup.cancel(self._client, unknown.symbol, orderId=unknown.order_id)
 
     @activity.defn
     @beating
@@ -182,20 +209,6 @@ class BybitReconciliation(ReconciliationPort):
             # The next worker that starts makes it again
             log.warning("not_looked_again", detail=str(e))
 
-    async def _reservations(self, account: str) -> tuple[Reservation, ...]:
-        desk = ids.account_workflow(account)
-        try:
-            told: Account = await self._temporal.get_workflow_handle(desk).query(
-                "account", result_type=Account, rpc_timeout=ANSWER_WITHIN
-            )
-        except RPCError as e:
-            if e.status is RPCStatusCode.NOT_FOUND:
-                return ()
-            raise DeskUnreachable(desk, str(e)) from e
-        except WorkflowQueryFailedError as e:
-            raise DeskUnreachable(desk, str(e)) from e
-        return told.reservations
-
     async def _start_again(self) -> None:
         if self._ensure is None:
             return
@@ -204,59 +217,44 @@ class BybitReconciliation(ReconciliationPort):
         except RPCError as e:
             log.warning("not_started_again", detail=str(e))
 
-    async def _listed(self, account: str) -> set[_Owner]:
-        """Return the trades that Temporal lists as running, for a desk that has forgotten them.
+    async def _owners(self, shown: Shown, known: set[Owner]) -> dict[Owner, TradeView | None]:
+        """Return the trades that run: those *known*, linked, or named by what was traded."""
+        views = await self._ownership.running({*known, *_linked(shown)})
+        owned = {owner.symbol for owner in views}
+        orphans = [p for p in shown.positions if p.symbol not in owned]
+        possible = await asyncio.gather(*map(self._possible_owners, orphans))
+        return views | await self._ownership.running(set().union(*possible))
 
-        The list lags: each is asked itself before anything is believed of it.
+    async def _drift(self, market_now: datetime) -> Discrepancy | None:
+        return balance_drift(await fetch_recent_cash(self._client, market_now))
+
+    async def _altered(self, cases: Iterable[Case]) -> list[Discrepancy]:
+        """Look at the next part of the journal, and at what was found altered before.
+
+        Cases remember what this process has not seen yet.
         """
-        query = (
-            f"WorkflowType='TradeWorkflow' AND ExecutionStatus='Running' AND Account='{account}'"
-        )
-        found = [
-            ids.parse_trade_workflow(listed.id)
-            async for listed in self._temporal.list_workflows(query)
-        ]
-        return {_Owner(*owner) for owner in found if owner is not None}
+        if self._journal is None:
+            return []
+        marked = {
+            subject.mark
+            for case in cases
+            for subject in case.opening.subjects
+            if subject.kind is Kind.ALTERED_JOURNAL
+        }
+        suspects = tuple(sorted({*self._beat.suspects, *marked}))
+        patrolled = await self._journal.patrol(self._beat.model_copy(update={"suspects": suspects}))
+        self._beat = patrolled.beat
+        return [_of_journal(altered) for altered in patrolled.altered]
 
-    async def _running(self, owners: Iterable[_Owner]) -> dict[_Owner, TradeView | None]:
-        """Return what those trades say that run; None of one that runs and does not answer.
-
-        Asked by id: lists of workflows lag behind, and say only whom to ask.
-        """
-        wanted = sorted(set(owners))
-        told = await asyncio.gather(*(self._ask(owner) for owner in wanted))
-        return {o: view for o, (runs, view) in zip(wanted, told, strict=True) if runs}
-
-    async def _ask(self, owner: _Owner) -> tuple[bool, TradeView | None]:
-        """Return whether the trade runs, and what it says."""
-        workflow_id = ids.trade_workflow(*owner)
-        handle = self._temporal.get_workflow_handle(workflow_id)
-        try:
-            description = await handle.describe(rpc_timeout=ANSWER_WITHIN)
-        except RPCError as e:
-            if e.status is RPCStatusCode.NOT_FOUND:
-                return False, None
-            raise DeskUnreachable(workflow_id, str(e)) from e
-        if description.status is not WorkflowExecutionStatus.RUNNING:
-            return False, None
-        try:
-            view: TradeView = await handle.query(
-                "trade", result_type=TradeView, rpc_timeout=ANSWER_WITHIN
-            )
-        except (RPCError, WorkflowQueryFailedError):
-            # Its worker may be restarting; that it runs is enough to own what it owns
-            return True, None
-        return True, view
-
-    async def _possible_owners(self, position: Position) -> set[_Owner]:
+    async def _possible_owners(self, position: Position) -> set[Owner]:
         """Return the trades that may hold *position*, read from what was traded."""
         found = await self._recent(position)
         owners = {
-            _Owner(e.symbol, link.trade)
+            Owner(e.symbol, link.trade)
             for e in found
             if (link := ids.parse_link(e.order_link_id)) is not None
         }
-        return {*owners, _Owner(position.symbol, self._adopted_id(position, found))}
+        return {*owners, Owner(position.symbol, self._adopted_id(position, found))}
 
     def _adopted_id(self, position: Position, found: Sequence[Execution]) -> str:
         first = lookup.first_of_position(position, found)
@@ -280,15 +278,30 @@ def _symbols(unreadable: Iterable[Row]) -> set[str]:
     return {str(symbol) for symbol in symbols}
 
 
-def _linked(shown: Shown) -> set[_Owner]:
+def _reservations(desk: Account | None) -> tuple[Reservation, ...]:
+    return desk.reservations if desk else ()
+
+
+def _linked(shown: Shown) -> set[Owner]:
     return {
-        _Owner(order.symbol, link.trade)
+        Owner(order.symbol, link.trade)
         for order in shown.orders
         if (link := ids.parse_link(order.order_link_id)) is not None
     }
 
 
-def _believed(owner: _Owner, view: TradeView | None, held: Reservation | None) -> Believed:
+def _of_journal(altered: Altered) -> Discrepancy:
+    return Discrepancy(
+        kind=Kind.ALTERED_JOURNAL,
+        trade_id=altered.trade_id,
+        detail=f"event {altered.chain_seq} of {altered.chain}: {altered.detail}",
+        mark=altered.place,
+    )
+
+
+def _believed(
+    owner: Owner, view: TradeView | None, held: Reservation | None, unread: set[str]
+) -> Believed:
     workflow_id, trade_id = ids.trade_workflow(*owner), owner.trade_id
     if view is None:
         return Believed(
@@ -309,5 +322,9 @@ def _believed(owner: _Owner, view: TradeView | None, held: Reservation | None) -
         side=trade.plan.side,
         state=trade.state,
         open_qty=trade.open_qty,
-        busy=view.busy or trade.state is not TradeState.OPEN,
+        stop=trade.wanted_stop,
+        trailed=trade.trailed_by is TrailedBy.EXCHANGE,
+        since=trade.opened_at,
+        exec_ids=frozenset(e.exec_id for e in trade.executions),
+        busy=view.busy or trade.state is not TradeState.OPEN or owner.symbol in unread,
     )

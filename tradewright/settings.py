@@ -29,10 +29,15 @@ from tradewright.domain.account import Limits
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
 from tradewright.domain.notice import NotifySettings
+from tradewright.domain.reconciliation import Policies
 
 PREFIX = "TRADEWRIGHT_"
+LIMITS_PREFIX = f"{PREFIX}LIMITS__"
 FILE_VARIABLE = "TRADEWRIGHT_SETTINGS"
 """Names the settings file; the one variable of ours that is not itself a setting."""
+
+LIMITS_VARIABLE = "TRADEWRIGHT_LAST_LIMITS"
+"""Hands the limits to a child process that finds the file of them spoiled: JSON."""
 
 RUNNING_FILE = "running.yaml"
 """Under home: where a system that `tradewright up` started runs, as long as it does."""
@@ -163,7 +168,12 @@ class Settings(BaseSettings):
         default=None, description="Of an OpenTelemetry collector (HTTP); unset writes a file."
     )
     limits: Limits = Limits()
+    limits_file: Path | None = Field(
+        default=None,
+        description="YAML whose `limits` are read again while it runs; unset: the settings file.",
+    )
     notify: NotifySettings = NotifySettings()
+    reconciliation: Policies = Policies()
     snapshot_every: timedelta = Field(
         default=timedelta(seconds=30), description="Between two snapshots of the account."
     )
@@ -186,16 +196,38 @@ class Settings(BaseSettings):
         if file is None and running.exists():
             file = running
         values = _read(file) if file else {}
+        # What a running system left behind names the file that it was itself given, if any
+        if values and file is not None and file.name != RUNNING_FILE:
+            values.setdefault("limits_file", str(file.absolute()))
         if unknown := list(_unknown_variables(cls.model_fields)):
             raise SettingsInvalid(unknown)
         try:
             environment = EnvSettingsSource(cls)()
         except SettingsError as e:
             raise SettingsInvalid([f"settings cannot be read from the environment: {e}"]) from None
+        merged = _merged(_merged(values, environment), overrides)
+        if named := merged.get("limits_file"):
+            known = file is not None and file.name == RUNNING_FILE and merged.get("limits")
+            merged["limits"] = _declared(cls, Path(named), environment, known or None)
         try:
-            return cls(**_merged(_merged(values, environment), overrides))
+            return cls(**merged)
         except ValidationError as e:
             raise SettingsInvalid([_fault(error, file) for error in e.errors()]) from None
+
+    def reread_limits(self) -> Limits:
+        """Return the limits as the file and the environment have them now.
+
+        Raises:
+            SettingsInvalid: The file cannot be read or says what is no limit.
+        """
+        if self.limits_file is None:
+            return self.limits
+        environment = EnvSettingsSource(type(self))()
+        try:
+            return type(self)(limits=_limits(self.limits_file, environment)).limits
+        except ValidationError as e:
+            faults = [_fault(error, self.limits_file) for error in e.errors()]
+            raise SettingsInvalid(faults) from None
 
     @classmethod
     def settings_customise_sources(
@@ -276,7 +308,12 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """Return the variables that hand these settings to a child process, secrets included."""
         absolute = self.model_copy(update={"home": self.home.absolute()})
-        return dict(_variables(absolute, PREFIX))
+        found = dict(_variables(absolute, PREFIX))
+        if self.limits_file is None:
+            return found
+        # The child reads them from the file, where they may change
+        kept = {name: value for name, value in found.items() if not name.startswith(LIMITS_PREFIX)}
+        return kept | {LIMITS_VARIABLE: self.limits.model_dump_json()}
 
 
 def _variables(model: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
@@ -332,10 +369,38 @@ def _read(file: Path) -> dict[str, Any]:
     return document or {}
 
 
+def _declared(cls: type[Settings], file: Path, environment: Mapping[str, Any], known: Any) -> Any:
+    """Return the limits that *file* declares; if they are no limits, those that held before.
+
+    *known* are those, if it is not a child process that is told by a variable. A mistake in the
+    file must keep neither a worker nor a person from the trades that are open.
+    """
+    last = os.environ.get(LIMITS_VARIABLE)
+    before = json.loads(last) if last else known
+    try:
+        found = _limits(file, environment)
+        if before is not None:
+            cls(limits=found)
+    except (SettingsInvalid, ValidationError):
+        if before is None:
+            raise
+        return before
+    return found
+
+
+def _limits(file: Path, environment: Mapping[str, Any]) -> Any:
+    declared = _read(file).get("limits") or {}
+    if not isinstance(declared, Mapping):
+        return declared
+    return _merged(declared, environment.get("limits", {}))
+
+
 def _unknown_variables(known: Mapping[str, Any]) -> Iterator[str]:
     for variable in sorted(os.environ):
         # The paper exchange is another process, and its settings are its own
-        if not variable.startswith(PREFIX) or variable.startswith((FILE_VARIABLE, PAPER_PREFIX)):
+        if not variable.startswith(PREFIX) or variable.startswith(
+            (FILE_VARIABLE, LIMITS_VARIABLE, PAPER_PREFIX)
+        ):
             continue
         name = variable.removeprefix(PREFIX).lower().split("__")[0]
         if name not in known:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from tradewright import ids
 from tradewright.domain.account import Account, Limits
 from tradewright.domain.gate import Gate, GateState
-from tradewright.ports import Comparison, StrategyStatus, Watch
+from tradewright.ports import StrategyStatus, Watch
 
 GATE_WORDS: Final[Mapping[GateState, str]] = MappingProxyType(
     {
@@ -125,20 +125,6 @@ def strategy_page(status: StrategyStatus) -> str:
         f'*Send a Signal: `{wish}` with `{{"reason": "…", "by": "ann"}}`. '
         "Request Cancellation ends the strategy; its trades live on.*",
     ]
-    return "\n".join(lines)
-
-
-def reconciliation_page(last: Comparison, mended: Sequence[str], left: Sequence[str]) -> str:
-    found = len(last.discrepancies)
-    many = {0: "Exchange and trades agree", 1: "1 difference"}.get(found, f"{found} differences")
-    lines = [
-        f"### {many}",
-        f"- positions at the exchange: {last.positions}",
-        f"- trades that run: {last.trades}",
-        f"- read {moment(last.at)}",
-    ]
-    lines += [f"- mended: {line}" for line in mended]
-    lines += [f"- **left as it is:** {line}" for line in left]
     return "\n".join(lines)
 
 

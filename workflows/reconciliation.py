@@ -1,33 +1,49 @@
-"""Compare the exchange with the trades, twice, and mend what both passes saw."""
+"""Compare the exchange with the trades, twice, and do what the settings say about differences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from pydantic import Field
 from temporalio import workflow
 from temporalio.common import Priority, RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError
 
 from tradewright import ids
 from tradewright.domain.account import Block
+from tradewright.domain.case import Case, CaseOpening, Choice
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Value
 from tradewright.domain.plan import TradePlan
-from tradewright.domain.reconciliation import Discrepancy, Kind, agreed
-from tradewright.domain.trade import RecheckRequested, StopLost, TradeEvent
-from tradewright.ports import ACTIVITY_TIMEOUT, Comparison, Reconciled, ReconciliationPort
+from tradewright.domain.reconciliation import Policy, agreed
+from tradewright.domain.ruling import (
+    Key,
+    Memory,
+    Ruling,
+    cases_by_key,
+    openings,
+    remembered,
+    ruling,
+    standing,
+    told,
+)
+from tradewright.ports import Comparison, Reconciled, ReconciliationPort
 from workflows.attributes import ACCOUNT, show
+from workflows.case import case_id, open_case
+from workflows.kill_switch import TripWish
 from workflows.message import refused
 from workflows.outbox import Outbox, dump
-from workflows.page import reconciliation_page
-from workflows.trade_start import start_trade
+from workflows.reconciliation_page import reconciliation_page
+from workflows.remedy import Remedy, remedy, summed
 
 SECOND_LOOK = timedelta(seconds=10)
 """Between two passes, so that what is merely on its way has arrived."""
+COMPARED_WITHIN = timedelta(seconds=60)
+NOTHING_FOR = timedelta(seconds=10)
+"""A comparison that does not heartbeat so long has died with its worker."""
 RECORD_WITHIN = timedelta(seconds=30)
 """A journal that is away must not keep the next run from looking."""
 READS_LATER = Priority(priority_key=4)
-REMEDY = RetryPolicy(maximum_attempts=3)
-"""What cannot be mended now is seen again by the next run; the others do not wait for it."""
+WHO = "reconciliation"
 
 
 class ReconciliationStart(Value):
@@ -36,11 +52,12 @@ class ReconciliationStart(Value):
 
 
 class ReconciliationReport(Value):
-    """What a run found and did."""
+    """What a run found and did; the next run of the schedule is handed its memory."""
 
     found: int
     mended: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    memory: Memory = Field(default_factory=Memory)
 
 
 @workflow.defn
@@ -50,111 +67,169 @@ class ReconciliationWorkflow:
     @workflow.run
     async def run(self, start: ReconciliationStart) -> ReconciliationReport:
         show([(ACCOUNT, start.account)])
+        self._account = start.account
+        self._memory = _last_memory()
         self._journal = Outbox(start.account, tell=workflow.logger.warning)
-        first = await self._compare(start.account)
-        last = first
-        adopted: list[TradePlan] = []
-        acted_on: dict[str, str] = {}
-        if first.discrepancies:
+        self._adopted: list[TradePlan] = []
+        first = last = await self._compare()
+        found = openings(start.account, (), first.at)
+        if self._standing(first):
             await workflow.sleep(start.second_look, summary="until the second look")
-            last = await self._compare(start.account)
-            for discrepancy in agreed(first.discrepancies, last.discrepancies):
-                remedy = await self._mend(discrepancy, adopted)
-                acted_on[discrepancy.fingerprint] = f"{discrepancy.detail}: {remedy}"
-        await self._tell_desk(start.account, first, last, adopted)
+            last = await self._compare()
+            both = agreed(first.discrepancies, last.discrepancies)
+            found = openings(start.account, both, last.at)
+        done = await self._rule(last, found)
+        cases = await self._tell_cases(last, found)
+        await self._tell_desk(first, last, cases)
         await self._journal.flush_within(RECORD_WITHIN)
+        rulings = [made for made, _ in done]
+        acted = {made.name for made in rulings}
+        seen = openings(start.account, last.discrepancies, last.at)
         report = ReconciliationReport(
             found=len(last.discrepancies),
-            mended=tuple(acted_on.values()),
-            left=tuple(d.detail for d in last.discrepancies if d.fingerprint not in acted_on),
+            mended=tuple(line for _, lines in done for line in lines),
+            left=tuple(o.detail for k, o in seen.items() if f"{k.symbol}/{k.kind}" not in acted),
+            memory=remembered(self._memory, rulings, seen, last.uncompared),
         )
-        workflow.set_current_details(reconciliation_page(last, report.mended, report.left))
+        page = reconciliation_page(last, report.mended, report.left, workflow.info().namespace)
+        workflow.set_current_details(page)
         return report
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        del args
         workflow.set_current_details(refused(name, "this workflow takes no signals"))
 
-    async def _compare(self, account: str) -> Comparison:
+    async def _compare(self) -> Comparison:
         return await workflow.execute_activity_method(
             ReconciliationPort.compare,
-            account,
-            start_to_close_timeout=ACTIVITY_TIMEOUT,
+            self._account,
+            start_to_close_timeout=COMPARED_WITHIN,
+            heartbeat_timeout=NOTHING_FOR,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
             priority=READS_LATER,
         )
 
-    async def _mend(self, discrepancy: Discrepancy, adopted: list[TradePlan]) -> str:
-        """Do what the kind calls for, and return what was done."""
+    def _standing(self, seen: Comparison) -> dict[Key, CaseOpening]:
+        """Return what neither the settings nor a person lets be."""
+        found = openings(self._account, seen.discrepancies, seen.at)
+        return standing(found, seen.policies, cases_by_key(seen.cases))
+
+    async def _rule(
+        self, last: Comparison, found: Mapping[Key, CaseOpening]
+    ) -> list[tuple[Ruling, list[str]]]:
+        """Do what is to be done about what both passes saw; return it, and what came of it."""
+        cases, done = cases_by_key(last.cases), []
+        for key in standing(found, last.policies, cases):
+            made = ruling(
+                found[key], last.policies, cases.get(key), self._memory, halted=last.halted
+            )
+            lines = await self._follow(made, cases.get(key))
+            done.append((made, lines))
+        return done
+
+    async def _follow(self, made: Ruling, case: Case | None) -> list[str]:
+        match made.policy:
+            case Policy.ASK:
+                asked = f"{made.opening.detail}: a person decides in {case_id(made.opening)}"
+                if case is None:
+                    await open_case(made.opening)
+                    self._note(made.opening, f"a person is asked: {case_id(made.opening)}")
+                return [asked, *(await self._mend(made, Choice.FIX) if made.keeps_fixing else ())]
+            case Policy.TRIP:
+                return [await self._trip(made)]
+            case _:
+                return await self._mend(made, Choice(made.policy.value))
+
+    async def _mend(self, made: Ruling, choice: Choice) -> list[str]:
+        lines = []
+        for subject in made.opening.subjects:
+            done = await remedy(choice, subject, by=WHO)
+            if done.adopted is not None:
+                self._adopted.append(done.adopted)
+            self._journal.note(
+                EventKind.DISCREPANCY,
+                {"discrepancy": dump(subject), "remedy": done.told},
+                trade_id=subject.trade_id,
+                symbol=subject.symbol,
+            )
+            lines.append(f"{subject.detail}: {summed([done])}")
+        return lines
+
+    async def _trip(self, made: Ruling) -> str:
+        switch = workflow.get_external_workflow_handle(ids.kill_switch_workflow(self._account))
+        reason = f"{made.opening.kind}: {made.opening.detail}"[:500]
         try:
-            remedy = await self._remedy(discrepancy, adopted)
-        except ActivityError as e:
-            if is_cancelled_exception(e):
-                raise
-            remedy = f"it could not be mended: {e.cause}"
-        self._journal.note(
-            EventKind.DISCREPANCY,
-            {"discrepancy": dump(discrepancy), "remedy": remedy},
-            trade_id=discrepancy.trade_id,
-            symbol=discrepancy.symbol,
-        )
-        return remedy
-
-    async def _remedy(self, discrepancy: Discrepancy, adopted: list[TradePlan]) -> str:
-        match discrepancy.kind:
-            case Kind.ORPHAN_POSITION:
-                return await self._adopt(discrepancy, adopted)
-            case Kind.MISSING_STOP:
-                return await self._tell_trade(discrepancy, StopLost(), "stop set again")
-            case Kind.UNKNOWN_ORDER:
-                await workflow.execute_activity_method(
-                    ReconciliationPort.cancel_unknown,
-                    discrepancy,
-                    start_to_close_timeout=ACTIVITY_TIMEOUT,
-                    retry_policy=REMEDY,
-                )
-                return "order cancelled"
-            case Kind.GHOST_TRADE | Kind.SIZE_MISMATCH | Kind.SIDE_MISMATCH:
-                recheck = RecheckRequested(reason=discrepancy.detail)
-                return await self._tell_trade(discrepancy, recheck, "trade asks the exchange")
-
-    async def _adopt(self, orphan: Discrepancy, adopted: list[TradePlan]) -> str:
-        adoption = await workflow.execute_activity_method(
-            ReconciliationPort.plan_adoption,
-            orphan,
-            start_to_close_timeout=ACTIVITY_TIMEOUT,
-            retry_policy=REMEDY,
-        )
-        if adoption is None:
-            return "the position is gone"
-        await start_trade(adoption.plan, adoption.adopted)
-        adopted.append(adoption.plan)
-        return f"adopted by trade {adoption.plan.trade_id}"
-
-    async def _tell_trade(self, about: Discrepancy, event: TradeEvent, remedy: str) -> str:
-        trade = workflow.get_external_workflow_handle(about.workflow_id)
-        try:
-            await trade.signal("report", event)
+            await switch.signal("trip", TripWish(reason=reason, by=WHO))
         except ApplicationError as e:
-            return f"the trade could not be told: {e}"
-        return remedy
+            done = Remedy(told=f"the kill switch could not be tripped: {e}")
+            await open_case(made.opening)
+        else:
+            done = Remedy(told="the kill switch was tripped")
+        self._note(made.opening, done.told)
+        return f"{made.opening.detail}: {done.told}"
 
-    async def _tell_desk(
-        self, account: str, first: Comparison, last: Comparison, adopted: list[TradePlan]
-    ) -> None:
-        desk = workflow.get_external_workflow_handle(ids.account_workflow(account))
-        mended = {plan.symbol for plan in adopted}
-        found = Reconciled(
+    def _note(self, opening: CaseOpening, told: str) -> None:
+        for subject in opening.subjects:
+            self._journal.note(
+                EventKind.DISCREPANCY,
+                {"discrepancy": dump(subject), "remedy": told},
+                trade_id=subject.trade_id,
+                symbol=subject.symbol,
+            )
+
+    async def _tell_cases(
+        self, last: Comparison, found: Mapping[Key, CaseOpening]
+    ) -> tuple[Case, ...]:
+        """Tell each case what it has to hear; return those that stay open for it."""
+        seen = openings(self._account, last.discrepancies, last.at)
+        cases = cases_by_key(last.cases)
+        for heard in told(last.at, cases, found, seen, last.uncompared, last.unlooked):
+            opening = heard.case.opening
+            handle = workflow.get_external_workflow_handle(case_id(opening))
+            try:
+                await handle.signal("compared", heard.sighting)
+            except ApplicationError as e:
+                # It has ended since it was asked
+                workflow.logger.info("case_not_told", extra={"error": str(e)})
+            if heard.sighting.opening is None and heard.case.not_seen(last.at).is_over:
+                del cases[Key(opening.symbol, opening.kind)]
+        return tuple(case for case in cases.values() if case.blocks)
+
+    async def _tell_desk(self, first: Comparison, last: Comparison, cases: Sequence[Case]) -> None:
+        desk = workflow.get_external_workflow_handle(ids.account_workflow(self._account))
+        reconciled = Reconciled(
             at=first.at,
-            blocks=tuple(
-                Block(symbol=d.symbol, reason=f"{d.kind}: {d.detail}")
-                for d in last.discrepancies
-                if d.symbol not in mended
-            ),
-            unreserved=(*last.unreserved, *adopted),
+            blocks=self._blocks(last, cases),
+            unreserved=(*last.unreserved, *self._adopted),
             released=last.released,
         )
         try:
-            await desk.signal("reconciled", found)
+            await desk.signal("reconciled", reconciled)
         except ApplicationError as e:
             workflow.logger.warning("desk_not_told", extra={"error": str(e)})
+
+    def _blocks(self, last: Comparison, cases: Sequence[Case]) -> tuple[Block, ...]:
+        """Return which symbols may not be entered: by a difference, or by a case about one."""
+        mended = {plan.symbol for plan in self._adopted}
+        blocks = [
+            Block(symbol=d.symbol, reason=f"{d.kind}: {d.detail}")
+            for opening in self._standing(last).values()
+            for d in opening.subjects
+            if d.symbol and d.symbol not in mended
+        ]
+        differing = {block.symbol for block in blocks}
+        blocks += [
+            Block(symbol=case.opening.symbol, reason=f"{case_id(case.opening)} is {case.state}")
+            for case in cases
+            if case.opening.symbol and case.opening.symbol not in differing
+        ]
+        return tuple(blocks)
+
+
+def _last_memory() -> Memory:
+    """Return what the schedule's last run has left; a run that failed leaves what it was given."""
+    if not workflow.has_last_completion_result():
+        return Memory()
+    last = workflow.get_last_completion_result(ReconciliationReport)
+    return last.memory if last else Memory()

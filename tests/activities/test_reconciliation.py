@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from tradewright import ids
 from tradewright.domain.account import Account
 from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
 from tradewright.domain.plan import TradePlan
-from tradewright.domain.reconciliation import Kind
+from tradewright.domain.reconciliation import Discrepancy, Kind
 from tradewright.domain.trade import Adopted, TradeState
 from tradewright.ports import Comparison, TradeOrder, activities_of
 from workflows.account import AccountStart, AccountWorkflow
@@ -119,7 +119,11 @@ async def reserve(temporal_env: WorkflowEnvironment, queue: str) -> AsyncIterato
 
 
 def kinds(comparison: Comparison) -> list[Kind]:
-    return [d.kind for d in comparison.discrepancies]
+    return kinds_of(comparison.discrepancies)
+
+
+def kinds_of(found: Sequence[Discrepancy]) -> list[Kind]:
+    return [d.kind for d in found]
 
 
 async def test_a_running_trade_owns_its_position(
@@ -329,12 +333,13 @@ async def test_an_order_of_a_trade_that_does_not_run_is_cancelled(
     link = ids.order_link(plan.trade_id, "e", 1)
     await bench.order("BTCUSDT", "Buy", "0.01", orderType="Limit", price=low, orderLinkId=link)
     await bench.order("BTCUSDT", "Buy", "0.01", orderType="Limit", price=low)
-    (unknown,) = (await bench.run(books.compare, plan.account)).discrepancies
+    found = (await bench.run(books.compare, plan.account)).discrepancies
+    (unknown,) = (d for d in found if d.kind is Kind.UNKNOWN_ORDER)
 
     await bench.run(books.cancel_unknown, unknown)
     await bench.run(books.cancel_unknown, unknown)
 
-    assert unknown.kind is Kind.UNKNOWN_ORDER
+    assert sorted(kinds_of(found)) == [Kind.FOREIGN_ORDER, Kind.UNKNOWN_ORDER]
     assert [o.link for o in bench.open_orders()] == [""]
 
 
@@ -406,7 +411,7 @@ async def test_a_trade_that_does_not_answer_keeps_what_it_owns(
     plan: TradePlan,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("activities.reconciliation.ANSWER_WITHIN", timedelta(milliseconds=300))
+    monkeypatch.setattr("activities.ownership.ANSWER_WITHIN", timedelta(milliseconds=300))
     link = ids.order_link(plan.trade_id, "e", 1)
     await bench.order("BTCUSDT", "Buy", "0.01", orderLinkId=link)
     # Nobody serves its queue

@@ -1,6 +1,7 @@
 """What differs between the exchange and the trades."""
 
-from datetime import UTC, datetime
+import random
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from tradewright import ids
 from tradewright.domain.account import Position
+from tradewright.domain.cash import CashBook, CashFlow
+from tradewright.domain.execution import Execution
 from tradewright.domain.market import Side
 from tradewright.domain.reconciliation import (
     Believed,
@@ -18,6 +21,7 @@ from tradewright.domain.reconciliation import (
     OpenOrder,
     Shown,
     agreed,
+    balance_drift,
     discrepancies,
 )
 from tradewright.domain.trade import TradeState
@@ -62,8 +66,8 @@ def order(link: str, **changes: Any) -> OpenOrder:
     return OpenOrder.model_validate(fields | changes)
 
 
-def shown(*positions: Position, orders: tuple[OpenOrder, ...] = ()) -> Shown:
-    return Shown(at=NOW, market_at=NOW, positions=positions, orders=orders)
+def shown(*positions: Position, **more: Any) -> Shown:
+    return Shown(at=NOW, market_at=NOW, positions=positions, **more)
 
 
 def kinds(found: tuple[Discrepancy, ...]) -> list[Kind]:
@@ -142,19 +146,155 @@ def test_only_an_open_trade_needs_a_position_and_a_stop(state: TradeState) -> No
 
 
 @pytest.mark.parametrize(
-    ("link", "is_unknown"),
+    ("link", "wanted"),
     [
-        (ids.order_link("tw" + "b" * 16, "e", 1), True),
-        (ids.order_link(TRADE, "t", 1), False),
-        (ids.kill_link(1, 1), False),
-        ("by-hand", False),
-        ("", False),
+        (ids.order_link("tw" + "b" * 16, "e", 1), [Kind.UNKNOWN_ORDER]),
+        (ids.order_link(TRADE, "t", 1), []),
+        (ids.kill_link(1, 1), []),
+        ("by-hand", [Kind.FOREIGN_ORDER]),
+        ("", [Kind.FOREIGN_ORDER]),
     ],
 )
-def test_an_order_of_ours_whose_trade_does_not_run_is_unknown(link: str, is_unknown: bool) -> None:
+def test_an_order_that_no_running_trade_owns_is_unknown_or_foreign(
+    link: str, wanted: list[Kind]
+) -> None:
+    """A8: an order with our link and no live workflow is found; C6: so is one left behind."""
     found = discrepancies(shown(position(), orders=(order(link),)), [believed()])
 
-    assert kinds(found) == ([Kind.UNKNOWN_ORDER] if is_unknown else [])
+    assert kinds(found) == wanted
+
+
+@pytest.mark.parametrize(
+    ("stop_order_type", "wanted"),
+    [("StopLoss", []), ("PartialTakeProfit", []), ("Stop", [Kind.FOREIGN_ORDER])],
+)
+def test_the_stops_of_a_position_are_not_foreign(stop_order_type: str, wanted: list[Kind]) -> None:
+    stop = order("", stop_order_type=stop_order_type)
+
+    assert kinds(discrepancies(shown(position(), orders=(stop,)), [believed()])) == wanted
+
+
+@pytest.mark.parametrize(
+    ("side", "stands", "trailed", "fault"),
+    [
+        (Side.BUY, "49000", False, "looser"),
+        (Side.BUY, "49800", False, "tighter"),
+        (Side.BUY, "49800", True, ""),
+        (Side.BUY, "49000", True, "looser"),
+        (Side.SELL, "49800", False, "looser"),
+        (Side.SELL, "49000", False, "tighter"),
+        (Side.BUY, "49500.0", False, ""),
+    ],
+)
+def test_a_stop_that_stands_elsewhere_is_wrong(
+    side: Side, stands: str, trailed: bool, fault: str
+) -> None:
+    """B5: the trade knows where its stop is to stand, and the exchange has to show it."""
+    trade = believed(side=side, stop="49500", trailed=trailed)
+
+    found = discrepancies(shown(position(side=side, stop_loss=stands)), [trade])
+
+    assert kinds(found) == ([Kind.WRONG_STOP] if fault else [])
+    assert all(fault in d.detail for d in found)
+
+
+def test_a_stop_is_not_compared_with_what_is_held_on_the_other_side() -> None:
+    trade = believed(side=Side.SELL, stop="49500")
+
+    assert kinds(discrepancies(shown(position()), [trade])) == [Kind.SIDE_MISMATCH]
+
+
+def execution(exec_id: str, link: str = "", **changes: Any) -> Execution:
+    fields = {
+        "exec_id": exec_id,
+        "seq": 1,
+        "order_id": "o",
+        "order_link_id": link,
+        "symbol": "BTCUSDT",
+        "side": Side.BUY,
+        "price": "50000",
+        "qty": "0.1",
+        "fee": "0",
+        "at": NOW,
+    }
+    return Execution.model_validate(fields | changes)
+
+
+@pytest.mark.parametrize(
+    ("link", "at", "is_missing"),
+    [
+        (ids.order_link(TRADE, "e", 1), 0, True),
+        (ids.order_link(TRADE, "e", 1), -1, False),
+        (ids.order_link("tw" + "b" * 16, "e", 1), 1, False),
+        ("", 1, True),
+        ("", 0, False),
+        (ids.kill_link(1, 1), 1, True),
+    ],
+)
+def test_an_execution_that_its_trade_does_not_know_is_missing(
+    link: str, at: int, is_missing: bool
+) -> None:
+    """B2: what the exchange executed is asked for again, and never made up."""
+    told = execution("x1", link, at=NOW + timedelta(seconds=at))
+    known = execution("k1", ids.order_link(TRADE, "e", 1))
+    trade = believed(since=NOW, exec_ids=frozenset({"k1"}))
+
+    found = discrepancies(shown(position(), executions=(known, told)), [trade])
+
+    assert [(d.kind, d.mark) for d in found] == (
+        [(Kind.MISSING_EXECUTION, "x1")] if is_missing else []
+    )
+
+
+def test_positions_are_compared_by_what_is_held_and_not_by_their_fills() -> None:
+    """B3: a position whose fills are too old to be listed is its trade's all the same; B6."""
+    assert discrepancies(shown(position(), executions=()), [believed(since=NOW)]) == ()
+
+
+def flow(number: int, change: str, balance: str) -> CashFlow:
+    return CashFlow(
+        flow_id=str(number),
+        at=NOW + timedelta(seconds=min(number, 1)),
+        is_trade=False,
+        traded=Decimal(change),
+        fee=Decimal(0),
+        funding=Decimal(0),
+        change=Decimal(change),
+        balance=Decimal(balance),
+    )
+
+
+def book(wallet: str, *flows: CashFlow) -> CashBook:
+    return CashBook(flows=flows, wallet=Decimal(wallet), unrealised=Decimal(0), equity=Decimal(0))
+
+
+@given(
+    st.lists(st.decimals(min_value=-50, max_value=50, places=2), min_size=1, max_size=8),
+    st.decimals(min_value=-5, max_value=5, places=2),
+    st.randoms(use_true_random=False),
+)
+def test_a_wallet_that_its_log_explains_has_not_drifted(
+    changes: list[Decimal], drift: Decimal, shuffled: random.Random
+) -> None:
+    balance, flows = Decimal(1000), []
+    for number, change in enumerate(changes):
+        balance += change
+        flows.append(flow(number, str(change), str(balance)))
+    rest = flows[1:]
+    shuffled.shuffle(rest)
+
+    found = balance_drift(book(str(balance + drift), flows[0], *rest))
+
+    assert (found is not None) == (abs(drift) > Decimal("0.01"))
+    assert found is None or Decimal(found.mark) == drift
+
+
+def test_a_line_that_is_missing_in_the_log_is_a_drift() -> None:
+    found = balance_drift(book("130", flow(1, "10", "110"), flow(3, "10", "130")))
+
+    assert found is not None
+    assert (found.kind, found.symbol, found.mark) == (Kind.BALANCE_DRIFT, "", "10")
+    assert balance_drift(book("130")) is None
 
 
 def test_what_both_passes_saw_is_agreed() -> None:

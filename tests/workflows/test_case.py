@@ -87,7 +87,7 @@ def acted(case: Any) -> bool:
 async def result_of(handle: WorkflowHandle[CaseWorkflow, Any]) -> Any:
     async with asyncio.timeout(20):
         while (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-            await asyncio.sleep(0.02)
+            continue
     return await handle.result()
 
 
@@ -119,19 +119,29 @@ async def test_an_unanswered_case_escalates_until_somebody_decides(
     stage: Any, until: Until
 ) -> None:
     notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
-    handle = await opened(stage)
-    await notices(notifier, until, 1)
+    # Its timers end at once
+    about = opening(stage)
+    handle = await stage.start(
+        CaseWorkflow.run,
+        CaseStart(opening=about),
+        ids.case_workflow(stage.account, about.symbol, about.kind),
+    )
 
-    await stage.env.sleep(timedelta(minutes=6))
-    await notices(notifier, until, 2)
-    await stage.env.sleep(timedelta(minutes=16))
-    told = await notices(notifier, until, 3)
+    await notices(notifier, until, 3)
     await handle.signal("decide", decision("ignore"))
-    await stage.env.sleep(timedelta(hours=7))
-    last = await notices(notifier, until, 4)
+    await until(handle, "case", lambda case: case["state"] == "ignored")
+    told = await until(notifier, "heard", lambda heard: heard[-1][1]["resolved"])
+    history = await handle.fetch_history()
 
-    assert [n["title"].rpartition(", ")[2] for n in told[1:]] == ["asked 2 times", "asked 3 times"]
-    assert [n["resolved"] for n in last] == [False, False, False, True]
+    titles = [notice["title"].rpartition(", ")[2] for _, notice in told]
+    assert titles[1:3] == ["asked 2 times", "asked 3 times"]
+    assert [notice["resolved"] for _, notice in told].index(True) == len(told) - 1
+    minutes = [
+        round(event.timer_started_event_attributes.start_to_fire_timeout.seconds / 60)
+        for event in history.events
+        if event.HasField("timer_started_event_attributes")
+    ]
+    assert minutes[:3] == [5, 15, 60]
 
 
 @pytest.mark.parametrize("way", ["signal", "update"])
@@ -152,7 +162,7 @@ async def test_a_decision_is_acted_upon_and_the_case_ends_when_it_was_verified(
     ended = await result_of(handle)
 
     assert stage.reconciliation.script.of("cancel_unknown") == [foreign_order()]
-    assert ended["outcome"] == "fix by ann, verified"
+    assert ended.outcome == "fix by ann, verified"
     changes = [e.data["change"] for e in stage.journal.events if e.kind is EventKind.CASE_CHANGED]
     assert changes == ["opened", "decided", "acted", "closed"]
 
@@ -226,7 +236,7 @@ async def test_a_difference_that_goes_by_itself_closes_its_case(stage: Any, unti
     ended = await result_of(handle)
 
     assert once["state"] == "open"
-    assert ended["outcome"] == "gone"
+    assert ended.outcome == "gone"
 
 
 async def test_to_adopt_starts_the_trade_that_owns_the_position(stage: Any, until: Until) -> None:
@@ -280,7 +290,7 @@ async def test_a_decision_that_cannot_be_taken_is_shown_and_changes_nothing(
     page = await handle.query("__temporal_workflow_metadata")
 
     assert case["state"] == "open"
-    assert fault in page["currentDetails"]
+    assert fault in page.current_details
 
 
 async def test_an_update_that_cannot_be_taken_says_why(stage: Any) -> None:
@@ -300,10 +310,10 @@ async def test_a_cancel_does_not_end_a_case(stage: Any, until: Until) -> None:
     page = await until(
         handle,
         "__temporal_workflow_metadata",
-        lambda page: "a cancel was ignored" in page["currentDetails"],
+        lambda page: "a cancel was ignored" in page.current_details,
     )
 
-    assert "a person has to decide" in page["currentDetails"]
+    assert "a person has to decide" in page.current_details
 
 
 async def test_a_case_that_runs_is_told_instead_of_opened_twice(stage: Any, until: Until) -> None:

@@ -22,9 +22,9 @@ from workflows.page import (
     gate_page,
     market_page,
     number,
-    reconciliation_page,
     strategy_page,
 )
+from workflows.reconciliation_page import reconciliation_page
 from workflows.trade_page import (
     EXIT_WORDS,
     STATE_WORDS,
@@ -257,11 +257,13 @@ def test_a_reconciliation_lists_what_it_mended_and_what_it_left() -> None:
     discrepancy = Discrepancy(kind=Kind.ORPHAN_POSITION, symbol="BTCUSDT", detail="0.1 is held")
     found = Comparison(at=NOON, discrepancies=(discrepancy,), trades=1, positions=2)
 
-    page = reconciliation_page(found, mended=["adopted"], left=["0.1 is held"])
+    page = reconciliation_page(
+        found, mended=["adopted"], left=["0.1 is held"], namespace="default"
+    )
 
     assert page.startswith("### 1 difference\n")
     assert "- mended: adopted\n- **left as it is:** 0.1 is held" in page
-    agreed = reconciliation_page(Comparison(at=NOON), mended=[], left=[])
+    agreed = reconciliation_page(Comparison(at=NOON), mended=[], left=[], namespace="default")
     assert agreed.startswith("### Exchange and trades agree\n")
 
 

@@ -9,6 +9,7 @@ from tradewright.journal.errors import (
     WrongVenue,
 )
 from tradewright.journal.journal import Journal
+from tradewright.journal.patrol import Altered, Beat, Patrolled
 from tradewright.journal.row import (
     EventRow,
     ExecutionRow,
@@ -23,6 +24,8 @@ from tradewright.journal.row import (
 )
 
 __all__ = [
+    "Altered",
+    "Beat",
     "ChainFault",
     "EventRow",
     "ExecutionRow",
@@ -31,6 +34,7 @@ __all__ = [
     "JournalUnavailable",
     "Leg",
     "OrderRow",
+    "Patrolled",
     "RefusalRow",
     "SignalRow",
     "SnapshotRow",

@@ -14,6 +14,7 @@ from tradewright.journal.chain import Appended, ChainFault
 from tradewright.journal.column import canonical_json
 from tradewright.journal.database import Database, insert_new, lock, upsert
 from tradewright.journal.errors import JournalConflict, JournalUnavailable, WrongVenue
+from tradewright.journal.patrol import Beat, Patrolled, patrol
 from tradewright.journal.query import Queries
 from tradewright.journal.row import StoredPreset, fields_of
 from tradewright.journal.table import PROJECTIONS, events, gates, presets
@@ -121,6 +122,10 @@ class Journal(Queries):
     async def verify(self) -> tuple[ChainFault, ...]:
         """Return every sign that the events are not as they were written."""
         return await self._database.read(chain.faults)
+
+    async def patrol(self, beat: Beat) -> Patrolled:
+        """Return what is altered in the next part of the events; see `patrol`."""
+        return await self._database.read(lambda c: patrol(c, beat))
 
     async def rebuild_projections(self) -> int:
         """Make all projections again from the events; return how many events there are."""

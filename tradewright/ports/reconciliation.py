@@ -5,9 +5,10 @@ from abc import ABC, abstractmethod
 from pydantic import AwareDatetime, Field
 from temporalio import activity
 
+from tradewright.domain.case import Case
 from tradewright.domain.market import Value
 from tradewright.domain.plan import TradePlan
-from tradewright.domain.reconciliation import Discrepancy
+from tradewright.domain.reconciliation import Discrepancy, Kind, Policies
 from tradewright.domain.trade import Adopted
 
 
@@ -24,6 +25,15 @@ class Comparison(Value):
     unreserved: tuple[TradePlan, ...] = Field(
         default=(), description="Trades that run without risk held for them."
     )
+    policies: Policies = Field(default=Policies(), description="In force when it was read.")
+    cases: tuple[Case, ...] = Field(default=(), description="Those that run and have answered.")
+    uncompared: tuple[str, ...] = Field(
+        default=(), description="Symbols of which nothing can be said: unread, or at work."
+    )
+    unlooked: tuple[Kind, ...] = Field(
+        default=(), description="Kinds that could not be looked for this time."
+    )
+    halted: bool = Field(default=False, description="The kill switch has tripped already.")
 
 
 class Adoption(Value):

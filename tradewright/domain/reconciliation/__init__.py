@@ -7,6 +7,7 @@ from tradewright.domain.reconciliation.difference import (
     OpenOrder,
     Shown,
     agreed,
+    balance_drift,
     discrepancies,
 )
 from tradewright.domain.reconciliation.policy import Choice, Policies, Policy, choices_of
@@ -21,6 +22,7 @@ __all__ = [
     "Policy",
     "Shown",
     "agreed",
+    "balance_drift",
     "choices_of",
     "discrepancies",
 ]

@@ -1,19 +1,27 @@
 """Compare what the exchange shows with what the trades believe; decide nothing, report all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from pydantic import AwareDatetime, Field
 
 from tradewright import ids
 from tradewright.domain.account import Position
+from tradewright.domain.cash import CashBook
+from tradewright.domain.execution import Execution
 from tradewright.domain.market import Side, Symbol, Value
 from tradewright.domain.trade import TradeState
 
+OF_NO_POSITION: Final = frozenset({"", "Stop"})
+"""Bybit's stop order types that do not belong to a position: plain and conditional orders."""
+DRIFT: Final = Decimal("0.01")
+"""USDT; the log and the wallet are rounded apart."""
+
 
 class Kind(StrEnum):
-    """What can differ between the exchange and the trades."""
+    """What can differ between the exchange, the trades and the journal."""
 
     ORPHAN_POSITION = "orphan_position"
     GHOST_TRADE = "ghost_trade"
@@ -40,6 +48,11 @@ class OpenOrder(Value):
     reduce_only: bool = False
     stop_order_type: str = Field(default="", description="Bybit's word; empty for plain orders.")
 
+    @property
+    def is_foreign(self) -> bool:
+        """Return whether somebody else has sent it; the stops of a position bear no link."""
+        return self.stop_order_type in OF_NO_POSITION and not ids.is_ours(self.order_link_id)
+
 
 class Shown(Value):
     """What the exchange shows of one account at one moment."""
@@ -48,9 +61,7 @@ class Shown(Value):
     market_at: AwareDatetime
     positions: tuple[Position, ...] = ()
     orders: tuple[OpenOrder, ...] = ()
-    first_exec_ids: dict[str, str] = Field(
-        default_factory=dict, description="By symbol: the oldest execution found of a position."
-    )
+    executions: tuple[Execution, ...] = Field(default=(), description="Of late, oldest first.")
 
 
 class Believed(Value):
@@ -62,6 +73,12 @@ class Believed(Value):
     side: Side
     state: TradeState
     open_qty: Decimal
+    stop: Decimal | None = Field(default=None, description="Where it wants its stop.")
+    trailed: bool = Field(
+        default=False, description="The exchange follows the price: its stop may be tighter."
+    )
+    since: AwareDatetime | None = Field(default=None, description="Market clock; of its opening.")
+    exec_ids: frozenset[str] = frozenset()
     busy: bool = Field(description="It has work in flight: its belief may be about to change.")
 
 
@@ -77,24 +94,27 @@ class Discrepancy(Value):
     workflow_id: str = ""
     order_id: str = ""
     position: Position | None = None
+    mark: str = Field(default="", description="What else tells it from another of its kind.")
 
     @property
     def fingerprint(self) -> str:
         held = f"{self.position.side}{self.position.qty}" if self.position else ""
-        return f"{self.kind}/{self.symbol}/{self.trade_id}/{self.order_id}/{held}"
+        mark = f"/{self.mark}" if self.mark else ""
+        return f"{self.kind}/{self.symbol}/{self.trade_id}/{self.order_id}/{held}{mark}"
 
 
 def discrepancies(shown: Shown, believed: Iterable[Believed]) -> tuple[Discrepancy, ...]:
     """Return every difference between *shown* and *believed*, worst first, sorted by symbol.
 
     Args:
-        shown: The exchange's positions and orders. A read that failed is not an empty one: it
-            must not come here.
+        shown: The exchange's positions, orders and late executions. A read that failed is not an
+            empty one: it must not come here.
         believed: The running trades, found by the account's reservations and by the links of
             the orders shown, each confirmed by `describe`.
     """
     trades = sorted(believed, key=lambda b: b.trade_id)
     by_symbol = {b.symbol: b for b in trades}
+    by_id = {b.trade_id: b for b in trades}
     held = {p.symbol: p for p in shown.positions}
     found: list[Discrepancy] = []
     for symbol, position in sorted(held.items()):
@@ -109,55 +129,133 @@ def discrepancies(shown: Shown, believed: Iterable[Believed]) -> tuple[Discrepan
                 )
             )
         elif not trade.busy:
-            found.extend(_differences(trade, position))
+            found.extend(_of_position(trade, position))
     for trade in trades:
         if trade.symbol not in held and not trade.busy and trade.state is TradeState.OPEN:
-            found.append(
-                Discrepancy(
-                    kind=Kind.GHOST_TRADE,
-                    symbol=trade.symbol,
-                    trade_id=trade.trade_id,
-                    workflow_id=trade.workflow_id,
-                    detail=f"trade {trade.trade_id} believes in {trade.open_qty}, nothing is held",
-                )
-            )
-    running = {b.trade_id for b in trades}
+            detail = f"believes in {trade.open_qty}, nothing is held"
+            found.append(_of_trade(Kind.GHOST_TRADE, trade, detail))
     for order in sorted(shown.orders, key=lambda o: o.order_id):
-        link = ids.parse_link(order.order_link_id)
-        if link is not None and link.trade not in running:
-            found.append(
-                Discrepancy(
-                    kind=Kind.UNKNOWN_ORDER,
-                    symbol=order.symbol,
-                    order_id=order.order_id,
-                    trade_id=link.trade,
-                    detail=f"order {order.order_link_id} works and its trade does not run",
-                )
-            )
+        found.extend(_of_order(order, by_id))
+    for execution in shown.executions:
+        found.extend(_of_execution(execution, by_id, by_symbol))
     return tuple(found)
 
 
-def _differences(trade: Believed, position: Position) -> Iterable[Discrepancy]:
-    def differs(kind: Kind, detail: str) -> Discrepancy:
-        return Discrepancy(
-            kind=kind,
-            symbol=trade.symbol,
-            trade_id=trade.trade_id,
-            workflow_id=trade.workflow_id,
-            position=position,
-            detail=f"trade {trade.trade_id} {detail}",
-        )
+def _of_position(trade: Believed, position: Position) -> Iterable[Discrepancy]:
+    def differs(kind: Kind, detail: str, mark: str = "") -> Discrepancy:
+        return _of_trade(kind, trade, detail, position=position, mark=mark)
 
     if trade.side is not position.side:
         yield differs(
             Kind.SIDE_MISMATCH, f"believes in {trade.side}, the exchange holds {position.side}"
         )
-    elif trade.open_qty != position.qty:
+        # Its stop would be on the winning side of what is held
+        return
+    if trade.open_qty != position.qty:
         yield differs(
             Kind.SIZE_MISMATCH, f"believes in {trade.open_qty}, the exchange holds {position.qty}"
         )
-    if position.stop_loss is None and trade.state is TradeState.OPEN:
+    if trade.state is not TradeState.OPEN:
+        return
+    if position.stop_loss is None:
         yield differs(Kind.MISSING_STOP, "has no stop at the exchange")
+    elif fault := _fault_of_stop(trade, position.stop_loss):
+        detail = f"wants its stop at {trade.stop}, the exchange has a {fault} at "
+        yield differs(
+            Kind.WRONG_STOP, f"{detail}{position.stop_loss}", mark=str(position.stop_loss)
+        )
+
+
+def _fault_of_stop(trade: Believed, stands: Decimal) -> str:
+    if trade.stop is None or stands == trade.stop:
+        return ""
+    if (stands - trade.stop) * trade.side.sign < 0:
+        return "looser one"
+    return "" if trade.trailed else "tighter one"
+
+
+def _of_order(order: OpenOrder, by_id: Mapping[str, Believed]) -> Iterable[Discrepancy]:
+    link = ids.parse_link(order.order_link_id)
+    if link is not None and link.trade not in by_id:
+        yield Discrepancy(
+            kind=Kind.UNKNOWN_ORDER,
+            symbol=order.symbol,
+            order_id=order.order_id,
+            trade_id=link.trade,
+            detail=f"order {order.order_link_id} works and its trade does not run",
+        )
+    elif order.is_foreign:
+        name = order.order_link_id or order.order_id
+        yield Discrepancy(
+            kind=Kind.FOREIGN_ORDER,
+            symbol=order.symbol,
+            order_id=order.order_id,
+            detail=f"order {name}, {order.side} {order.qty}, works and is not ours",
+        )
+
+
+def _of_execution(
+    execution: Execution, by_id: Mapping[str, Believed], by_symbol: Mapping[str, Believed]
+) -> Iterable[Discrepancy]:
+    link = ids.parse_link(execution.order_link_id)
+    if link is not None:
+        trade = by_id.get(link.trade)
+    else:
+        trade = by_symbol.get(execution.symbol)
+        # What closes a position bears no link of the trade; before that it was another's
+        if trade is not None and (trade.since is None or execution.at <= trade.since):
+            trade = None
+    if trade is None or trade.busy or execution.exec_id in trade.exec_ids:
+        return
+    if link is not None and trade.since is not None and execution.at < trade.since:
+        # An adopted trade has its first executions in its quantity already
+        return
+    yield _of_trade(
+        Kind.MISSING_EXECUTION,
+        trade,
+        f"does not know of execution {execution.exec_id}, {execution.side} {execution.qty} at "
+        f"{execution.price}",
+        mark=execution.exec_id,
+    )
+
+
+def _of_trade(
+    kind: Kind, trade: Believed, detail: str, position: Position | None = None, mark: str = ""
+) -> Discrepancy:
+    return Discrepancy(
+        kind=kind,
+        symbol=trade.symbol,
+        trade_id=trade.trade_id,
+        workflow_id=trade.workflow_id,
+        position=position,
+        detail=f"trade {trade.trade_id} {detail}",
+        mark=mark,
+    )
+
+
+def balance_drift(book: CashBook, tolerance: Decimal = DRIFT) -> Discrepancy | None:
+    """Return by how much the wallet changed without a line in its log, if by more than rounding.
+
+    ``wallet = opening + all changes``. Which of several flows of the first millisecond was the
+    first is not known: the one that explains most is taken.
+    """
+    if not book.flows:
+        return None
+    first = book.flows[0]
+    changes = sum((flow.change for flow in book.flows), Decimal(0))
+    explained = min(
+        (f.balance - f.change + changes for f in book.flows if f.at == first.at),
+        key=lambda wallet: abs(book.wallet - wallet),
+    )
+    drift = book.wallet - explained
+    if abs(drift) <= tolerance:
+        return None
+    return Discrepancy(
+        kind=Kind.BALANCE_DRIFT,
+        detail=f"the wallet holds {book.wallet}, its log since {first.at:%Y-%m-%d %H:%M:%S} UTC "
+        f"leaves {explained}: {drift:+} that nothing explains",
+        mark=f"{drift.normalize():f}",
+    )
 
 
 def agreed(first: Iterable[Discrepancy], second: Iterable[Discrepancy]) -> tuple[Discrepancy, ...]:
