@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import Field
 from temporalio import workflow
@@ -11,9 +11,10 @@ from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
-from tradewright.domain.account import Approved
+from tradewright.domain.account import Approved, Refused
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.market import Symbol, Timeframe, Value
+from tradewright.domain.notice import refusal_of_note, strategy_needs_operator
 from tradewright.domain.plan import Proposal
 from tradewright.ports import (
     AccountPort,
@@ -26,6 +27,7 @@ from tradewright.ports import (
 )
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, PRESET, PRESET_HASH, show
 from workflows.message import Unreadable, read, refused
+from workflows.notice import tell
 from workflows.outbox import Outbox
 from workflows.page import strategy_page
 from workflows.trade_start import start_trade
@@ -33,6 +35,8 @@ from workflows.trade_start import start_trade
 ENTRY_LATER = Priority(priority_key=3)
 DECISION_TIME = timedelta(seconds=30)
 """A decision that takes longer is dropped: a late entry is worse than none."""
+REFUSAL_EVERY = timedelta(hours=1)
+"""A person is told so often of the same kind of refusal."""
 
 
 class Applied(Value):
@@ -102,6 +106,9 @@ class StrategyWorkflow:
         self._newest = self._inbox[-1].close_time if self._inbox else self._status.last_candle
         self._stopping = False
         self._unwatched = True
+        self._told_operator = self._status.needs_operator
+        """What a person was told last."""
+        self._told_refusals: dict[str, datetime] = {}
         if carried is None:
             self._note("applied", applied.by, applied.preset_hash)
 
@@ -116,6 +123,8 @@ class StrategyWorkflow:
             self._stopping = True
             await work
             self._note("stopped", "temporal", workflow.cancellation_reason() or "")
+            self._status = self._status.model_copy(update={"needs_operator": ""})
+            await asyncio.shield(asyncio.ensure_future(self._tell_operator()))
             await asyncio.shield(asyncio.ensure_future(self._tell_market("unwatch")))
             self._journal.close()
             await asyncio.shield(writing)
@@ -139,8 +148,14 @@ class StrategyWorkflow:
                 self._unwatched = False
                 await self._tell_market("watch")
             self._show()
+            await self._tell_operator()
             await workflow.wait_condition(
-                lambda: bool(self._inbox) or self._unwatched or self._stopping
+                lambda: (
+                    bool(self._inbox)
+                    or self._unwatched
+                    or self._stopping
+                    or self._told_operator != self._status.needs_operator
+                )
             )
             if self._inbox and not self._stopping:
                 await self._on_candle(self._inbox.popleft())
@@ -215,9 +230,30 @@ class StrategyWorkflow:
         else:
             self._put_note(f"{proposal.symbol} refused, {decision.code}: {decision.reason}")
             self._count(refused=self._status.refused + 1)
+            await self._tell_refusal(proposal.symbol, decision)
 
     def _count(self, **counts: int) -> None:
         self._status = self._status.model_copy(update=counts)
+
+    async def _tell_operator(self) -> None:
+        status = self._status
+        if self._told_operator != status.needs_operator:
+            self._told_operator = status.needs_operator
+            await tell(
+                strategy_needs_operator(status.account, status.preset, status.needs_operator)
+            )
+
+    async def _tell_refusal(self, symbol: str, refusal: Refused) -> None:
+        status, now = self._status, workflow.now()
+        told_at = self._told_refusals.get(refusal.code)
+        if told_at is not None and now - told_at < REFUSAL_EVERY:
+            return
+        notice = refusal_of_note(
+            status.account, status.preset, symbol, refusal.code, refusal.reason
+        )
+        if notice is not None:
+            self._told_refusals[refusal.code] = now
+            await tell(notice)
 
     async def _tell_market(self, wish: str) -> None:
         status = self._status

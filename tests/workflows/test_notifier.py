@@ -11,12 +11,16 @@ from temporalio.testing import WorkflowEnvironment
 from activities.notify import Notifier
 from activities.secrets import VaultSecrets
 from tests.webhook import PASSWORD, TOKEN, Webhook, listening
+from tests.workflows.script import NOON
 from tests.workflows.stage import Stage
+from tradewright import ids
 from tradewright.app.services import free_port
+from tradewright.domain.account import RefusalCode, Refused
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Instrument
 from tradewright.domain.notice import Notice, NotifySettings, Priority
 from tradewright.domain.notification import ESCALATION, RETRY_AFTER, Delivery, Failure
+from tradewright.ports import CandleClosed, Proposals
 from tradewright.settings import Settings, VaultSettings
 from workflows.notifier import AcknowledgeWish, NotifierWorkflow, TrialWish
 
@@ -64,7 +68,8 @@ async def test_the_same_news_is_told_once_and_that_it_is_over_once(
 
     for _ in range(2):
         await notifier.signal("tell", notice(stage, priority=Priority.WARNING, resolved=True))
-    await until(notifier, "notices", lambda n: len(n["sent"]) == 2 and not n["open"])
+    await stage.receivers.script.called("send", 2)
+    await until(notifier, "notices", lambda n: not n["open"])
 
     assert stage.receivers.titles == ["a fails", "over: a fails"]
 
@@ -260,15 +265,66 @@ async def _page(handle: Any) -> str:
     return str(found.current_details)
 
 
+# --- who tells --------------------------------------------------------------------------------
+
+
 async def test_nothing_waits_where_no_notifier_runs(stage: Stage, until: Until) -> None:
     strategy = await stage.start_strategy()
 
     await strategy.signal("nonsense")
-    status = await until(strategy, "status", lambda s: s["needs_operator"])
+    await until(strategy, "status", lambda s: "no such signal" in s["needs_operator"])
+    await strategy.signal("candle", candle(1))
 
-    assert "no such signal" in status["needs_operator"]
+    assert await until(strategy, "status", lambda s: s["candles"] == 1)
+
+
+async def test_a_strategy_tells_that_it_needs_a_person_and_that_it_does_not_any_more(
+    stage: Stage, until: Until
+) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    strategy = await stage.start_strategy()
+
+    await strategy.signal("nonsense")
+    await until(strategy, "status", lambda s: s["needs_operator"])
+    await until(notifier, "heard", lambda heard: len(heard) == 1)
     await strategy.signal("pause", {"by": "ann"})
-    assert (await until(strategy, "status", lambda s: s["paused"]))["paused"]
+    heard = await until(notifier, "heard", lambda heard: len(heard) == 2)
+
+    assert [name for name, _ in heard] == ["tell", "tell"]
+    first, second = (Notice.model_validate(told) for _, told in heard)
+    assert (first.resolved, second.resolved) == (False, True)
+    assert first.key == second.key == f"strategy/{stage.preset}/needs_operator"
+    assert "no such signal" in first.text
+
+
+async def test_a_refusal_of_note_is_told_once_an_hour_and_everyday_ones_are_not(
+    stage: Stage, until: Until
+) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    with stage.env.with_time_skipping_disabled():
+        strategy = await stage.start_strategy()
+
+    async def refuse(number: int, code: RefusalCode) -> None:
+        stage.market.script.answer("evaluate", Proposals(proposals=(stage.proposal(),)))
+        stage.desk.script.answer("reserve", Refused(code=code, reason="so it is"))
+        await strategy.signal("candle", candle(number))
+        await until(strategy, "status", lambda s: s["candles"] == number)
+
+    await refuse(1, RefusalCode.SYMBOL_TAKEN)
+    await refuse(2, RefusalCode.MAX_DAILY_LOSS)
+    await refuse(3, RefusalCode.MAX_DAILY_LOSS)
+    await refuse(4, RefusalCode.GATE_CLOSED)
+    told = [Notice.model_validate(n) for _, n in await notifier.query("heard")]
+    assert [n.key.rpartition("/")[2] for n in told] == ["max_daily_loss", "gate_closed"]
+
+    await stage.env.fast_forward(strategy, timedelta(hours=1, seconds=1))
+    await refuse(5, RefusalCode.MAX_DAILY_LOSS)
+
+    assert len(await notifier.query("heard")) == 3
+
+
+def candle(number: int) -> CandleClosed:
+    return CandleClosed(symbols=("BTCUSDT",), close_time=NOON + timedelta(minutes=number))
 
 
 # --- with a real receiver ---------------------------------------------------------------------
