@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from tradewright.app.line import StrategyLine
 from tradewright.app.replay import Stage, stage
 from tradewright.app.survey import strategies
 from tradewright.app.system import Market, forget, on_free_ports
+from tradewright.domain.account import Limits
 from tradewright.domain.market import Value
 from tradewright.domain.trade import FINAL
 from tradewright.journal import TradeRow
@@ -26,6 +28,8 @@ SEED: Final = 11
 START: Final = "2026-01-18T07:00:00Z"
 """Of the market: the same prices for everybody."""
 HOME: Final = "demo"
+LIMITS: Final = Limits(max_total_exposure=Decimal(25_000))
+"""Room for both presets on all four symbols."""
 FRAME: Final = 0.5
 CLOSED_WANTED: Final = 3
 SHOWN_FOR: Final = 20.0
@@ -57,7 +61,11 @@ async def demo(settings: Settings) -> AsyncIterator[Stage]:
     forget(home)
     presets = [load(preset_folder() / name) for name in PRESETS]
     market = Market(speed=str(SPEED), arguments=("--seed", str(SEED), "--from", START))
-    async with stage(on_free_ports(settings, home), market, presets, by="demo") as ready:
+    placed = on_free_ports(settings, home).model_copy(
+        # Not those of the user's own file: the demo shows the same to everybody
+        update={"limits": LIMITS, "limits_file": None}
+    )
+    async with stage(placed, market, presets, by="demo") as ready:
         yield ready
 
 

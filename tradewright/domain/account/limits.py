@@ -1,12 +1,25 @@
 """What an account may do, as its settings declare, and what follows when it does more."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tradewright.domain.market import Value
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _length(value: Any) -> Any:
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", value) if isinstance(value, str) else None
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]]) if found else value
+
+
+Length = Annotated[timedelta, BeforeValidator(_length)]
+"""A time as presets spell it (90s, 15m, 4h), or in full (PT4H, 04:00:00)."""
 
 
 class Consequence(StrEnum):
@@ -83,12 +96,12 @@ class Limits(Value):
         description="Below the highest equity ever; deposits and withdrawals do not count.",
     )
     loss_streak: int = Field(default=10, ge=1, description="Losing trades in a row.")
-    loss_streak_pause: timedelta = Field(
+    loss_streak_pause: Length = Field(
         default=timedelta(hours=4),
         gt=timedelta(0),
         description="How long a loss streak pauses entries; market clock.",
     )
-    pause: timedelta = Field(
+    pause: Length = Field(
         default=timedelta(hours=1),
         gt=timedelta(0),
         description="How long any other breach pauses entries that is declared to; market clock.",
@@ -100,18 +113,18 @@ class Limits(Value):
         lt=1,
         description="Between the mark and the liquidation price of every position.",
     )
-    max_clock_skew: timedelta = Field(
+    max_clock_skew: Length = Field(
         default=timedelta(seconds=1),
         gt=timedelta(0),
         description="Between this machine's clock and the exchange's.",
     )
-    max_snapshot_age: timedelta = Field(
+    max_snapshot_age: Length = Field(
         default=timedelta(seconds=90), gt=timedelta(0), description="Of the account; wall clock."
     )
     max_unresolved: int = Field(
         default=3, ge=1, description="Orders of unknown outcome, at once or within an hour."
     )
-    stream_dead_after: timedelta = Field(
+    stream_dead_after: Length = Field(
         default=timedelta(minutes=5),
         gt=timedelta(0),
         description="Silence of the private stream that counts as its death.",
