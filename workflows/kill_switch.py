@@ -64,6 +64,7 @@ class KillSwitchWorkflow:
         self._is_flattening = carried.is_flattening
         self._closed_at = now
         """Since when no entry can have been sent."""
+        self._adopted: Gate | None = None
         self._also = list(carried.also)
         self._next_link = carried.next_link
         self._notices = Notices(start.account, carried.untold)
@@ -361,10 +362,13 @@ class KillSwitchWorkflow:
 
     def _wish_adopt(self, row: Gate) -> None:
         """Do what somebody has begun past this workflow; a row that it knows says nothing new."""
-        if row.at > self._gate.at and row.state is not GateState.OPEN:
-            step = GateStep(state=row.state, reason=row.reason, by=row.by)
-            if row.state is GateState.HALTED or self._gate.state is GateState.OPEN:
-                self._wishes.append(step)
+        is_news = row.at > self._gate.at and row != self._adopted
+        is_tighter = row.state is GateState.HALTED or (
+            row.state is GateState.EXITS_ONLY and self._gate.state is GateState.OPEN
+        )
+        if is_news and is_tighter:
+            self._adopted = row
+            self._wishes.append(GateStep(state=row.state, reason=row.reason, by=row.by))
 
     # --- what is shown ------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from tradewright import ids
 from tradewright.domain.account import Position
 from tradewright.domain.gate import QUIET_TIME, GateState
 from tradewright.domain.market import Side
+from tradewright.domain.notice import Priority
 from tradewright.ports import Exposure
 from workflows.kill_switch import (
     KillSwitchStart,
@@ -440,3 +441,170 @@ async def test_a_complaint_about_a_message_ends_with_the_next_good_one(
     assert misread["needs_operator"].startswith("signal safe_mode was not understood: on: ")
     assert misread["gate"]["state"] == GateState.OPEN
     assert understood["gate"]["state"] == GateState.OPEN
+
+
+async def test_a_second_trip_changes_nothing_and_its_reason_stays_to_be_seen(
+    stage: Any, until: Until
+) -> None:
+    switch = await stage.start_kill_switch()
+    flattening = stage.kill.script.hold("flatten_all")
+    await switch.signal("trip", TripWish(reason="max_daily_loss", by="risk monitor"))
+    await stage.kill.script.called("flatten_all")
+
+    for _ in range(2):
+        await switch.signal("trip", TripWish(reason="it falls", by="bob"))
+    seen = await until(switch, "state", lambda s: bool(s["also"]))
+    flattening.let_go()
+    rest = await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert (seen["gate"]["by"], seen["also"]) == ("risk monitor", ["bob: it falls"])
+    assert rest["also"] == ["bob: it falls"]
+    assert stage.kill.row.reason == "max_daily_loss"
+    assert [stage.kill.script.count(name) for name in ("write_gate", "flatten_all")] == [1, 2]
+    asked = [e.data["detail"] for e in stage.journal.events if e.data["step"] == "asked"]
+    assert asked == [
+        "halted by risk monitor: max_daily_loss",
+        "halted by bob: it falls; the trip under way does it",
+    ]
+
+
+async def test_trips_that_wait_together_are_one_trip(stage: Any, until: Until) -> None:
+    reading = stage.kill.script.hold("read_gate")
+    switch = await stage.start_kill_switch()
+    await stage.kill.script.called("read_gate")
+
+    await switch.signal("trip", TripWish(reason="one", by="ann"))
+    await switch.signal("rearm", RearmWish(reason="all is well", by="eve"))
+    await switch.signal("trip", TripWish(reason="two", by="bob"))
+    reading.let_go()
+    state = await until(switch, "state", lambda s: waiting(s) and s["gate"]["state"] == "halted")
+
+    assert (state["gate"]["reason"], state["also"]) == ("one", ["bob: two"])
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_the_next_round_begins_behind_the_links_of_the_one_before(
+    stage: Any, until: Until
+) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+    left = held().model_copy(update={"next_link": 31})
+    stage.kill.script.answer("flatten_all", left)
+
+    await switch.signal("trip", {"by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert [order.first_link for order in stage.kill.script.of("flatten_all")][:2] == [1, 31]
+
+
+async def test_a_person_is_told_of_the_trip_and_when_it_is_flat(stage: Any, until: Until) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("trip", {"reason": "panic", "by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+    heard = await until(notifier, "heard", lambda told: len(told) == 2)
+
+    trip, flat = (message for _, message in heard)
+    assert trip["key"] == flat["key"]
+    assert (trip["priority"], trip["resolved"]) == (Priority.URGENT, False)
+    assert trip["title"] == f"kill switch tripped on {stage.account} by ann: panic"
+    assert (flat["priority"], flat["resolved"]) == (Priority.WARNING, True)
+    assert "flat: read twice" in flat["title"]
+
+
+async def test_a_person_is_told_what_safe_mode_does_and_when_it_ends(
+    stage: Any, until: Until
+) -> None:
+    """Safety semantics: safe mode says exactly what it does."""
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("safe_mode", {"on": True, "reason": "maintenance", "by": "ann"})
+    state = await until(switch, "state", gate_is(GateState.EXITS_ONLY))
+    await switch.signal("safe_mode", {"on": False, "by": "ann"})
+    heard = await until(notifier, "heard", lambda told: len(told) == 2)
+
+    on, off = (message for _, message in heard)
+    assert (on["priority"], on["resolved"], off["resolved"]) == (Priority.WARNING, False, True)
+    assert on["text"] == state["meaning"] == GateState.EXITS_ONLY.meaning
+
+
+async def test_no_notifier_holds_a_trip_up(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+
+    await switch.signal("trip", {"by": "ann"})
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert not state["needs_operator"]
+
+
+async def test_what_was_closed_past_it_is_flattened_and_kept(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+    row = stage.gate(GateState.HALTED, reason="temporal was away", by="ann")
+    stage.kill.row = row.model_copy(update={"at": datetime.now(UTC) + timedelta(seconds=1)})
+
+    await switch.signal("adopt", stage.kill.row)
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+    await switch.signal("adopt", stage.kill.row)
+    older = stage.kill.row.at - timedelta(minutes=1)
+    await switch.signal("adopt", row.model_copy(update={"at": older}))
+    await switch.signal("safe_mode", {"on": False, "by": "bob"})
+    await stage.kill.script.called("write_gate", 2)
+    await until(switch, "state", waiting)
+
+    assert (state["gate"]["by"], state["gate"]["reason"]) == ("ann", "temporal was away")
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_rearm_is_not_undone_by_the_row_of_before(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    await switch.signal("trip", {"by": "ann"})
+    tripped = await until(switch, "state", gate_is(GateState.HALTED))
+    await switch.signal("rearm", {"by": "ann", "reason": "checked"})
+    await until(switch, "state", gate_is(GateState.OPEN))
+
+    await switch.signal("adopt", tripped["gate"])
+    await switch.signal("safe_mode", {"on": False, "by": "ann"})
+    await until(switch, "state", waiting)
+
+    assert stage.kill.row.state is GateState.OPEN
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_read_from_before_the_row_was_closed_is_never_the_last(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+    refusals = [failure("database is away", final=True) for _ in range(4)]
+    stage.kill.script.answer("write_gate", *refusals)
+
+    await switch.signal("trip", {"reason": "panic", "by": "ann"})
+    await until(switch, "state", lambda s: waiting(s) and not s["flattening"])
+
+    written = [n for n, (name, _) in enumerate(stage.kill.script.calls) if name == "write_gate"]
+    after = [name for name, _ in stage.kill.script.calls[written[-1] :]]
+    assert after.count("flatten_all") >= 1
+    assert stage.kill.script.count("flatten_all") > 2
+
+
+async def test_two_runs_of_it_know_who_else_tripped(impatient_stage: Any, until: Until) -> None:
+    stage = impatient_stage
+    started = await stage.start_kill_switch()
+    switch = stage.client.get_workflow_handle(started.id)
+    stage.kill.script.answer(
+        "flatten_all", *(held().model_copy(update={"next_link": n}) for n in range(2, 14))
+    )
+
+    await switch.signal("trip", {"reason": "panic", "by": "ann"})
+    await stage.kill.script.called("flatten_all", 2)
+    await switch.signal("trip", {"reason": "me too", "by": "bob"})
+    await stage.kill.script.called("flatten_all", 14)
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert (await switch.describe()).run_id != started.first_execution_run_id
+    assert state["also"] == ["bob: me too"]
+    links = [order.first_link for order in stage.kill.script.of("flatten_all")]
+    assert links[:13] == list(range(1, 14))
