@@ -49,8 +49,8 @@ FILL_DEADLINE = timedelta(seconds=5)
 FILL_DEADLINE_MAX = timedelta(seconds=60)
 RESTING_DEADLINE_MAX = timedelta(minutes=10)
 """Of an entry that waits for its price, where silence is no news."""
-STOP_WITHIN = timedelta(seconds=20)
-"""How long whoever moves the stop waits for the exchange's word."""
+STOP_WITHIN = timedelta(seconds=3)
+"""How long whoever moves the stop waits for the exchange's word; below a caller's own patience."""
 SILENT = frozenset({TradeState.ENTERING, TradeState.SETTLING})
 """States that the exchange alone can end: it is asked when nobody tells."""
 

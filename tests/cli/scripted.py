@@ -63,6 +63,7 @@ class ScriptedDesk(
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.exit_price = Decimal(101)
+        self.entry_fault: Exception | None = None
         self.passes: list[tuple[Discrepancy, ...]] = []
         """What the next passes of a reconciliation find."""
 
@@ -76,6 +77,8 @@ class ScriptedDesk(
 
     @activity.defn
     async def place_entry(self, order: TradeOrder) -> EntryPlaced | EntryRejected:
+        if self.entry_fault is not None:
+            raise self.entry_fault
         return EntryPlaced(order_id="order-1")
 
     @activity.defn
@@ -164,6 +167,10 @@ class ScriptedDesk(
     async def compare(self, account: str) -> Comparison:
         found = self.passes.pop(0) if self.passes else ()
         return Comparison(at=datetime.now(UTC), discrepancies=found)
+
+    @activity.defn
+    async def look_again(self, account: str) -> None:
+        return None
 
     @activity.defn
     async def plan_adoption(self, orphan: Discrepancy) -> Adoption | None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
 from tests.cli.conftest import System, WritePreset
 from tradewright import ids
@@ -167,6 +168,44 @@ async def test_a_closed_trade_is_shown_from_the_journal_alone(working: System) -
     assert other.out == "no trades\n"
 
 
+async def test_a_stop_is_tightened_and_never_loosened(working: System) -> None:
+    workflow_id = await working.start_trade()
+    trade_id = workflow_id.rpartition("/")[2]
+    await working.listed(f"Account = '{working.account}' AND TradeState = 'open'")
+
+    moved = await working.call("trade", "stop", trade_id, "99.5", "--by", "ann", "-o", "json")
+    loosened = await working.call("trade", "stop", trade_id, "98", "--by", "ann")
+    nonsense = await working.call("trade", "stop", trade_id, "soon", "--by", "ann")
+
+    assert moved.code == 0
+    assert (moved.document["confirmed"], moved.document["trade"]["stop"]) == (True, "99.5")
+    assert loosened.code == 6
+    assert "tighter than 99.5" in loosened.err
+    assert nonsense.code == 2
+
+
+async def test_a_trade_that_needs_a_person_is_listed_and_resolved(working: System) -> None:
+    working.desk.entry_fault = ApplicationError("no answer", non_retryable=True)
+    workflow_id = await working.start_trade()
+    trade_id = workflow_id.rpartition("/")[2]
+    await working.listed(f"Account = '{working.account}' AND NeedsOperator = true")
+
+    listed = await working.call("trade", "list", "--needs-operator")
+    shown = await working.call("trade", "show", trade_id)
+    nameless = await working.call("trade", "resolve", trade_id, "retry")
+    working.desk.entry_fault = None
+    resolved = await working.call("trade", "resolve", trade_id, "retry", "--by", "ann")
+    again = await working.call("trade", "resolve", trade_id, "retry", "--by", "ann")
+
+    assert f"{trade_id} needs a person: place_entry failed" in listed.out
+    assert "retry, adopt, abandon" in shown.out
+    assert nameless.code == 2
+    assert resolved.code == 0
+    assert "retry accepted" in resolved.out
+    assert again.code == 6
+    assert "nothing to resolve" in again.err
+
+
 async def test_an_ended_trade_is_not_exited_again(working: System) -> None:
     workflow_id = await working.start_trade()
     await working.client.get_workflow_handle(workflow_id).signal("exit", {"by": "ann"})
@@ -179,8 +218,8 @@ async def test_an_ended_trade_is_not_exited_again(working: System) -> None:
 
 
 async def test_an_unknown_trade_is_not_found(working: System) -> None:
-    for verb in ("show", "exit"):
-        answer = await working.call("trade", verb, "twaaaaaaaaaaaaaaaa")
+    for verb, *rest in (("show",), ("exit",), ("stop", "1"), ("resolve", "retry", "--by", "ann")):
+        answer = await working.call("trade", verb, "twaaaaaaaaaaaaaaaa", *rest)
 
         assert answer.code == 4
         assert "trade twaaaaaaaaaaaaaaaa is not known" in answer.err

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from temporalio.client import Client, RPCError, WorkflowFailureError
@@ -25,7 +26,7 @@ from tradewright.app.wish import (
 )
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Value
-from tradewright.ports import KillSwitchState, StrategyStatus, TradeView
+from tradewright.ports import Choice, KillSwitchState, StrategyStatus, TradeView
 from tradewright.settings import Settings
 from workflows.kill_switch import (
     KillSwitchStart,
@@ -40,7 +41,7 @@ from workflows.reconciliation import (
     ReconciliationWorkflow,
 )
 from workflows.strategy import PauseWish
-from workflows.trade import ExitWish
+from workflows.trade import ExitWish, ResolveWish, StopWish
 
 __all__ = [
     "Reconciliation",
@@ -104,6 +105,28 @@ async def exit_trade(client: Client, workflow_id: str, *, note: str, by: str) ->
     """Ask the trade to leave the market; kept if nobody answers."""
     wish = ExitWish(note=note, by=by)
     return await tell_or_store(client, workflow_id, "exit", wish, TradeView, probe="trade")
+
+
+async def move_stop(client: Client, workflow_id: str, *, price: Decimal, by: str) -> TradeView:
+    """Tighten the trade's stop.
+
+    Raises:
+        WishRefused: It would not tighten, or the exchange does not take it.
+    """
+    wish = StopWish(price=price, by=by)
+    return await tell(client, workflow_id, "move_stop", wish, TradeView, probe="trade")
+
+
+async def resolve_trade(
+    client: Client, workflow_id: str, *, choice: Choice, reason: str, by: str
+) -> TradeView:
+    """Say how a trade goes on that cannot by itself.
+
+    Raises:
+        WishRefused: It can, or that is no choice here.
+    """
+    wish = ResolveWish(choice=choice, reason=reason, by=by)
+    return await tell(client, workflow_id, "resolve", wish, TradeView, probe="trade")
 
 
 async def follow_trade(client: Client, workflow_id: str) -> AsyncIterator[TradeView]:

@@ -12,7 +12,7 @@ from tradewright.domain.errors import TradewrightError
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Value
 from tradewright.domain.trade import Trade
-from tradewright.ports import MarketView, TradeView
+from tradewright.ports import Choice, MarketView, TradeView
 
 if TYPE_CHECKING:
     from tradewright.journal import ExecutionRow, Journal, OrderRow, TradeRow
@@ -51,6 +51,8 @@ class TradePage(Value):
     workflow_id: str
     line: TradeLine
     live: bool
+    choices: tuple[Choice, ...] = ()
+    """What `trade resolve` may say, if it needs a person."""
     trade: dict[str, Any] | None
     """As its workflow, or else its last journaled event, tells it."""
     orders: tuple[dict[str, Any], ...] = ()
@@ -154,6 +156,7 @@ async def trade_page(
         workflow_id=workflow_id,
         line=line,
         live=line.closed_at is None if told is None else not told.is_final,
+        choices=view.choices if view else (),
         trade=told.model_dump(mode="json") if told else None,
         orders=tuple(order.model_dump(mode="json") for order in orders),
         executions=_executions(told, executions),

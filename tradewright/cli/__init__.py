@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tradewright.cli import (
+    case,
     exchange,
     kill,
     paper,
@@ -18,6 +19,7 @@ from tradewright.cli import (
     status,
     strategy,
     trade,
+    trade_wish,
 )
 from tradewright.cli.exit import MEANING
 from tradewright.cli.invocation import Commands, Invocation
@@ -32,7 +34,18 @@ app = typer.Typer(
     help="Durable, declarative trading on Bybit.",
     epilog=EPILOG,
 )
-for commands in (run, paper, paper_control, status, preset, strategy, trade, kill, exchange):
+for commands in (
+    run,
+    paper,
+    paper_control,
+    status,
+    preset,
+    strategy,
+    trade,
+    trade_wish,
+    kill,
+    exchange,
+):
     commands.register(app)
 
 

@@ -1,21 +1,17 @@
-"""`trade`: look at trades, and leave the market with one."""
+"""`trade list|show`: look at trades."""
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from tradewright.cli.invocation import (
-    ByOption,
     Format,
     LinksOption,
     OutputOption,
-    YesOption,
-    confirm,
     invocation_of,
     print_document,
     run,
-    say,
 )
 from tradewright.cli.table import gain, linked, price, print_links, print_table, when
 from tradewright.cli.trade_view import print_page
@@ -34,11 +30,12 @@ TRADE_COLUMNS: Final = (
     *("PNL", "R", "WHY", "OPENED", "CLOSED", "PRESET"),
 )
 
+
 TradeArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Trade id, its beginning, or the workflow id.")
 ]
 
-commands = typer.Typer(help="List, show and exit trades.")
+commands = typer.Typer(help="List, show, exit and resolve trades; move a stop.")
 
 
 def register(app: typer.Typer) -> None:
@@ -88,35 +85,6 @@ def show(ctx: typer.Context, trade: TradeArgument, output: OutputOption = Format
     print_page(page, settings)
 
 
-@commands.command("exit")
-def exit_trade(
-    ctx: typer.Context,
-    trade: TradeArgument,
-    by: ByOption,
-    note: Annotated[str, typer.Option("--note", help="Why; written to the journal.")] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it has closed.")] = False,
-    yes: YesOption = False,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Leave the market: cancel what is left of the entry and close what is held."""
-    from tradewright.app.line import line_of_trade
-
-    settings = invocation_of(ctx).settings()
-    confirm(f"leave the market with trade {trade} on {settings.venue}?", yes=yes)
-    workflow_id, view = run(_exit(settings, trade, note=note, by=by, wait=wait))
-    line = line_of_trade(view.trade, workflow_id, view.needs_operator)
-    if output is Format.JSON:
-        row = linked(line.model_dump(mode="json"), settings)
-        print_document("trade_exit", trade=row, ended=view.trade.is_final)
-        return
-    url = settings.workflow_url(workflow_id)
-    if view.trade.is_final:
-        pnl = f", PnL {view.trade.pnl:+.4f} USDT" if view.trade.was_open else ""
-        typer.echo(f"{line.trade_id}: {line.state}{pnl}  {url}")
-    else:
-        typer.echo(f"{line.trade_id}: exit accepted, the trade was {line.state}  {url}")
-
-
 async def _trades(
     settings: "Settings", *, live: bool, preset: str, symbol: str, needs: bool
 ) -> list["TradeLine"]:
@@ -150,37 +118,13 @@ async def _page(settings: "Settings", reference: str) -> "TradePage":
     from tradewright.app.trade_page import find_trade, trade_page
 
     async with AsyncExitStack() as stack:
-        client, journal, remarks = await _sources(settings, stack)
+        client, journal, remarks = await sources(settings, stack)
         workflow_id = await find_trade(client, journal, settings.account, reference)
         page = await trade_page(client, journal, workflow_id)
     return page.model_copy(update={"remarks": (*remarks, *page.remarks)})
 
 
-async def _exit(
-    settings: "Settings", reference: str, *, note: str, by: str, wait: bool
-) -> tuple[str, Any]:
-    from tradewright.app import operate
-    from tradewright.app.connect import connect
-    from tradewright.app.trade_page import TradeUnknown, find_trade
-
-    client = await connect(settings)
-    try:
-        # The journal is asked only for what Temporal's list does not show yet
-        workflow_id = await find_trade(client, None, settings.account, reference)
-    except TradeUnknown:
-        async with AsyncExitStack() as stack:
-            journal = (await _sources(settings, stack))[1]
-            workflow_id = await find_trade(client, journal, settings.account, reference)
-    view = await operate.exit_trade(client, workflow_id, note=note, by=by)
-    if wait:
-        say(f"{workflow_id}: exit accepted")
-        async for view in operate.follow_trade(client, workflow_id):
-            needs = f", needs a person: {view.needs_operator}" if view.needs_operator else ""
-            say(f"{workflow_id}: {view.trade.state}{needs}")
-    return workflow_id, view
-
-
-async def _sources(
+async def sources(
     settings: "Settings", stack: AsyncExitStack
 ) -> tuple["Client | None", "Journal | None", tuple[str, ...]]:
     """Return Temporal and the journal, as far as they answer, and why one does not.

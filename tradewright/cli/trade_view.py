@@ -1,5 +1,6 @@
 """One trade, for a person who wants to know everything."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,16 +20,19 @@ def print_page(page: "TradePage", settings: "Settings") -> None:
             ("trade", line.trade_id),
             ("state", line.state),
             ("needs a person", line.needs_operator),
+            ("choices", ", ".join(page.choices)),
             ("side", f"{line.side} {price(line.qty)} {line.symbol}"),
             ("preset", line.preset),
             ("entered at", price(line.entry_price)),
             ("opened", _time(line.opened_at)),
             ("stop", price(line.stop)),
-            ("target", price(line.take_profit)),
+            ("target", _targets(trade, line.take_profit)),
+            ("trailed by", trade.get("trailed_by") or ""),
             ("left at", _average(trade)),
             ("closed", _time(line.closed_at)),
             ("why it left", _reason(trade) or line.exit_reason),
             ("PnL", f"{line.pnl:+.4f} USDT, after fees" if line.pnl is not None else ""),
+            ("funding", f"{funding:+f} USDT" if (funding := _number(trade, "funding")) else ""),
             ("R", gain(line.r_multiple)),
             ("Web UI", settings.workflow_url(page.workflow_id)),
         )
@@ -122,10 +126,19 @@ def _print_orders(page: "TradePage") -> None:
     )
 
 
+def _number(trade: dict[str, Any], key: str) -> Decimal:
+    return Decimal(trade.get(key) or 0)
+
+
+def _targets(trade: dict[str, Any], take_profit: Decimal | None) -> str:
+    """Return at what prices which parts are taken, the last one taking the rest."""
+    parts = [f"{order['qty']} at {price(order['price'])}" for order in trade.get("targets", ())]
+    rest = f"the rest at {price(take_profit)}" if parts else price(take_profit)
+    return ", ".join([*parts, rest] if take_profit is not None else parts)
+
+
 def _average(trade: dict[str, Any]) -> str:
     """Return at what price it left, on the average."""
-    from decimal import Decimal
-
     side = trade.get("plan", {}).get("side")
     exits = [e for e in trade.get("executions", ()) if e["side"] != side]
     qty = sum((Decimal(e["qty"]) for e in exits), Decimal(0))
