@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import functools
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from activities.exchange import BybitExchange
 from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
 from tradewright import ids
+from tradewright.app.paper_control import control
 from tradewright.domain.account import Past
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.event import JournalEvent
@@ -255,6 +257,11 @@ class Bench:
         environment.on_heartbeat = lambda *told: self.heartbeats.append(told)
         return await environment.run(activity, argument)
 
+    async def fault(self, kind: str, **terms: Any) -> None:
+        """Let the exchange itself go wrong."""
+        body = json.dumps({"kind": kind, **terms})
+        await asyncio.to_thread(control, self.paper.http_url, "POST", "faults", body=body)
+
     async def enter(self, plan: TradePlan) -> None:
         placed = await self.run(self.exchange.place_entry, TradeOrder(plan=plan))
         assert isinstance(placed, EntryPlaced), placed
@@ -291,6 +298,10 @@ class Bench:
 
     def _all_orders(self) -> list[Any]:
         return self.paper.exchange.store.history.orders_after("main", -1, 10_000)
+
+    def stops(self) -> dict[str, Any]:
+        """Return what waits at the exchange for its trigger, by its kind."""
+        return {o.stop.value: o for o in self.open_orders() if o.stop}
 
     async def order(self, symbol: str, side: str, qty: str, **more: Any) -> None:
         """Send an order as a person would, by hand."""
