@@ -40,6 +40,7 @@ from activities.urgency import Urgency
 from tradewright import ids, telemetry
 from tradewright.app.connect import TemporalUnreachable, connect, pace_of
 from tradewright.app.gate_watch import watch_gate
+from tradewright.app.limits import current_limits, follow_limits
 from tradewright.journal import Journal
 from tradewright.ports import activities_of
 from tradewright.settings import Settings
@@ -145,6 +146,7 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
         await _ensure_reconciliation(client, settings.account)
         if ids.QUEUE_TRADING in queues:
             await _declare_limits(client, settings)
+            beside.append(asyncio.create_task(follow_limits(client, settings)))
         yield built
     finally:
         for task in beside:
@@ -223,7 +225,9 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
     await client.start_workflow(
         AccountWorkflow.run,
         AccountStart(
-            account=account, limits=settings.limits, snapshot_every=settings.snapshot_every
+            account=account,
+            limits=await current_limits(settings),
+            snapshot_every=settings.snapshot_every,
         ),
         id=ids.account_workflow(account),
         task_queue=ids.QUEUE_TRADING,
