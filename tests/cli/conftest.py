@@ -31,6 +31,7 @@ from workflows.account import AccountStart, AccountWorkflow
 from workflows.attributes import attributes
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketStart, MarketWorkflow
+from workflows.notifier import NotifierStart, NotifierWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.strategy import StrategyWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
@@ -41,6 +42,7 @@ WORKFLOWS = (
     AccountWorkflow,
     KillSwitchWorkflow,
     MarketWorkflow,
+    NotifierWorkflow,
     ReconciliationWorkflow,
     StrategyWorkflow,
     StreamWorkflow,
@@ -156,6 +158,12 @@ class System:
                 task_queue=ids.QUEUE_TRADING,
             )
             await start(
+                NotifierWorkflow.run,
+                NotifierStart(account=account),
+                id=ids.notifier_workflow(account),
+                task_queue=ids.QUEUE_TRADING,
+            )
+            await start(
                 StreamWorkflow.run,
                 StreamStart(account=account),
                 id=ids.stream_workflow(account),
@@ -168,8 +176,8 @@ class System:
                 task_queue=ids.QUEUE_MARKET,
             )
 
-    async def start_trade(self, preset: str = "ema") -> str:
-        """Start a trade, let it fill, and return its workflow's id."""
+    async def start_trade(self, preset: str = "ema", *, filled: bool = True) -> str:
+        """Start a trade, let it fill unless it is not to, and return its workflow's id."""
         plan = make_plan(self.account, preset)
         workflow_id = ids.trade_workflow(plan.symbol, plan.trade_id)
         with self.env.with_time_skipping_disabled():
@@ -180,6 +188,8 @@ class System:
                 task_queue=ids.QUEUE_TRADING,
                 search_attributes=attributes(*plan_attributes(plan)),
             )
+        if not filled:
+            return workflow_id
         link = ids.order_link(plan.trade_id, "e", 1)
         fill = execution("entry", plan.side, Decimal(100), link=link)
         await handle.signal("report", Executed(execution=fill))

@@ -186,7 +186,7 @@ async def test_a_stop_is_tightened_and_never_loosened(working: System) -> None:
 
 async def test_a_trade_that_needs_a_person_is_listed_and_resolved(working: System) -> None:
     working.desk.entry_fault = ApplicationError("no answer", non_retryable=True)
-    workflow_id = await working.start_trade()
+    workflow_id = await working.start_trade(filled=False)
     trade_id = workflow_id.rpartition("/")[2]
     await working.listed(f"Account = '{working.account}' AND NeedsOperator = true")
 
