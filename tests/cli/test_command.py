@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 import tradewright.app.apply
+import tradewright.app.case
 import tradewright.app.connect
 import tradewright.app.exchange_control
 import tradewright.app.paper_control
@@ -113,7 +114,7 @@ def test_every_error_with_an_exit_code_exists() -> None:
         *(
             *(tradewright.app.replay, tradewright.app.exchange_control),
             *(tradewright.paper.market.recording, tradewright.paper.market.upstream),
-            tradewright.app.paper_control,
+            *(tradewright.app.paper_control, tradewright.app.case),
         ),
     )
     known = {name for module in modules for name, _ in inspect.getmembers(module, inspect.isclass)}

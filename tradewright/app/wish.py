@@ -97,13 +97,15 @@ def remedy(workflow_id: str) -> str:
             return "apply its preset with `tradewright apply`, or see `tradewright strategy list`"
         case "trade":
             return f"it has ended; see `tradewright trade show {rest.rpartition('/')[2]}`"
+        case "case":
+            return "it has ended, or was never opened; see `tradewright case list`"
         case _:
             return "every worker starts it"
 
 
 def _absence(workflow_id: str) -> TradewrightError:
     """Return what it means that there is no such workflow."""
-    if workflow_id.partition("/")[0] in {"strategy", "trade"}:
+    if workflow_id.partition("/")[0] in {"strategy", "trade", "case"}:
         return NotRunning(workflow_id, remedy(workflow_id))
     return NoWorkerAnswers(workflow_id, "it was never started, every worker starts it")
 

@@ -12,6 +12,8 @@ from tradewright.cli import (
     case,
     exchange,
     kill,
+    limits,
+    notice,
     paper,
     paper_control,
     preset,
@@ -43,8 +45,11 @@ for commands in (
     strategy,
     trade,
     trade_wish,
+    case,
     kill,
+    limits,
     exchange,
+    notice,
 ):
     commands.register(app)
 

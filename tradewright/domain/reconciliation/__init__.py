@@ -1,5 +1,6 @@
 """Compare what the exchange shows with what the trades believe, and what is done about it."""
 
+from tradewright.domain.choice import Choice
 from tradewright.domain.reconciliation.difference import (
     Believed,
     Discrepancy,
@@ -10,7 +11,7 @@ from tradewright.domain.reconciliation.difference import (
     balance_drift,
     discrepancies,
 )
-from tradewright.domain.reconciliation.policy import Choice, Policies, Policy, choices_of
+from tradewright.domain.reconciliation.policy import Policies, Policy, choices_of
 
 __all__ = [
     "Believed",

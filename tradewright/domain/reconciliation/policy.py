@@ -1,26 +1,13 @@
-"""What is done about each kind of difference: settings, and the choices of a person."""
+"""What is done about each kind of difference: by the settings, or by a person."""
 
 from enum import StrEnum
 from typing import Literal, get_args
 
 from pydantic import Field
 
+from tradewright.domain.choice import Choice
 from tradewright.domain.market import Value
 from tradewright.domain.reconciliation.difference import Kind
-
-
-class Choice(StrEnum):
-    """What a person may decide about a difference."""
-
-    ADOPT = "adopt"
-    """The position becomes a trade of ours, with a stop."""
-    CLOSE = "close"
-    """Leave the market: by the trade that owns the position, or by one that adopts it first."""
-    FIX = "fix"
-    """The exchange is right: the trade asks it, sets its stop again, an order is cancelled."""
-    IGNORE = "ignore"
-    """It may stay as it is; anything else than exactly this is asked about again."""
-
 
 Trade = Literal["fix", "close", "ask", "trip"]
 OddTrade = Literal["fix", "close", "ignore", "ask", "trip"]
