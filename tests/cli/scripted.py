@@ -11,6 +11,7 @@ from tradewright.domain.account import Decision, Snapshot
 from tradewright.domain.execution import Execution
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Side
+from tradewright.domain.notification import Delivery, Failure, Message
 from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.domain.reconciliation import Discrepancy
 from tradewright.domain.trade import (
@@ -41,6 +42,7 @@ from tradewright.ports import (
     KillPort,
     MarketPort,
     MarketView,
+    NotifyPort,
     Proposals,
     ReconciliationPort,
     SnapshotWish,
@@ -56,7 +58,14 @@ HEARTBEAT_EVERY = 0.5
 
 
 class ScriptedDesk(
-    AccountPort, ExchangePort, JournalPort, KillPort, MarketPort, ReconciliationPort, StreamPort
+    AccountPort,
+    ExchangePort,
+    JournalPort,
+    KillPort,
+    MarketPort,
+    NotifyPort,
+    ReconciliationPort,
+    StreamPort,
 ):
     """Answers every activity; the exchange of it holds what a test says."""
 
@@ -66,10 +75,19 @@ class ScriptedDesk(
         self.entry_fault: Exception | None = None
         self.passes: list[tuple[Discrepancy, ...]] = []
         """What the next passes of a reconciliation find."""
+        self.deaf: set[str] = set()
+        """Receivers that take nothing."""
 
     @activity.defn
     async def read_snapshot(self, wish: SnapshotWish) -> Snapshot:
         return Snapshot(at=datetime.now(UTC), market_at=NOW, equity=Decimal(10_000), wallet=10_000)
+
+    @activity.defn
+    async def send(self, message: Message) -> Delivery:
+        return Delivery(
+            delivered=tuple(sorted({"chat", "mail"} - self.deaf)),
+            failed=tuple(Failure(receiver=r, reason="it is away") for r in sorted(self.deaf)),
+        )
 
     @activity.defn
     async def reserve(self, proposal: Proposal) -> Decision:
