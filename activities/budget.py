@@ -58,9 +58,9 @@ class Bucket:
     """A rolling window: what is under way counts, and what was answered counts for one period.
 
     A request is counted by the exchange when it arrives, which is before its answer does: counted
-    so, the window is never over its limit, however long the way is. An exit counts by the moment
-    it was sent instead: it goes whenever the exchange may have room, and waits only where the
-    exchange has just refused or would surely refuse.
+    so, the window is never over its limit, however long the way is. An exit may use all of it, and
+    does not believe in what has been under way for longer than the window: it waits only where the
+    exchange has just refused, or would refuse.
     """
 
     def __init__(
@@ -81,9 +81,8 @@ class Bucket:
         self._is_told = is_told
         self._documented = limit
         self._clock = clock
-        self._sent: deque[float] = deque()
+        self._flying: deque[float] = deque()
         self._answered: deque[float] = deque()
-        self._flying = 0
         self._last = 0.0
         self._foreign = 0
         self._known_until = 0.0
@@ -121,14 +120,11 @@ class Bucket:
         """Count the end of a request that was let in, at *sent* or a little later."""
         now = self._clock()
         self._expire(now)
-        self._flying = max(self._flying - 1, 0)
+        flying = self._flying
+        if flying:
+            flying.remove(next((at for at in flying if at >= sent), flying[0]))
         if answered:
             self._answered.append(now)
-        else:
-            # Perhaps it never arrived; an exit must not wait for it
-            stamp = next((at for at in self._sent if at >= sent), None)
-            if stamp is not None:
-                self._sent.remove(stamp)
         self._admit()
 
     def heed(self, limit: int, left: int) -> None:
@@ -164,15 +160,15 @@ class Bucket:
         closed = (self._exits_closed_until if is_exit else self._closed_until) - now
         if closed > 0 or self.limit is None or not self.is_metered:
             return closed
+        self._expire(now)
         if is_exit:
             return self._exit_delay(now, self.limit)
-        self._expire(now)
         allowed = max(int(self.limit * SHARES[urgency]), 1)
         if self._is_told and now >= self._known_until:
             self._foreign = 0
-            if self._flying >= max(int(allowed * PROBES), 1):
+            if len(self._flying) >= max(int(allowed * PROBES), 1):
                 return _WOKEN
-        used = self._flying + len(self._answered) + self._foreign
+        used = len(self._flying) + len(self._answered) + self._foreign
         if used >= allowed:
             if self._answered:
                 return self._answered[0] + self.period - now
@@ -191,27 +187,27 @@ class Bucket:
             name=self.name,
             limit=self.limit,
             period=self.period,
-            used=self._flying + len(self._answered),
+            used=len(self._flying) + len(self._answered),
             foreign=self._foreign if now < self._known_until else 0,
             waiting=len(self._waiting),
             paused_for=max(self._closed_until - now, 0.0),
         )
 
     def _exit_delay(self, now: float, limit: int) -> float:
-        sent = self._sent
-        return sent[-limit] + self.period - now if len(sent) >= limit else 0.0
+        answered, begin = self._answered, now - self.period
+        over = len(answered) + sum(at > begin for at in self._flying) - limit
+        if over < 0:
+            return 0.0
+        return answered[over] - begin if over < len(answered) else _WOKEN
 
     def _expire(self, now: float) -> None:
-        begin = now - self.period
-        for times in (self._sent, self._answered):
-            while times and times[0] <= begin:
-                times.popleft()
+        answered, begin = self._answered, now - self.period
+        while answered and answered[0] <= begin:
+            answered.popleft()
 
     def _take(self, now: float) -> None:
-        self._expire(now)
-        self._flying += 1
+        self._flying.append(now)
         self._last = now
-        self._sent.append(now)
 
     def _clear(self) -> None:
         while self._waiting and self._waiting[0][2].done():

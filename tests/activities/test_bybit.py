@@ -2,15 +2,21 @@
 
 import asyncio
 import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 from requests import ConnectionError as ConnectionFailed
 from requests import ConnectTimeout, ReadTimeout
 
+from activities import instruments, skew
 from activities.bybit import BybitClient, http_session
 from activities.secrets import ExchangeKey
+from activities.urgency import Urgency, urgent
 from tradewright.domain.errors import (
     ClockSkewed,
     ExchangeUnreachable,
@@ -193,6 +199,155 @@ async def test_an_instrument_is_fetched_once(bench: Any) -> None:
         for name in ("tick_size", "qty_step")
     )
     assert bench.line.count("get_instruments_info") == 1
+
+
+async def test_a_hundred_who_want_an_instrument_ask_the_exchange_once(bench: Any) -> None:
+    found = await asyncio.gather(*(bench.client.instrument("ETHUSDT") for _ in range(100)))
+
+    assert bench.line.count("get_instruments_info") == 1
+    assert len(set(found)) == 1
+
+
+async def test_an_instrument_that_could_not_be_fetched_fails_for_all_and_is_not_kept(
+    bench: Any,
+) -> None:
+    bench.line.spoil("get_instruments_info", bench.faults.http_status(503))
+
+    asking = (bench.client.instrument("ETHUSDT") for _ in range(100))
+    ends = await asyncio.gather(*asking, return_exceptions=True)
+    again = await bench.client.instrument("ETHUSDT")
+
+    assert {type(end) for end in ends} == {ExchangeUnreachable}
+    assert bench.line.count("get_instruments_info") == 2
+    assert again.symbol == "ETHUSDT"
+
+
+async def test_who_is_cancelled_takes_the_others_fetch_not_along(bench: Any) -> None:
+    asking = [asyncio.create_task(bench.client.instrument("ETHUSDT")) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    asking[0].cancel()
+    found = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert isinstance(found[0], asyncio.CancelledError)
+    assert [one.symbol for one in found[1:]] == ["ETHUSDT"] * 2
+    assert bench.line.count("get_instruments_info") == 1
+
+
+async def test_an_old_instrument_serves_an_exit_when_the_exchange_is_away_and_nobody_else(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await bench.client.instrument("ETHUSDT")
+    monkeypatch.setattr(instruments, "MAX_AGE", 0.0)
+    bench.line.always["get_instruments_info"] = bench.faults.http_status(503)
+
+    with urgent(Urgency.EXIT):
+        with structlog.testing.capture_logs() as logs:
+            for_exit = await bench.client.instrument("ETHUSDT")
+        with pytest.raises(ExchangeUnreachable):
+            await bench.client.instrument("SOLUSDT")
+    for other in (Urgency.STOP, Urgency.ENTRY):
+        with urgent(other), pytest.raises(ExchangeUnreachable):
+            await bench.client.instrument("ETHUSDT")
+
+    assert for_exit == known
+    stale = [entry for entry in logs if entry["event"] == "instrument_stale"]
+    assert [(entry["symbol"], entry["age_s"]) for entry in stale] == [("ETHUSDT", 0)]
+    del bench.line.always["get_instruments_info"]
+    assert await bench.client.instrument("ETHUSDT") == known
+
+
+async def test_an_exit_waits_a_moment_for_an_exchange_that_hangs_and_then_uses_what_it_has(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await bench.client.instrument("ETHUSDT")
+    monkeypatch.setattr(instruments, "MAX_AGE", 0.0)
+    monkeypatch.setattr(instruments, "EXIT_PATIENCE", 0.05)
+    held = threading.Event()
+    bench.line.spoil("get_instruments_info", lambda send: held.wait(5) and send())
+
+    with urgent(Urgency.EXIT):
+        found = await bench.client.instrument("ETHUSDT")
+
+    held.set()
+    assert found == known
+
+
+async def test_reads_that_hang_keep_no_exit_from_being_sent(bench: Any) -> None:
+    await bench.order("BTCUSDT", "Buy", "0.001")
+    held = threading.Event()
+    bench.line.always["get_positions"] = lambda send: held.wait(5) and send()
+    reads = [
+        asyncio.create_task(bench.client.call("get_positions", category="linear", symbol="BTCUSDT"))
+        for _ in range(40)
+    ]
+    await asyncio.sleep(0.05)
+
+    await bench.order("BTCUSDT", "Sell", "0.001", reduceOnly=True)
+
+    assert not any(read.done() for read in reads)
+    held.set()
+    await asyncio.gather(*reads)
+
+
+# --- the exchange's clock ---------------------------------------------------------------------
+
+
+def ahead(seconds: float) -> Any:
+    """An answer of an exchange whose clock is that much ahead."""
+
+    def fault(send: Any) -> Any:
+        answer, elapsed, headers = send()
+        answer["time"] += int(seconds * 1000)
+        return answer, elapsed, headers
+
+    return fault
+
+
+async def test_every_answer_tells_how_far_the_clocks_are_apart(bench: Any) -> None:
+    assert bench.client.clock_skew is None
+
+    await bench.client.call("get_server_time")
+    here = bench.client.clock_skew
+    bench.line.always["get_server_time"] = ahead(-3)
+    for _ in range(skew.KEPT):
+        await bench.client.call("get_server_time")
+    behind = bench.client.clock_skew
+
+    assert abs(here.total_seconds()) < 0.5
+    assert -3.5 < behind.total_seconds() < -2.5
+
+
+async def test_a_refusal_for_its_time_tells_the_skew_although_nothing_else_is_answered(
+    bench: Any,
+) -> None:
+    """F1: 10002 in volatile markets; the offset is measured, and is a gate of its own."""
+    now = int(time.time() * 1000)
+    text = f"req_timestamp[{now}],server_timestamp[{now + 7000}],recv_window[5000]"
+
+    assert isinstance(
+        await failure(bench, "place_order", bench.faults.answers(10002, text)), ClockSkewed
+    )
+
+    assert 6.5 < bench.client.clock_skew.total_seconds() < 7.5
+
+
+def test_the_quickest_of_the_last_answers_is_believed() -> None:
+    clock, sent = skew.ClockSkew(), datetime(2026, 1, 1, tzinfo=UTC)
+
+    def answer(took_ms: int, error_ms: int) -> None:
+        answered = sent + timedelta(milliseconds=took_ms)
+        middle = int((sent.timestamp() * 1000) + took_ms / 2)
+        clock.add(middle + 200 + error_ms, sent, answered)
+
+    answer(4000, 1900)
+    answer(10, 3)
+    answer(900, -400)
+
+    assert clock.value == timedelta(milliseconds=203)
+    for _ in range(skew.KEPT):
+        answer(50, 20)
+    assert clock.value == timedelta(milliseconds=220)
 
 
 @pytest.mark.parametrize("symbol", ["NOSUCHUSDT", "BTCUSD"])
