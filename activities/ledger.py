@@ -6,20 +6,14 @@ from activities import parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
 from activities.lookup import EXECUTION_WINDOW
 from activities.pace import milliseconds
-from activities.parse import OrderStatus, Row
-from tradewright.domain.audit import Ledger, LedgerExecution, LedgerOrder, OrderState
+from activities.parse import Row
+from tradewright.domain.audit import Ledger, LedgerExecution, LedgerOrder
 from tradewright.domain.cash import CashBook, CashFlow
 from tradewright.domain.market import Side
+from tradewright.domain.order import state_of_status
 
 UNIFIED = "UNIFIED"
 IN_USDT = {"settleCoin": SETTLE_COIN}
-STATES = {
-    OrderStatus.FILLED: OrderState.FILLED,
-    OrderStatus.REJECTED: OrderState.REJECTED,
-    OrderStatus.CANCELLED: OrderState.ENDED,
-    OrderStatus.DEACTIVATED: OrderState.ENDED,
-    OrderStatus.PARTIALLY_FILLED_CANCELED: OrderState.ENDED,
-}
 
 
 async def fetch_ledger(client: BybitClient, since: datetime, until: datetime) -> Ledger:
@@ -61,8 +55,8 @@ async def fetch_flows(client: BybitClient, since: datetime, until: datetime) -> 
         rows = await _all(
             client,
             "get_transaction_log",
-            # With one, Bybit leaves out what was moved in and out
-            category=None,
+            # With a category, Bybit leaves out what was moved in and out
+            "",
             accountType=UNIFIED,
             currency=SETTLE_COIN,
             limit=50,
@@ -76,10 +70,10 @@ async def fetch_flows(client: BybitClient, since: datetime, until: datetime) -> 
 
 
 async def _all(
-    client: BybitClient, method: str, *, category: str | None = LINEAR, **arguments: object
+    client: BybitClient, method: str, category: str = LINEAR, /, **arguments: object
 ) -> list[Row]:
     found: list[Row] = []
-    where = arguments if category is None else {"category": category, **arguments}
+    where = {"category": category, **arguments} if category else arguments
     cursor = ""
     while True:
         answer = await client.call(method, cursor=cursor, **where)
@@ -98,7 +92,7 @@ def _order(row: Row) -> LedgerOrder:
         symbol=row["symbol"],
         side=Side(row["side"]),
         qty=placed.qty,
-        state=STATES.get(placed.status, OrderState.PLACED),
+        state=state_of_status(placed.status),
     )
 
 

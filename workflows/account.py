@@ -1,20 +1,17 @@
 """The desk of one account: the single writer of its risk, and its monitor."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from pydantic import Field
 from temporalio import workflow
-from temporalio.common import Priority as TaskPriority
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
 from tradewright.domain.account import (
-    UNEXPLAINED_PATIENCE,
     Account,
     Approved,
     Breach,
@@ -25,7 +22,6 @@ from tradewright.domain.account import (
     Fired,
     LeaveWish,
     Limits,
-    PositionMode,
     RefusalCode,
     Released,
     Snapshot,
@@ -40,27 +36,19 @@ from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Value
-from tradewright.domain.notice import Notice, Priority
 from tradewright.domain.plan import Proposal
 from tradewright.domain.trade import ExitRequested
 from tradewright.ports import AccountPort, Reconciled, SnapshotWish
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.desk_notice import DeskNotices
 from workflows.kill_switch import TripWish
 from workflows.message import Unreadable, read, refused
-from workflows.notice import tell
 from workflows.outbox import Outbox
 from workflows.page import desk_page
 
-MONITOR = TaskPriority(priority_key=2)
+MONITOR = Priority(priority_key=2)
 BURST = timedelta(seconds=1)
 """Fills come in bursts; one look at the account is enough for all of one."""
-CONSEQUENCE_WORDS: Final[Mapping[Consequence, str]] = MappingProxyType(
-    {
-        Consequence.REFUSE: "entries are refused",
-        Consequence.PAUSE: "entries are paused",
-        Consequence.TRIP: "the kill switch trips",
-    }
-)
 
 
 class AccountStart(Value):
@@ -118,8 +106,7 @@ class AccountWorkflow:
         self._taken = 0
         self._filled = False
         self._needs_operator = start.needs_operator
-        self._told = set(start.told)
-        """Keys of the notices that are not resolved."""
+        self._notices = DeskNotices(start.account, start.told)
         self._journal = Outbox(start.account, noted=start.noted, unwritten=start.unwritten)
 
     @workflow.run
@@ -162,7 +149,7 @@ class AccountWorkflow:
                     "needs_operator": self._needs_operator,
                     "noted": self._journal.noted,
                     "unwritten": self._journal.unwritten,
-                    "told": tuple(sorted(self._told)),
+                    "told": self._notices.told,
                 }
             )
         )
@@ -221,7 +208,7 @@ class AccountWorkflow:
             self._wanted += 1
         for fire in found.fires:
             await self._bring_about(fire)
-        await self._tell_standing()
+        await self._notices.standing(self._account, self._limits)
 
     async def _bring_about(self, fire: Breach) -> None:
         """Let the consequence come that the breach was declared to have."""
@@ -238,92 +225,7 @@ class AccountWorkflow:
                 return
             if self._needs_operator.startswith("the kill switch"):
                 self._needs_operator = ""
-        await self._tell(
-            f"limit/{fire.code}",
-            Priority.URGENT if fire.consequence is Consequence.TRIP else Priority.WARNING,
-            f"{fire.code}: {CONSEQUENCE_WORDS[fire.consequence]}",
-            fire.reason,
-        )
-
-    async def _tell_standing(self) -> None:
-        """Tell what a person has to mend, and when it is mended."""
-        account = self._account
-        ended = {f"limit/{code}" for code in RefusalCode}
-        ended -= {
-            f"limit/{code}" for code in (*account.suspected, *(p.code for p in account.pauses))
-        }
-        for key in sorted(ended & self._told):
-            await self._tell_over(key)
-        is_hedged = account.position_mode is PositionMode.HEDGE
-        await self._tell_while(
-            is_hedged,
-            "position_mode",
-            Priority.URGENT,
-            "no entries: the account is in hedge mode",
-            "switch derivatives to one-way mode at Bybit, with no position and no order open",
-        )
-        is_foreign = account.margin_mode not in {None, *self._limits.margin_modes}
-        await self._tell_while(
-            is_foreign,
-            "margin_mode",
-            Priority.URGENT,
-            f"no entries: the margin mode is {account.margin_mode}",
-            f"allowed is {', '.join(self._limits.margin_modes)}; switch it at Bybit, or allow it",
-        )
-        degraded = {channel.name: channel for channel in account.channels}
-        for name in ("private", "public"):
-            channel = degraded.get(name)
-            await self._tell_while(
-                channel is not None,
-                f"channel/{name}",
-                Priority.WARNING,
-                f"no entries: the {name} stream is degraded",
-                channel.fault if channel else "",
-            )
-        await self._tell_while(
-            account.unexplained_since is not None
-            and workflow.now() - account.unexplained_since >= UNEXPLAINED_PATIENCE,
-            "unexplained",
-            Priority.WARNING,
-            "the wallet is not what the transaction log leads to",
-            account.snapshot.cash_fault if account.snapshot else "",
-        )
-
-    async def _tell_while(
-        self, is_so: bool, key: str, priority: Priority, title: str, text: str
-    ) -> None:
-        if is_so and key not in self._told:
-            await self._tell(key, priority, title, text)
-        elif not is_so and key in self._told:
-            await self._tell_over(key)
-
-    async def _tell_over(self, key: str) -> None:
-        self._told.discard(key)
-        await tell(
-            Notice(
-                key=f"desk/{self._start.account}/{key}",
-                account=self._start.account,
-                priority=Priority.ROUTINE,
-                title=f"{key.replace('/', ' ')}: it is over",
-                workflow_id=workflow.info().workflow_id,
-                at=workflow.now(),
-                resolved=True,
-            )
-        )
-
-    async def _tell(self, key: str, priority: Priority, title: str, text: str) -> None:
-        self._told.add(key)
-        await tell(
-            Notice(
-                key=f"desk/{self._start.account}/{key}",
-                account=self._start.account,
-                priority=priority,
-                title=title[:200],
-                text=text[:2000],
-                workflow_id=workflow.info().workflow_id,
-                at=workflow.now(),
-            )
-        )
+        await self._notices.fired(fire)
 
     @workflow.update(description="Ask for the risk of one trade; the same trade, the same answer")
     def reserve(self, proposal: Proposal) -> Decision:
@@ -430,6 +332,7 @@ class AccountWorkflow:
         if told is None:
             return
         self._account = self._account.with_unresolved(told, workflow.now())
+        self._wanted += 1
         self._show()
 
     @workflow.signal(description="A stream has failed, or works again")
@@ -438,6 +341,7 @@ class AccountWorkflow:
         if told is None:
             return
         self._account = self._account.with_channel(told)
+        self._wanted += 1
         self._show()
 
     @workflow.signal(description="A strategy wants its trade on a symbol left")

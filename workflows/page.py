@@ -11,7 +11,15 @@ from typing import Final
 from urllib.parse import quote
 
 from tradewright import ids
-from tradewright.domain.account import Account, Limits
+from tradewright.domain.account import (
+    Account,
+    Consequence,
+    Limits,
+    PositionMode,
+    Snapshot,
+    breaches,
+    usage,
+)
 from tradewright.domain.gate import Gate, GateState
 from tradewright.ports import StrategyStatus, Watch
 
@@ -22,6 +30,15 @@ GATE_WORDS: Final[Mapping[GateState, str]] = MappingProxyType(
         GateState.HALTED: "halted",
     }
 )
+CONSEQUENCE_WORDS: Final[Mapping[Consequence, str]] = MappingProxyType(
+    {
+        Consequence.REFUSE: "entries are refused",
+        Consequence.PAUSE: "entries are paused",
+        Consequence.TRIP: "the kill switch trips",
+    }
+)
+TIMED: Final = frozenset({"max_snapshot_age", "max_clock_skew"})
+"""Limits whose use is another one at every look."""
 DIGITS: Final = 8
 """That count, of a price or a quantity: an average of fills may have fifty."""
 
@@ -61,13 +78,12 @@ def desk_page(account: Account, limits: Limits, needs_operator: str, namespace: 
     if account.reconciled_at is None:
         lines.append("- **no entries** before the first reconciliation")
     lines += [f"- **no entries on {block.symbol}:** {block.reason}" for block in account.blocks]
+    lines += [
+        f"- **no entries until {moment(pause.until)}** (market time): {pause.reason}"
+        for pause in account.pauses
+    ]
     if snapshot := account.snapshot:
-        lines += [
-            f"- equity {snapshot.equity:,.2f} USDT, highest so far {account.peak_equity:,.2f} USDT",
-            f"- today {-account.day_loss_fraction:+.2%}; the kill switch trips at "
-            f"{-limits.max_daily_loss_fraction:+.2%}",
-            f"- positions at the exchange: {len(snapshot.positions)}, read {moment(snapshot.at)}",
-        ]
+        lines += _standing(account, snapshot, limits)
     else:
         lines.append("- **no entries** before the first snapshot of the account")
     if account.reconciled_at is not None:
@@ -80,6 +96,38 @@ def desk_page(account: Account, limits: Limits, needs_operator: str, namespace: 
             f"[`{plan.trade_id}`](/namespaces/{namespace}/workflows/{trade})"
         )
     return "\n".join(lines)
+
+
+def _standing(account: Account, snapshot: Snapshot, limits: Limits) -> list[str]:
+    broken = breaches(account, limits, snapshot.at)
+    lines = [f"- **no entries:** {breach.reason}" for breach in broken]
+    lines += [
+        f"- **no entries:** the {channel.name} stream is degraded, {channel.fault}"
+        for channel in account.channels
+    ]
+    if account.position_mode is PositionMode.HEDGE:
+        lines.append("- **no entries:** hedge mode; switch the account to one-way mode at Bybit")
+    if account.margin_mode not in {None, *limits.margin_modes}:
+        lines.append(f"- **no entries:** the margin mode is {account.margin_mode}")
+    realised, funding = account.realised_today, account.funding_today
+    lines += [
+        f"- equity {snapshot.equity:,.2f} USDT, highest so far {account.peak_equity:,.2f} USDT",
+        f"- today {-account.day_loss_fraction:+.2%}; "
+        f"{CONSEQUENCE_WORDS[limits.consequences.max_daily_loss]} at "
+        f"{-limits.max_daily_loss_fraction:+.2%}",
+        f"- realised today {realised:+,.2f} USDT after fees, funding {funding:+,.2f} USDT",
+        f"- positions at the exchange: {len(snapshot.positions)}, read {moment(snapshot.at)}",
+        "- limits, and how much of each is used: " + ", ".join(_used(account, limits, snapshot)),
+    ]
+    return lines
+
+
+def _used(account: Account, limits: Limits, snapshot: Snapshot) -> list[str]:
+    return [
+        f"{found.limit} {found.value} ({found.share:.0%})"
+        for found in usage(account, limits, snapshot.at)
+        if found.share is not None and found.limit not in TIMED
+    ]
 
 
 def gate_page(gate: Gate, step: str, needs_operator: str) -> str:

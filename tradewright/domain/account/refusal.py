@@ -102,7 +102,8 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
         ),
         RefusalCode.MAX_UNRESOLVED: Explanation(
             "`max_unresolved` orders had an unknown outcome at once or within an hour.",
-            "look into the exchange's health, then `tradewright kill rearm`",
+            "look into the exchange's health, `tradewright kill rearm`, then "
+            "`tradewright limits lift max_unresolved`, or wait for the hour to pass",
         ),
         RefusalCode.ALREADY_TRADED: Explanation(
             "The trade of this very signal has ended already: a late repeat.", _WAIT
