@@ -7,6 +7,8 @@ what a test, or the system itself, does.
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,14 @@ from tradewright.settings import Settings
 async def live(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveSystem]:
     """A running system, reconciled, its market at the end of its first candle."""
     home = tmp_path_factory.mktemp("system")
-    settings = on_free_ports(Settings(limits=LIMITS), home)
+    async with running_system(Settings(limits=LIMITS), home) as running:
+        yield running
+
+
+@asynccontextmanager
+async def running_system(settings: Settings, home: Path) -> AsyncIterator[LiveSystem]:
+    """Run a system with these settings, moved to *home*, for the length of the block."""
+    settings = on_free_ports(settings, home)
     async with system(settings, Market(speed="lockstep", arguments=("--seed", "3"))) as supervisor:
         # A Ctrl-C is the test runner's; children die with it all the same
         for signum in STOP_SIGNALS:

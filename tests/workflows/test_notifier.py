@@ -397,7 +397,9 @@ async def test_a_test_message_goes_to_everybody_and_says_who_got_it(
 ) -> None:
     notifier = await real.start_notifier()
 
-    delivery = await notifier.execute_update(NotifierWorkflow.test, TrialWish(by="ann"))
+    delivery: Delivery = await notifier.execute_update(
+        "test", TrialWish(by="ann"), result_type=Delivery
+    )
 
     assert delivery.delivered == ("hook",)
     assert [failure.receiver for failure in delivery.failed] == ["down"]
