@@ -262,6 +262,10 @@ class Bench:
         body = json.dumps({"kind": kind, **terms})
         await asyncio.to_thread(control, self.paper.http_url, "POST", "faults", body=body)
 
+    async def mend(self, name: str) -> None:
+        """Take the fault of that name away."""
+        await asyncio.to_thread(control, self.paper.http_url, "DELETE", f"faults?name={name}")
+
     async def enter(self, plan: TradePlan) -> None:
         placed = await self.run(self.exchange.place_entry, TradeOrder(plan=plan))
         assert isinstance(placed, EntryPlaced), placed

@@ -9,18 +9,14 @@ from typing import Any
 import pytest
 
 from activities.entry import PLAIN_REJECTIONS
-from activities.exchange import BybitExchange
 from tradewright import ids
 from tradewright.domain.errors import (
     AnswerMalformed,
     ExchangeUnreachable,
-    OutcomeUnknown,
-    RateLimited,
 )
 from tradewright.domain.gate import GateState
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import EntryPlaced, EntryRejected
-from tradewright.journal import Journal
 from tradewright.ports import TradeOrder
 
 ERROR_CODES = Path(__file__).parents[3] / "shared" / "facts" / "bybit" / "error_codes.csv"
@@ -59,79 +55,6 @@ async def test_the_intent_is_in_the_journal_before_the_order_is_sent(
     assert seen == [f"{ids.trade_workflow('BTCUSDT', plan.trade_id)}/intent"]
 
 
-async def test_a_lost_answer_never_places_the_order_twice(bench: Any, make_plan: Any) -> None:
-    plan = make_plan()
-    bench.line.spoil("place_order", bench.faults.lost_answer)
-    with pytest.raises(OutcomeUnknown):
-        await bench.enter(plan)
-
-    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan), attempt=2)
-
-    assert placed == EntryPlaced(order_id=bench.orders(entry_link(plan))[0].order_id)
-    assert (bench.line.count("place_order"), bench.held()) == (1, plan.qty)
-
-
-async def test_a_lost_request_is_sent_again_once_it_cannot_land_any_more(
-    bench: Any, make_plan: Any
-) -> None:
-    plan = make_plan()
-    bench.line.spoil("place_order", bench.faults.lost_request)
-    with pytest.raises(OutcomeUnknown):
-        await bench.enter(plan)
-
-    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan), attempt=2)
-
-    assert isinstance(placed, EntryPlaced)
-    assert (bench.line.count("place_order"), bench.held()) == (2, plan.qty)
-
-
-async def test_absence_is_not_believed_while_the_request_may_still_land(
-    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("activities.entry.LOOK_UP_POLL", 0.01)
-    monkeypatch.setattr("activities.entry.LANDING_MARGIN", timedelta(milliseconds=100))
-    exchange = BybitExchange(bench.make_client(200), bench.journal, bench.pace)
-    plan, started = make_plan(), datetime.now(UTC)
-    bench.line.spoil("place_order", bench.faults.lost_answer)
-    with pytest.raises(OutcomeUnknown):
-        await bench.run(exchange.place_entry, TradeOrder(plan=plan))
-    # The order shows only at the third look
-    bench.line.spoil("get_open_orders", bench.faults.empty_list, bench.faults.empty_list)
-    bench.line.spoil("get_order_history", bench.faults.empty_list, bench.faults.empty_list)
-    bench.line.spoil("get_executions", bench.faults.empty_list, bench.faults.empty_list)
-
-    placed = await bench.run(
-        exchange.place_entry, TradeOrder(plan=plan), attempt=2, scheduled_at=started
-    )
-
-    assert isinstance(placed, EntryPlaced)
-    assert bench.line.count("place_order") == 1
-
-
-async def test_a_duplicate_link_is_success(bench: Any, make_plan: Any) -> None:
-    plan = make_plan()
-    await bench.enter(plan)
-    bench.journal.events.clear()
-
-    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
-
-    assert isinstance(placed, EntryPlaced)
-    assert (bench.line.count("place_order"), bench.held()) == (2, plan.qty)
-
-
-async def test_a_reset_workflow_finds_the_entry_of_its_earlier_run(
-    bench: Any, make_plan: Any
-) -> None:
-    plan = make_plan()
-    await bench.enter(plan)
-    bench.journal.close_gate()
-
-    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
-
-    assert isinstance(placed, EntryPlaced)
-    assert bench.line.count("place_order") == 1
-
-
 @pytest.mark.parametrize("state", [GateState.EXITS_ONLY, GateState.HALTED])
 async def test_nothing_is_sent_when_the_gate_is_closed(
     bench: Any, make_plan: Any, state: GateState
@@ -159,18 +82,6 @@ async def test_nothing_is_sent_when_the_journal_is_away_but_exits_work(
     assert (sent.qty, bench.held(), bench.held("ETHUSDT")) == (held.qty, 0, 0)
 
 
-async def test_an_entry_that_is_in_does_not_wait_for_the_journal(
-    bench: Any, make_plan: Any
-) -> None:
-    plan = make_plan()
-    await bench.enter(plan)
-    bench.journal.is_away = True
-
-    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan), attempt=2)
-
-    assert isinstance(placed, EntryPlaced)
-
-
 async def test_nothing_is_sent_when_the_gate_cannot_be_read(bench: Any, make_plan: Any) -> None:
     bench.journal.gate_is_away = True
 
@@ -182,44 +93,12 @@ async def test_nothing_is_sent_when_the_gate_cannot_be_read(bench: Any, make_pla
     assert bench.heartbeats == [(1, None)]
 
 
-async def test_an_attempt_that_surely_sent_nothing_costs_the_next_one_no_wait(
-    bench: Any, make_plan: Any
-) -> None:
-    plan = make_plan()
-    bench.line.spoil("place_order", bench.faults.answers(10006))
-    with pytest.raises(RateLimited):
-        await bench.enter(plan)
-
-    placed = await bench.run(
-        bench.exchange.place_entry,
-        TradeOrder(plan=plan),
-        attempt=2,
-        details=bench.heartbeats[-1],
-        scheduled_at=datetime.now(UTC),
-    )
-
-    assert isinstance(placed, EntryPlaced)
-    assert bench.line.count("get_open_orders") == 0
-
-
 async def test_an_expired_plan_is_not_sent(bench: Any, make_plan: Any) -> None:
     plan = make_plan(expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
     refused = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
 
     assert (refused.code, bench.line.count("place_order")) == ("expired", 0)
-
-
-async def test_an_expired_plan_whose_order_is_in_is_not_refused(bench: Any, make_plan: Any) -> None:
-    plan = make_plan(expires_at=datetime.now(UTC) + timedelta(seconds=2))
-    bench.line.spoil("place_order", bench.faults.lost_answer)
-    with pytest.raises(OutcomeUnknown):
-        await bench.enter(plan)
-    late = plan.model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
-
-    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=late), attempt=2)
-
-    assert isinstance(placed, EntryPlaced)
 
 
 async def test_what_the_exchange_rejects_is_a_rejected_entry(bench: Any, make_plan: Any) -> None:
@@ -300,49 +179,6 @@ async def test_a_refused_key_rejects_the_entry_and_says_what_to_do(
     assert (refused.code, "permit contract orders" in refused.reason) == ("key_refused", True)
 
 
-async def test_the_real_journal_takes_the_same_intent_twice(
-    bench: Any, make_plan: Any, tmp_path: Any
-) -> None:
-    journal = await Journal.open(f"sqlite+aiosqlite:///{tmp_path}/journal.db", venue="paper")
-    exchange, plan = BybitExchange(bench.client, journal, bench.pace), make_plan()
-    bench.line.spoil("place_order", bench.faults.lost_answer)
-    with pytest.raises(OutcomeUnknown):
-        await bench.run(exchange.place_entry, TradeOrder(plan=plan))
-
-    placed = await bench.run(exchange.place_entry, TradeOrder(plan=plan), attempt=2)
-
-    assert isinstance(placed, EntryPlaced)
-    assert await journal.verify() == ()
-    await journal.close()
-
-
-async def test_a_duplicate_that_no_read_shows_is_unresolved(
-    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("activities.entry.READS_LAG", 0.1)
-    bench.line.always["place_order"] = bench.faults.answers(110072, "OrderLinkedID is duplicate")
-
-    with pytest.raises(OutcomeUnknown, match="it exists and no read shows it yet"):
-        await bench.enter(make_plan())
-
-
-async def test_a_leverage_that_was_not_answered_is_set_again_before_anything_is_sent(
-    bench: Any, make_plan: Any
-) -> None:
-    plan = make_plan()
-    bench.line.spoil("set_leverage", bench.faults.lost_answer)
-    with pytest.raises(ExchangeUnreachable):
-        await bench.enter(plan)
-
-    # It stands already, which the exchange answers with a retCode of its own
-    placed = await bench.run(
-        bench.exchange.place_entry, TradeOrder(plan=plan), attempt=2, details=bench.heartbeats[-1]
-    )
-
-    assert isinstance(placed, EntryPlaced)
-    assert (bench.line.count("set_leverage"), bench.line.count("place_order")) == (2, 1)
-
-
 def test_what_counts_as_a_plain_rejection_is_documented_as_one() -> None:
     if not ERROR_CODES.exists():
         pytest.skip(f"{ERROR_CODES} is not on this machine")
@@ -354,27 +190,6 @@ def test_what_counts_as_a_plain_rejection_is_documented_as_one() -> None:
     assert not other & PLAIN_REJECTIONS
 
 
-async def test_an_answer_that_nobody_knows_is_looked_up_before_it_counts_as_a_rejection(
-    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("activities.entry.READS_LAG", 0.0)
-    taken, refused = make_plan(), make_plan(symbol="ETHUSDT")
-    unknown = bench.faults.answers(555555, "what is this")
-
-    def taken_all_the_same(send: Any) -> Any:
-        send()
-        return unknown(send)
-
-    bench.line.spoil("place_order", taken_all_the_same, unknown)
-
-    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=taken))
-    rejected = await bench.run(bench.exchange.place_entry, TradeOrder(plan=refused))
-
-    assert placed == EntryPlaced(order_id=bench.orders(entry_link(taken))[0].order_id)
-    assert rejected == EntryRejected(code="bybit_555555", reason="what is this")
-    assert bench.line.count("place_order") == 2
-
-
 async def test_a_plain_rejection_is_not_looked_up(bench: Any, make_plan: Any) -> None:
     bench.line.spoil("place_order", bench.faults.answers(110007, "not enough balance"))
 
@@ -382,17 +197,3 @@ async def test_a_plain_rejection_is_not_looked_up(bench: Any, make_plan: Any) ->
 
     assert rejected.code == "bybit_110007"
     assert bench.line.count("get_open_orders") == 0
-
-
-@pytest.mark.parametrize("code", [555555, 110072])
-async def test_an_entry_that_cannot_be_looked_up_after_it_was_sent_is_unresolved(
-    bench: Any, make_plan: Any, code: int
-) -> None:
-    bench.line.spoil("place_order", bench.faults.answers(code, "what is this"))
-    bench.line.spoil("get_open_orders", bench.faults.http_status(502))
-
-    with pytest.raises(OutcomeUnknown):
-        await bench.enter(make_plan())
-
-    # The next attempt must not think that nothing was sent
-    assert bench.heartbeats == []

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from activities.lookup import ReadsDisagree
+from activities.urgency import Urgency, urgency_of
 from tradewright import ids
 from tradewright.domain.errors import (
     ExchangeUnreachable,
@@ -272,3 +273,92 @@ async def test_settling_an_adopted_trade_counts_what_closed_it(bench: Any, make_
     (out, read) = settled.events
     assert (out.execution.order_link_id, read.qty) == (ids.order_link(plan.trade_id, "x", 1), 0)
     assert bench.line.count("cancel_order") == 0
+
+
+async def test_what_is_less_than_an_order_is_closed_as_all_that_is_left(
+    bench: Any, make_plan: Any
+) -> None:
+    """D3: no rest remains because it is too small to be sold by its size."""
+    plan = make_plan(qty=Decimal("0.01"))
+    await bench.enter(plan)
+    coarse = plan.instrument.model_copy(update={"min_qty": Decimal("0.02")})
+    order = TradeOrder(plan=plan.model_copy(update={"instrument": coarse}), number=2)
+
+    sent = await bench.run(bench.exchange.flatten, order)
+
+    (asked,) = bench.line.sent("place_order")[1:]
+    assert (asked["qty"], asked["reduceOnly"], asked["closeOnTrigger"]) == ("0", True, True)
+    assert (sent.qty, bench.held()) == (plan.qty, 0)
+
+
+async def test_the_rest_after_the_slices_is_closed_even_when_it_is_dust(
+    bench: Any, make_plan: Any
+) -> None:
+    """D3: 1.15 of 1.17 contracts closed is not closed."""
+    plan = make_plan(qty=Decimal("0.017"))
+    await bench.enter(plan)
+    small = plan.instrument.model_copy(
+        update={"max_market_qty": Decimal("0.015"), "min_qty": Decimal("0.005")}
+    )
+    order = TradeOrder(plan=plan.model_copy(update={"instrument": small}))
+
+    sent = [
+        await bench.run(bench.exchange.flatten, order.model_copy(update={"number": n}))
+        for n in (2, 3, 4)
+    ]
+
+    assert [s.qty for s in sent] == [Decimal("0.015"), Decimal("0.002"), 0]
+    assert bench.held() == 0
+
+
+async def test_a_position_is_read_again_before_its_close_is_repeated(
+    bench: Any, make_plan: Any
+) -> None:
+    """C8: a close that went through unseen, or a stop that came first, is not repeated."""
+    plan = make_plan()
+    await bench.enter(plan)
+    bench.line.spoil("place_order", bench.faults.lost_request)
+    with pytest.raises(OutcomeUnknown):
+        await bench.run(bench.exchange.flatten, TradeOrder(plan=plan, number=2))
+    bench.move("BTCUSDT", plan.stop_loss - 10)
+
+    sent = await bench.run(bench.exchange.flatten, TradeOrder(plan=plan, number=2), attempt=2)
+
+    assert sent == ExitSent()
+    assert bench.line.count("place_order") == 2
+
+
+async def test_a_liquidation_ends_the_trade_with_its_own_reason(bench: Any, make_plan: Any) -> None:
+    """B11: what the exchange took over is no longer served."""
+    isolated = {"setMarginMode": "ISOLATED_MARGIN"}
+    await bench.client.call("set_margin_mode", **isolated)
+    await bench.order("BTCUSDT", "Buy", "0.1")
+    now = await bench.pace.market_now()
+    plan = make_plan(origin=Origin.ADOPTED, qty=Decimal("0.1"), trigger=now)
+    bench.move("BTCUSDT", *(plan.price * Decimal(k) / 100 for k in (97, 94, 91, 88, 85)))
+    assert bench.held() == 0
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan, since=now))
+
+    assert set(reasons(settled)) == {ExitReason.LIQUIDATION}
+    assert settled.events[-1].qty == 0
+
+
+async def test_an_exit_goes_before_everything_else(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F3: leaving has the reserve of the budget, its reads too."""
+    plan, seen = make_plan(), {}
+    await bench.enter(plan)
+
+    def noted(method: str, arguments: Any) -> Urgency:
+        seen[method] = urgency_of(method, arguments)
+        return seen[method]
+
+    monkeypatch.setattr("activities.bybit.urgency_of", noted)
+
+    await bench.run(bench.exchange.flatten, TradeOrder(plan=plan, number=2))
+    await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    assert {"cancel_order", "get_positions", "place_order", "get_executions"} <= seen.keys()
+    assert set(seen.values()) == {Urgency.EXIT}
