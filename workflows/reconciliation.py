@@ -74,6 +74,8 @@ class ReconciliationWorkflow:
         first = last = await self._compare()
         found = openings(start.account, (), first.at)
         if self._standing(first):
+            # What may turn out to be merely on its way is not entered either
+            await self._tell_desk(first, first, first.cases)
             await workflow.sleep(start.second_look, summary="until the second look")
             last = await self._compare()
             both = agreed(first.discrepancies, last.discrepancies)
@@ -181,7 +183,7 @@ class ReconciliationWorkflow:
     async def _tell_cases(
         self, last: Comparison, found: Mapping[Key, CaseOpening]
     ) -> tuple[Case, ...]:
-        """Tell each case what it has to hear; return those that stay open for it."""
+        """Tell each case what it has to hear; return those that do not end by it."""
         seen = openings(self._account, last.discrepancies, last.at)
         cases = cases_by_key(last.cases)
         for heard in told(last.at, cases, found, seen, last.uncompared, last.unlooked):
@@ -194,7 +196,7 @@ class ReconciliationWorkflow:
                 workflow.logger.info("case_not_told", extra={"error": str(e)})
             if heard.sighting.opening is None and heard.case.not_seen(last.at).is_over:
                 del cases[Key(opening.symbol, opening.kind)]
-        return tuple(case for case in cases.values() if case.blocks)
+        return tuple(cases.values())
 
     async def _tell_desk(self, first: Comparison, last: Comparison, cases: Sequence[Case]) -> None:
         desk = workflow.get_external_workflow_handle(ids.account_workflow(self._account))
@@ -222,7 +224,7 @@ class ReconciliationWorkflow:
         blocks += [
             Block(symbol=case.opening.symbol, reason=f"{case_id(case.opening)} is {case.state}")
             for case in cases
-            if case.opening.symbol and case.opening.symbol not in differing
+            if case.blocks and case.opening.symbol and case.opening.symbol not in differing
         ]
         return tuple(blocks)
 
