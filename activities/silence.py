@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 SILENT_AFTER = 3.0
 """Seconds that a topic may lag behind the lists."""
 REMEMBERED = 2_000
+MOST_ASKED = 10
+"""Orders that are asked for one by one, after they have gone from the list without a word."""
 PAGE = 50
 ANSWER_WITHIN = 3.0
 """Seconds for the question whose order it was; the symbol tells it, too."""
@@ -68,7 +70,7 @@ class Orders:
         """The order link of the entry that a stop belongs to; empty for what is no stop."""
         self._ended: dict[str, None] = {}
         self._working: set[str] = set()
-        """Those of the list that was read last."""
+        """As far as the stream or a list has told."""
 
     def hear(self, row: Row) -> str:
         """Take one order from the stream; return its id."""
@@ -76,6 +78,9 @@ class Orders:
         self._note(row)
         if row.get("orderStatus") not in WORKING:
             self._ended[order_id] = None
+            self._working.discard(order_id)
+        else:
+            self._working.add(order_id)
         for known in (self._told, self._parents, self._ended):
             _shorten(known)
         return order_id
@@ -91,16 +96,23 @@ class Orders:
             self._working.add(str(row.get("orderId")))
 
     async def untold(self) -> list[str]:
-        """Return the orders of which the list tells something that the stream has not."""
+        """Return the orders of which the exchange tells something that the stream has not."""
+        before = self._working - self._ended.keys()
         listed = {str(row.get("orderId")): row for row in await self._listed()}
         changed = [
             order_id
             for order_id, row in listed.items()
             if order_id not in self._ended and self._is_news(order_id, row)
         ]
-        gone = [o for o in self._working - listed.keys() if o not in self._ended]
-        self._working = listed.keys() - self._ended.keys()
-        return [*changed, *sorted(gone)]
+        gone = sorted(before - listed.keys() - self._ended.keys())[:MOST_ASKED]
+        ended = [order_id for order_id in gone if await self._has_ended(order_id)]
+        self._working = (self._working | listed.keys()) - self._ended.keys() - set(ended)
+        return changed + [order_id for order_id in ended if order_id not in self._ended]
+
+    async def _has_ended(self, order_id: str) -> bool:
+        """Return whether an order that is listed no more has ended; a list may lag, too."""
+        row = await self._order("", order_id)
+        return row is not None and row.get("orderStatus") not in WORKING
 
     async def parent(self, symbol: str, order_id: str) -> str:
         """Return the order link of the entry whose stop or target the order is, if it is one."""
@@ -109,16 +121,20 @@ class Orders:
             return known or ""
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                for method in ("get_open_orders", "get_order_history"):
-                    answer = await self._source.call(
-                        method, category="linear", symbol=symbol, orderId=order_id
-                    )
-                    for row in rows(method, answer):
-                        if row.get("orderId") == order_id:
-                            return str(row.get("parentOrderLinkId") or "")
+                row = await self._order(symbol, order_id)
         except (TradewrightError, TimeoutError) as e:
             log.warning("order_not_read", order_id=order_id, detail=str(e) or type(e).__name__)
-        return ""
+            return ""
+        return "" if row is None else str(row.get("parentOrderLinkId") or "")
+
+    async def _order(self, symbol: str, order_id: str) -> Row | None:
+        where = {"symbol": symbol} if symbol else {}
+        for method in ("get_open_orders", "get_order_history"):
+            answer = await self._source.call(method, category="linear", orderId=order_id, **where)
+            for row in rows(method, answer):
+                if row.get("orderId") == order_id:
+                    return row
+        return None
 
     def _is_news(self, order_id: str, row: Row) -> bool:
         at, state = self._told.get(order_id, (-1, ("", "")))

@@ -1,170 +1,37 @@
 """The private stream, from the paper exchange to workflows that only note what they are told."""
 
-import asyncio
-import dataclasses
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
-from temporalio import workflow
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.testing import ActivityEnvironment
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Worker
 
 from activities import messenger, post
-from activities.bybit import BybitClient
 from activities.follower import StreamCursor
 from activities.messenger import Messenger
-from activities.pace import PaperPace
-from activities.secrets import ExchangeKey
-from activities.stream import BybitStream
-from tradewright import ids
-from tradewright.domain.account import Account, Reservation
-from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.market import Instrument, Side, Timeframe
-from tradewright.domain.plan import ExitRules, Origin, TradePlan
-from tradewright.domain.trade import (
-    Adopted,
-    EntryEnded,
-    Executed,
-    RecheckRequested,
-    Started,
-    Trade,
-    TradeEvent,
+from tests.activities.noting import (
+    START,
+    Desk,
+    NotingTrade,
+    client_of,
+    eventually,
+    following,
+    holds,
+    noting_worker,
+    order,
+    settings,
 )
-from tradewright.paper import PaperExchange, PaperSettings, running
-from tradewright.ports import TradeView
-
-START = datetime(2025, 1, 1, tzinfo=UTC)
-KEY = ExchangeKey(api_key=SecretStr("paper-key"), api_secret=SecretStr("paper-secret"))
-
-AWAY = RecheckRequested(reason="the stream was away")
-
-MakePlan = Callable[..., TradePlan]
-
-
-class Keys:
-    async def exchange_key(self) -> ExchangeKey:
-        return KEY
-
-
-@workflow.defn
-class NotingDesk:
-    """Stands in for the desk: answers what it was started with."""
-
-    @workflow.init
-    def __init__(self, account: Account) -> None:
-        self._account = account
-
-    @workflow.run
-    async def run(self, account: Account) -> None:
-        await workflow.wait_condition(lambda: False)
-
-    @workflow.query
-    def account(self) -> Account:
-        return self._account
-
-
-@workflow.defn
-class NotingTrade:
-    """Stands in for a trade: keeps what it is told."""
-
-    @workflow.init
-    def __init__(self, plan: TradePlan) -> None:
-        self._plan = plan
-        self._events: list[TradeEvent] = []
-
-    @workflow.run
-    async def run(self, plan: TradePlan) -> None:
-        await workflow.wait_condition(lambda: False)
-
-    @workflow.signal
-    def report(self, event: TradeEvent) -> None:
-        self._events.append(event)
-
-    @workflow.query
-    def events(self) -> list[TradeEvent]:
-        return self._events
-
-    @workflow.query
-    def trade(self) -> TradeView:
-        trade = Trade(plan=self._plan)
-        if self._plan.origin is Origin.SIGNAL:
-            trade = trade.after(Started())
-        for event in self._events:
-            trade = trade.after(event)
-        return TradeView(trade=trade, busy=False)
-
-
-async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await is_so():  # noqa: ASYNC110 - what is waited for happens in other processes
-            await asyncio.sleep(0.01)
-
-
-class Desk:
-    """An account with running trades, at a paper exchange that stands still."""
-
-    def __init__(self, client: Client, worker: Worker, make_plan: MakePlan) -> None:
-        self.client = client
-        self.account = f"desk-{uuid.uuid4().hex[:8]}"
-        self._queue = worker.task_queue
-        self._make_plan = make_plan
-
-    async def open(self, *symbols: str, trigger: datetime = START, **more: Any) -> list[TradePlan]:
-        plans = [
-            self._make_plan(
-                symbol=symbol,
-                trigger=trigger,
-                trade_id=ids.trade_id(self.account, "noting", symbol, trigger),
-                **more,
-            )
-            for symbol in symbols
-        ]
-        account = Account(
-            name=self.account,
-            started_at=START,
-            reservations=tuple(Reservation(plan=plan, at=START) for plan in plans),
-        )
-        await self.client.start_workflow(
-            NotingDesk.run,
-            account,
-            id=ids.account_workflow(self.account),
-            task_queue=self._queue,
-        )
-        for plan in plans:
-            await self.client.start_workflow(
-                NotingTrade.run,
-                plan,
-                id=ids.trade_workflow(plan.symbol, plan.trade_id),
-                task_queue=self._queue,
-            )
-        return plans
-
-    async def told(self, plan: TradePlan) -> Sequence[TradeEvent]:
-        """Return what the trade was told, beside that a stream has begun."""
-        return [event for event in await self.all_told(plan) if event != AWAY]
-
-    async def all_told(self, plan: TradePlan) -> Sequence[TradeEvent]:
-        handle = self.client.get_workflow_handle(ids.trade_workflow(plan.symbol, plan.trade_id))
-        events: list[TradeEvent] = await handle.query("events", result_type=list[TradeEvent])
-        return events
-
-    async def executions(self, plan: TradePlan, count: int) -> list[Execution]:
-        """Return the executions that the trade was told of, once there are *count*."""
-
-        async def found() -> bool:
-            return sum(isinstance(e, Executed) for e in await self.told(plan)) >= count
-
-        await eventually(found)
-        return [e.execution for e in await self.told(plan) if isinstance(e, Executed)]
+from tradewright import ids
+from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.market import Side
+from tradewright.domain.plan import Origin
+from tradewright.domain.trade import Adopted, EntryEnded, RecheckRequested
+from tradewright.paper import PaperExchange, running
 
 
 @pytest.fixture(autouse=True)
@@ -174,119 +41,19 @@ def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 async def worker(temporal: Client) -> AsyncIterator[Worker]:
-    worker = Worker(
-        temporal,
-        task_queue=f"noting-{uuid.uuid4().hex}",
-        workflows=[NotingDesk, NotingTrade],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
-    async with worker:
+    async with noting_worker(temporal) as worker:
         yield worker
 
 
 @pytest.fixture
-def make_plan(make_instrument: Callable[..., Instrument]) -> MakePlan:
-    def make(**changes: Any) -> TradePlan:
-        fields = {
-            "trade_id": "twaaaaaaaaaaaaaaaa",
-            "account": "main",
-            "preset": "noting",
-            "preset_hash": "abc",
-            "symbol": "BTCUSDT",
-            "side": Side.BUY,
-            "qty": Decimal("0.01"),
-            "price": Decimal(50000),
-            "stop_loss": Decimal(49000),
-            "exits": ExitRules(timeframe=Timeframe.M1),
-            "leverage": Decimal(3),
-            "instrument": make_instrument(),
-            "trigger": START,
-            "decided_at": START,
-            "expires_at": START,
-        }
-        return TradePlan.model_validate(fields | changes)
-
-    return make
-
-
-@pytest.fixture
-def desk(temporal: Client, worker: Worker, make_plan: MakePlan) -> Desk:
-    return Desk(temporal, worker, make_plan)
-
-
-def settings(**changes: Any) -> PaperSettings:
-    fields: dict[str, Any] = {
-        "port": 0,
-        "symbols": ("BTCUSDT", "ETHUSDT"),
-        "history": 10,
-        "start": START,
-        "speed": "lockstep",
-        "api_key": KEY.api_key.get_secret_value(),
-        "api_secret": KEY.api_secret,
-    }
-    return PaperSettings.model_validate(fields | changes)
+def desk(temporal: Client, worker: Worker) -> Desk:
+    return Desk(temporal, worker)
 
 
 @pytest.fixture
 async def paper() -> AsyncIterator[PaperExchange]:
     async with running(settings()) as exchange:
         yield exchange
-
-
-@contextmanager
-def client_of(paper: PaperExchange) -> Iterator[BybitClient]:
-    client = BybitClient(paper.http_url, Keys())
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-class Following:
-    """The activity at work, and what it heartbeats."""
-
-    def __init__(self) -> None:
-        self.cursor = StreamCursor()
-
-
-@asynccontextmanager
-async def following(
-    desk: Desk,
-    paper: PaperExchange,
-    cursor: StreamCursor | None = None,
-    stream_url: str | None = None,
-) -> AsyncIterator[Following]:
-    pace, exit_stack = PaperPace(paper.http_url), ExitStack()
-    client = exit_stack.enter_context(client_of(paper))
-    url = f"{stream_url or paper.stream_url}/private"
-    consumer = BybitStream(desk.client, client, Keys(), pace, url)
-    environment, follower = ActivityEnvironment(), Following()
-
-    def note(*details: Any) -> None:
-        follower.cursor = details[0]
-
-    environment.on_heartbeat = note
-    details = [cursor.model_dump(mode="json")] if cursor else []
-    environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
-    task = asyncio.create_task(environment.run(consumer.consume_stream, desk.account))
-    try:
-        # It listens before it reads the list, and knows its time after that
-        await eventually(lambda: _is(lambda: follower.cursor.at is not None))
-        yield follower
-    finally:
-        environment.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        exit_stack.close()
-        pace.close()
-
-
-async def order(paper: PaperExchange, symbol: str, side: str, link: str = "", **more: Any) -> None:
-    fields = {"orderType": "Market", "qty": "0.01" if symbol == "BTCUSDT" else "0.1"} | more
-    if link:
-        fields["orderLinkId"] = link
-    with client_of(paper) as client:
-        await client.call("place_order", category="linear", symbol=symbol, side=side, **fields)
 
 
 async def test_an_execution_goes_to_the_trade_that_its_link_names(
@@ -390,7 +157,7 @@ async def test_what_happened_before_a_trade_began_is_not_its_own(
 
     async with following(desk, paper) as follower:
         await order(paper, "BTCUSDT", "Buy")
-        await eventually(lambda: _is(lambda: bool(follower.cursor.seen)))
+        await eventually(lambda: holds(lambda: bool(follower.cursor.seen)))
 
     assert not await desk.told(plan)
 
@@ -428,7 +195,7 @@ async def test_another_consumer_goes_on_where_the_last_one_ended(
     async with following(desk, paper) as first:
         await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
         (entry,) = await desk.executions(plan, 1)
-        await eventually(lambda: _is(lambda: bool(first.cursor.seen)))
+        await eventually(lambda: holds(lambda: bool(first.cursor.seen)))
     await order(paper, "BTCUSDT", "Sell", ids.order_link(plan.trade_id, "x", 2))
 
     async with following(desk, paper, first.cursor):
@@ -491,10 +258,6 @@ async def test_an_entry_that_is_cancelled_ends(desk: Desk, paper: PaperExchange)
     (event,) = [e for e in await desk.told(plan) if isinstance(e, EntryEnded)]
     assert event.reason == "CancelByUser"
     assert event.order_id
-
-
-async def _is(condition: Callable[[], bool]) -> bool:
-    return condition()
 
 
 async def test_a_recheck_reaches_the_trade(desk: Desk) -> None:
