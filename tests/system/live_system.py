@@ -176,10 +176,27 @@ class LiveSystem:
 
     async def stall(self, link: str) -> None:
         """Let the exchange take the order *link* and never answer, that once."""
-        fault = {"kind": "stall", "name": link, "when": {"order_link": link, "times": 1}}
+        await self.fault("stall", link, when={"order_link": link, "times": 1})
+
+    async def fault(self, kind: str, name: str, **terms: Any) -> None:
+        """Let the exchange go wrong; *name* is how it is mended."""
+        body = json.dumps({"kind": kind, "name": name, **terms})
+        await asyncio.to_thread(control, self.settings.paper_url, "POST", "faults", body=body)
+
+    async def mend(self, name: str) -> None:
         await asyncio.to_thread(
-            control, self.settings.paper_url, "POST", "faults", body=json.dumps(fault)
+            control, self.settings.paper_url, "DELETE", "faults", query={"name": name}
         )
+
+    async def struck(self, name: str, times: int = 1) -> None:
+        """Wait until the fault has struck so often."""
+
+        async def is_so() -> bool:
+            told = await asyncio.to_thread(control, self.settings.paper_url, "GET", "faults")
+            found: list[dict[str, Any]] = told["strikes"]
+            return sum(strike["fault"] == name for strike in found) >= times
+
+        await until(is_so)
 
     async def failure_of(self, handle: WorkflowHandle[Any, Any], activity: str) -> str:
         """Return what the last attempt of the workflow's activity failed with."""
