@@ -13,14 +13,20 @@ from tradewright.domain.account import (
     Account,
     Approved,
     Block,
+    Channel,
     Cooldown,
     Decision,
+    LeaveWish,
     Limits,
+    MarginMode,
+    Pause,
     Position,
+    PositionMode,
     RefusalCode,
     Refused,
     Released,
     Snapshot,
+    Unresolved,
     breach,
     decide,
 )
@@ -109,6 +115,12 @@ def refusal(decision: Decision) -> RefusalCode | None:
     return decision.code if isinstance(decision, Refused) else None
 
 
+HOUR = timedelta(hours=1)
+PUBLIC_LATE = Channel(name="public", fault="silent", since=NOW - timedelta(seconds=1))
+PRIVATE_LATE = Channel(name="private", fault="silent", since=NOW - timedelta(seconds=20))
+IN_DOUBT = Unresolved(
+    trade_id=trade_id(9), symbol="BTCUSDT", order_link_id=f"{trade_id(9)}-e1", since=NOW - HOUR
+)
 OTHER = {"preset": "donchian", "trigger": NOON - timedelta(minutes=5)}
 
 
@@ -208,6 +220,72 @@ REFUSALS: list[tuple[RefusalCode, Account, Proposal, Limits]] = [
         desk(),
         proposal(sizing=FixedNotional(notional=Decimal(49))),
         Limits(),
+    ),
+    (
+        Code.HISTORY_UNREAD,
+        desk(snapshot=snapshot(past_fault="the database is away")),
+        proposal(),
+        Limits(),
+    ),
+    (Code.STALE_DATA, desk().with_channel(PUBLIC_LATE), proposal(), Limits()),
+    (Code.STALE_DATA, desk().with_channel(PRIVATE_LATE), proposal(), Limits()),
+    (
+        Code.STREAM_DEAD,
+        desk().with_channel(PRIVATE_LATE),
+        proposal(),
+        Limits(stream_dead_after=timedelta(seconds=20)),
+    ),
+    (Code.POSITION_MODE, desk(position_mode=PositionMode.HEDGE), proposal(), Limits()),
+    (Code.MARGIN_MODE, desk(margin_mode=MarginMode.PORTFOLIO), proposal(), Limits()),
+    (
+        Code.CLOCK_SKEW,
+        desk(snapshot=snapshot(clock_skew=timedelta(seconds=-1.5))),
+        proposal(),
+        Limits(),
+    ),
+    (Code.SYMBOL_UNRESOLVED, desk(unresolved=(IN_DOUBT,)), proposal(), Limits()),
+    (
+        Code.MAX_UNRESOLVED,
+        desk(unresolved=(IN_DOUBT.model_copy(update={"symbol": "ETHUSDT"}),)),
+        proposal(),
+        Limits(max_unresolved=1),
+    ),
+    (
+        Code.PAUSED,
+        desk(pauses=(Pause(code=Code.LOSS_STREAK, reason="10 losses", until=NOON + HOUR),)),
+        proposal(),
+        Limits(),
+    ),
+    (Code.MAX_DRAWDOWN, desk(peak_equity=Decimal(12_500)), proposal(), Limits()),
+    (Code.LOSS_STREAK, desk(losses=10), proposal(), Limits()),
+    (Code.MIN_BALANCE, desk(), proposal(), Limits(min_balance=Decimal(10_001))),
+    (
+        Code.LIQUIDATION_DISTANCE,
+        desk(
+            snapshot=snapshot(
+                positions=(position("ETHUSDT"),), liquidation_prices={"ETHUSDT": Decimal(47_501)}
+            )
+        ),
+        proposal(),
+        Limits(),
+    ),
+    (
+        Code.BELOW_MINIMUM,
+        desk(),
+        proposal(sizing=FixedNotional(notional=Decimal(100))),
+        Limits(min_order_notional=Decimal(101)),
+    ),
+    (
+        Code.MAX_TOTAL_EXPOSURE,
+        holding(proposal(2, symbol="ETHUSDT")),
+        proposal(),
+        Limits(max_total_exposure=Decimal(9_999)),
+    ),
+    (
+        Code.MAX_HEAT,
+        holding(proposal(2, symbol="ETHUSDT")),
+        proposal(),
+        Limits(max_heat_fraction=Decimal("0.0099")),
     ),
     (
         Code.MAX_LEVERAGE,
@@ -427,3 +505,82 @@ def test_only_the_entries_of_the_last_minute_count() -> None:
     account = account.reserved(plan_of(proposal()), NOW)
 
     assert account.entries == (NOON - timedelta(seconds=59), NOON)
+
+
+def test_a_trade_that_holds_more_than_was_planned_counts_with_what_it_holds() -> None:
+    account = holding(proposal(2, symbol="ETHUSDT")).observed(
+        snapshot(positions=(position("ETHUSDT", qty="0.16"),))
+    )
+
+    decision = decide(proposal(), account, Limits(), NOW)
+
+    assert refusal(decision) is Code.MAX_TOTAL_EXPOSURE
+
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(("reserve", "release", "look")),
+            st.integers(min_value=0, max_value=3),
+            st.decimals(min_value="0.0005", max_value="0.05", places=4),
+            st.decimals(min_value=1_000, max_value=20_000, places=0),
+        ),
+        max_size=30,
+    )
+)
+def test_no_sequence_of_reservations_and_releases_breaks_a_limit(
+    steps: list[tuple[str, int, Decimal, Decimal]],
+) -> None:
+    limits = Limits(max_orders_per_minute=1000)
+    account, equity = desk(), Decimal(10_000)
+    for number, (step, which, risk, seen) in enumerate(steps, start=1):
+        symbol = SYMBOLS[which]
+        if step == "reserve":
+            wish = proposal(
+                number,
+                symbol=symbol,
+                sizing=RiskFraction(risk_fraction=risk),
+                max_open_trades=9,
+            )
+            decision = decide(wish, account, limits, NOW)
+            if isinstance(decision, Approved):
+                account = account.reserved(decision.plan, NOW)
+                assert account.exposure <= min(
+                    limits.max_total_exposure, limits.max_leverage * equity
+                )
+                assert account.heat <= limits.max_heat_fraction * equity
+        elif step == "release":
+            for held in [r.plan for r in account.reservations if r.plan.symbol == symbol]:
+                account = account.released(Released(trade_id=held.trade_id, at=NOON))
+        else:
+            equity = seen
+            account = account.observed(snapshot(str(seen)))
+        symbols = [r.plan.symbol for r in account.reservations]
+        assert len(symbols) == len(set(symbols)) <= limits.max_open_trades
+
+
+def test_a_wish_to_leave_finds_the_trade_of_its_preset_and_side() -> None:
+    account = holding(proposal(), proposal(2, symbol="ETHUSDT", **OTHER))
+    btc = {"preset": "ema", "symbol": "BTCUSDT"}
+
+    def found(**wish: Any) -> list[str]:
+        return [plan.symbol for plan in account.held_by(LeaveWish(**wish))]
+
+    assert found(**btc) == found(**btc, side=Side.BUY) == ["BTCUSDT"]
+    assert found(**btc, side=Side.SELL) == []
+    assert found(preset="ema", symbol="ETHUSDT") == []
+
+
+def test_losses_in_a_row_are_counted_and_a_gain_ends_them() -> None:
+    account = desk()
+    counted = []
+    for number, pnl in enumerate(("-1", "-2", "0", "-3", "5", "-1"), start=1):
+        account = account.reserved(plan_of(proposal(number)), NOW)
+        ended = Released(trade_id=trade_id(number), at=NOON, pnl=Decimal(pnl))
+        account = account.released(ended).released(ended)
+        counted.append(account.losses)
+
+    assert counted == [1, 2, 2, 3, 0, 1]

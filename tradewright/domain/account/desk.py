@@ -190,10 +190,18 @@ class Account(Value):
         if snapshot.margin_mode is not None:
             update |= {"margin_mode": snapshot.margin_mode, "modes_at": snapshot.at}
         if not snapshot.is_explained:
-            since = account.unexplained_since or snapshot.at
-            if snapshot.at - since < UNEXPLAINED_PATIENCE:
-                return account.model_copy(update=update | {"unexplained_since": since})
+            update["unexplained_since"] = account.unexplained_since or snapshot.at
+            account = account.model_copy(update=update)
+            if account.awaits_log:
+                return account
         return account.model_copy(update=update | account._measured(snapshot))
+
+    @property
+    def awaits_log(self) -> bool:
+        """Return whether the transaction log may yet tell what moved the wallet."""
+        if self.unexplained_since is None or self.snapshot is None:
+            return False
+        return self.snapshot.at - self.unexplained_since < UNEXPLAINED_PATIENCE
 
     def _measured(self, snapshot: Snapshot) -> dict[str, object]:
         day = snapshot.market_at.date().isoformat()

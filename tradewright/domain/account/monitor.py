@@ -147,7 +147,7 @@ def _unjudged(account: Account, *, is_new: bool) -> frozenset[RefusalCode]:
     """Return the codes of what is neither confirmed nor cleared now."""
     if not is_new:
         return frozenset(RefusalCode) - COUNTED
-    return OF_EQUITY if account.unexplained_since is not None else frozenset()
+    return OF_EQUITY if account.awaits_log else frozenset()
 
 
 def unfired(account: Account, code: RefusalCode) -> Account:

@@ -21,7 +21,9 @@ class CashMark(Value):
 
     at: AwareDatetime = Field(description="Market clock.")
     balance: Decimal = Field(description="Of the wallet there.")
-    ids: tuple[str, ...] = Field(default=(), description="Flows counted within the overlap.")
+    counted: dict[str, AwareDatetime] = Field(
+        default_factory=dict, description="Flows within the overlap, by id: not counted again."
+    )
 
     @property
     def since(self) -> datetime:
@@ -55,7 +57,7 @@ def tally(
         mark: Of the tally before; None begins, and money moved before that moment is no move.
         now: Market clock, its day is the day that is counted.
     """
-    known = frozenset(mark.ids) if mark else frozenset()
+    known = mark.counted if mark else {}
     new = [flow for flow in flows if flow.flow_id not in known]
     if mark is not None:
         opening = mark.balance
@@ -72,19 +74,16 @@ def tally(
         realised=sum((f.traded - f.fee for f in today), Decimal(0)),
         fees=sum((f.fee for f in today), Decimal(0)),
         funding=sum((f.funding for f in today), Decimal(0)),
-        mark=_mark(counted, flows, wallet, mark, now),
+        mark=_mark(counted, wallet, mark, now),
     )
 
 
 def _mark(
-    counted: Sequence[CashFlow],
-    flows: Sequence[CashFlow],
-    wallet: Decimal,
-    before: CashMark | None,
-    now: datetime,
+    counted: Sequence[CashFlow], wallet: Decimal, before: CashMark | None, now: datetime
 ) -> CashMark:
-    times = [flow.at for flow in counted]
-    at = max([now - IDLE, *times, *([before.at] if before else [])])
-    seen = {flow.flow_id for flow in counted} | (set(before.ids) if before else set())
-    recent = tuple(sorted(f.flow_id for f in flows if f.flow_id in seen and f.at >= at - OVERLAP))
-    return CashMark(at=at, balance=wallet, ids=recent)
+    known = dict(before.counted) if before else {}
+    known |= {flow.flow_id: flow.at for flow in counted}
+    at = max([now - IDLE, *known.values(), *([before.at] if before else [])])
+    # A read that lags may not show them the next time, and one after it again
+    recent = {flow_id: of for flow_id, of in known.items() if of >= at - OVERLAP}
+    return CashMark(at=at, balance=wallet, counted=recent)

@@ -1,0 +1,88 @@
+"""The codes of refusals: stable, all explained, their page fresh."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tradewright.cli.refusals import page
+from tradewright.domain.account import EXPLANATIONS, RefusalCode, explained
+
+ROOT = Path(__file__).parents[2]
+ENTRY = ROOT / "activities" / "entry.py"
+STABLE = [
+    "already_traded",
+    "below_minimum",
+    "clock_skew",
+    "cooldown",
+    "gate_closed",
+    "history_unread",
+    "liquidation_distance",
+    "loss_streak",
+    "margin_mode",
+    "max_daily_loss",
+    "max_drawdown",
+    "max_heat",
+    "max_leverage",
+    "max_open_trades",
+    "max_orders_per_minute",
+    "max_total_exposure",
+    "max_unresolved",
+    "min_balance",
+    "not_reconciled",
+    "paused",
+    "position_mode",
+    "preset_max_open_trades",
+    "snapshot_stale",
+    "stale_data",
+    "stop_wrong_side",
+    "stream_dead",
+    "symbol_blocked",
+    "symbol_taken",
+    "symbol_unresolved",
+]
+"""Written down once more: a code that is renamed breaks whoever counts it."""
+
+
+def entry_codes() -> list[str]:
+    """Return the codes that entries are rejected with, as the source has them."""
+    found = []
+    for node in ast.walk(ast.parse(ENTRY.read_text("utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg == "code":
+            value = node.value
+            if isinstance(value, ast.Constant):
+                found.append(str(value.value))
+            elif isinstance(value, ast.JoinedStr):
+                head = value.values[0]
+                assert isinstance(head, ast.Constant)
+                found.append(f"{head.value}x")
+    return found
+
+
+def test_codes_are_stable() -> None:
+    assert sorted(RefusalCode) == STABLE
+
+
+@pytest.mark.parametrize("code", list(RefusalCode))
+def test_every_code_of_the_desk_is_explained(code: RefusalCode) -> None:
+    assert code in EXPLANATIONS
+
+
+def test_every_code_of_an_entry_is_explained() -> None:
+    codes = entry_codes()
+
+    assert {"price_moved", "expired", "bybit_x"} <= set(codes)
+    assert [code for code in codes if explained(code) is None] == []
+
+
+def test_codes_of_the_exchange_are_explained_by_their_kind() -> None:
+    assert explained("bybit_110007") == EXPLANATIONS["bybit_<retCode>"]
+    assert explained("bybit_cancelled") == EXPLANATIONS["bybit_<status>"]
+    assert explained("bybit_10001") == EXPLANATIONS["bybit_10001"]
+    assert explained("no_such_code") is None
+
+
+def test_the_page_of_limits_and_codes_is_fresh() -> None:
+    shown = (ROOT / "docs" / "refusals.md").read_text("utf-8")
+
+    assert shown == page(), "run `python -m tradewright.cli.refusals docs/refusals.md`"
