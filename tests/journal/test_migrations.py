@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -87,3 +88,38 @@ async def test_a_sqlite_journal_is_read_while_it_is_written(tmp_path: Path) -> N
 
     await journal.close()
     assert (mode, patience) == ("wal", 5000)
+
+
+async def test_what_the_first_version_wrote_is_understood(empty_url: str) -> None:
+    database = Database(empty_url)
+
+    def first_version(connection: Connection) -> None:
+        config = Config()
+        folder = Path(tradewright.journal.__file__).parent / "migrations"
+        config.set_main_option("script_location", str(folder))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO snapshots (seq, account, at, market_at, equity, wallet) VALUES "
+            "(1, 'main', '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00', '1', '1')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO positions (snapshot_seq, symbol, side, qty, entry_price, mark_price, "
+            "stop_loss, unrealised_pnl, leverage) VALUES "
+            "(1, 'BTCUSDT', 'Buy', '1', '1', '1', '0.5', '0', '1'), "
+            "(1, 'ETHUSDT', 'Buy', '1', '1', '1', NULL, '0', '1')"
+        )
+
+    await database.write(first_version)
+    await database.close()
+
+    journal = await Journal.open(empty_url, venue="paper")
+
+    states = await journal._database.read(
+        lambda c: c.exec_driver_sql("SELECT symbol, state FROM positions ORDER BY symbol").all()
+    )
+    (shown,) = await journal.snapshots("main")
+    await journal.close()
+    assert [tuple(row) for row in states] == [("BTCUSDT", "protected"), ("ETHUSDT", "naked")]
+    assert [position.symbol for position in shown.positions] == ["BTCUSDT", "ETHUSDT"]

@@ -17,7 +17,10 @@ from tradewright.domain.trade import (
     Executed,
     ExitRequested,
     ExitSent,
+    PositionRead,
     Started,
+    TargetOrder,
+    TargetsPlaced,
     TradeState,
 )
 from tradewright.journal import Journal, Leg, Stage
@@ -188,3 +191,70 @@ async def test_nothing_held_needs_no_exit_order(journal: Journal, make_book: Mak
     await book.take(Started(), ExitRequested(), ExitSent())
 
     assert await journal.orders() == ()
+
+
+# --- targets --------------------------------------------------------------------------------------
+
+TARGETS = tuple(
+    TargetOrder(
+        order_link_id=f"{ID}-t{number}", order_id=f"o{number}", price=Decimal(price), qty="0.03"
+    )
+    for number, price in ((2, "50500"), (3, "51000"))
+)
+
+
+async def test_targets_are_orders_until_they_are_filled_or_their_trade_ends(
+    journal: Journal, make_book: MakeBook, make_fill: MakeFill
+) -> None:
+    book = make_book()
+    await book.intend()
+    await book.take(Started(), Executed(execution=make_fill("x1")), TargetsPlaced(orders=TARGETS))
+    _, *placed = await journal.orders(ID)
+    out = {"order_id": "o2", "order_link_id": f"{ID}-t2", "side": Side.SELL, "qty": "0.03"}
+    await book.take(Executed(execution=make_fill("x2", **out)))
+    rest = {"order_id": "o9", "order_link_id": "", "side": Side.SELL, "qty": "0.07"}
+    await book.take(
+        Executed(execution=make_fill("x3", cause=ExitReason.STOP, **rest)),
+        PositionRead(qty=Decimal(0), at=AT),
+    )
+
+    _, *targets, _ = await journal.orders(ID)
+
+    assert [(o.leg, o.state, o.price, o.qty, o.side) for o in placed] == [
+        (Leg.TARGET, OrderState.PLACED, Decimal(price), Decimal("0.03"), Side.SELL)
+        for price in (50_500, 51_000)
+    ]
+    assert [(o.state, o.filled_qty, o.detail) for o in targets] == [
+        (OrderState.FILLED, Decimal("0.03"), ""),
+        (OrderState.ENDED, Decimal(0), "its trade has ended"),
+    ]
+
+
+async def test_a_target_that_fills_before_it_is_told_of_gets_its_price_and_size(
+    journal: Journal, make_book: MakeBook, make_fill: MakeFill
+) -> None:
+    book = make_book()
+    await book.intend()
+    out = {"order_id": "o2", "order_link_id": f"{ID}-t2", "side": Side.SELL, "qty": "0.01"}
+
+    await book.take(Started(), Executed(execution=make_fill("x1")))
+    await book.take(Executed(execution=make_fill("x2", **out)), TargetsPlaced(orders=TARGETS))
+
+    _, target, _ = await journal.orders(ID)
+    assert (target.state, target.filled_qty) == (OrderState.PLACED, Decimal("0.01"))
+    assert (target.price, target.qty) == (Decimal(50_500), Decimal("0.03"))
+
+
+async def test_what_an_order_cannot_do_is_reported_and_changes_nothing(
+    journal: Journal, make_book: MakeBook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = make_book()
+    await book.intend()
+    await book.take(Started(), EntryRejected(code="110007", reason="no balance"))
+    book.trade = book.trade.model_copy(update={"state": TradeState.ENTERING})
+
+    await book.take(EntryPlaced(order_id=""))
+
+    (order,) = await journal.orders()
+    assert order.state is OrderState.REJECTED
+    assert "order in state rejected cannot take event accepted" in capsys.readouterr().out

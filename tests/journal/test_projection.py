@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from tradewright.domain.account import Approved, Position, RefusalCode, Snapshot
 from tradewright.domain.event import EventKind, JournalEvent
@@ -19,12 +19,13 @@ from tradewright.domain.trade import (
     EntryPlaced,
     EntryRejected,
     Executed,
+    Funded,
     Started,
     StopConfirmed,
     TradeState,
 )
 from tradewright.journal import Journal, Stage
-from tradewright.journal.table import PROJECTIONS
+from tradewright.journal.table import PROJECTIONS, positions
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ID = "tw" + "a" * 16
@@ -273,3 +274,86 @@ async def test_the_books_of_an_account_hold_its_orders_executions_and_trades(
     assert [order.order_link_id for order in books.orders] == [f"{ID}-e1", f"{ID}-x2"]
     assert [execution.trade_id for execution in books.executions] == [ID, ID]
     assert [(trade.trade_id, trade.state) for trade in books.trades] == [(ID, TradeState.CLOSED)]
+
+
+async def test_funding_is_part_of_what_a_trade_earned(
+    journal: Journal, make_book: MakeBook, make_fill: MakeFill
+) -> None:
+    book = make_book()
+    paid = Funded(exec_id="f1", amount=Decimal("-0.5"), at=AT + timedelta(hours=1))
+
+    await book.take(Started(), Executed(execution=make_fill("x1")), paid)
+
+    row = await journal.trade(ID)
+    assert row is not None
+    assert (row.funding, row.pnl) == (Decimal("-0.5"), Decimal("-3.25"))
+    assert (row.ledger.traded, row.ledger.pnl) == (Decimal("-2.75"), Decimal("-3.25"))
+
+
+# --- positions ------------------------------------------------------------------------------------
+
+
+def held(symbol: str = "BTCUSDT", **changes: Any) -> Position:
+    fields = {
+        "symbol": symbol,
+        "side": Side.BUY,
+        "qty": Decimal("0.1"),
+        "entry_price": Decimal(50_000),
+        "mark_price": Decimal(50_000),
+        "stop_loss": Decimal(49_000),
+    }
+    return Position.model_validate(fields | changes)
+
+
+async def written_positions(journal: Journal) -> list[tuple[str, str, str, Decimal]]:
+    def work(connection: Connection) -> list[tuple[str, str, str, Decimal]]:
+        rows = connection.execute(
+            select(positions).order_by(positions.c.snapshot_seq, positions.c.symbol)
+        )
+        return [(row.symbol, row.state, row.change, row.qty) for row in rows]
+
+    return await journal._database.read(work)
+
+
+async def test_what_became_of_a_position_between_two_snapshots_is_journaled(
+    journal: Journal, make_event: MakeEvent
+) -> None:
+    looks: list[tuple[Position, ...]] = [
+        (held(stop_loss=None),),
+        (held(), held("ETHUSDT")),
+        (held(qty=Decimal("0.05")), held("ETHUSDT", stop_loss=None)),
+        (held(qty=Decimal("0.05")),),
+        (held(qty=Decimal("0.05")),),
+    ]
+
+    for n, look in enumerate(looks):
+        shown = {"snapshot": snapshot(n, "1000", *look).model_dump(mode="json")}
+        await journal.append([make_event(f"s{n}", kind=EventKind.SNAPSHOT, data=shown)])
+
+    whole, part = Decimal("0.1"), Decimal("0.05")
+    assert await written_positions(journal) == [
+        ("BTCUSDT", "naked", "opened", whole),
+        ("BTCUSDT", "protected", "stop_set", whole),
+        ("ETHUSDT", "protected", "opened, stop_set", whole),
+        ("BTCUSDT", "protected", "reduced", part),
+        ("ETHUSDT", "naked", "stop_lost", whole),
+        ("BTCUSDT", "protected", "", part),
+        ("ETHUSDT", "flat", "closed", Decimal(0)),
+        ("BTCUSDT", "protected", "", part),
+    ]
+    newest, *_ = await journal.snapshots("main", limit=2)
+    assert [p.symbol for p in newest.positions] == ["BTCUSDT"]
+
+
+async def test_two_positions_of_one_symbol_are_reported_and_break_nothing(
+    journal: Journal, make_event: MakeEvent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look = snapshot(0, "1000", held(), held(side=Side.SELL, stop_loss=Decimal(51_000)))
+    shown = {"snapshot": look.model_dump(mode="json")}
+
+    await journal.append([make_event("s0", kind=EventKind.SNAPSHOT, data=shown)])
+
+    assert await written_positions(journal) == [
+        ("BTCUSDT", "protected", "opened, stop_set", Decimal("0.1"))
+    ]
+    assert "position in state protected cannot take event opened" in capsys.readouterr().out

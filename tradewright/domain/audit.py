@@ -83,7 +83,7 @@ class AuditDifference(Value):
 
 
 class Tally(Value):
-    """What one book adds up to; PnL is of trades, net of fees."""
+    """What one book adds up to; PnL is of trades, net of fees, without funding."""
 
     orders: int
     executions: int
@@ -124,14 +124,14 @@ def audit(exchange: Ledger, journal: Books, temporal: Iterable[WorkflowTrade]) -
             executions=len(journal.executions),
             trades=len(journal.trades),
             fees=sum((e.fee for e in journal.executions), Decimal(0)),
-            pnl=sum((t.pnl for t in journal.trades), Decimal(0)),
+            pnl=sum((t.traded for t in journal.trades), Decimal(0)),
         ),
         temporal=Tally(
             orders=len({e.order_id for t in trades.values() for e in t.trade.executions}),
             executions=sum(len(t.trade.executions) for t in trades.values()),
             trades=len(trades),
             fees=sum((t.trade.fees for t in trades.values()), Decimal(0)),
-            pnl=sum((t.trade.pnl for t in trades.values()), Decimal(0)),
+            pnl=sum((LedgerTrade.of(t.trade).traded for t in trades.values()), Decimal(0)),
         ),
     )
 
@@ -325,8 +325,9 @@ def _sum_differences(
     owners = _owners(journal, trades)
     books = {Where.EXCHANGE: exchange.executions, Where.JOURNAL: journal.executions}
     claims: dict[str, tuple[Decimal, Decimal]] = {
-        t.trade_id: (t.fees, t.pnl) for t in journal.trades
-    } | {trade_id: (told.trade.fees, told.trade.pnl) for trade_id, told in trades.items()}
+        t.trade_id: (t.fees, t.traded)
+        for t in (*journal.trades, *(LedgerTrade.of(told.trade) for told in trades.values()))
+    }
     ended = {t.trade_id for t in journal.trades if t.state is TradeState.CLOSED} | {
         trade_id for trade_id, told in trades.items() if told.trade.is_final
     }

@@ -1,24 +1,12 @@
 """What each book says of one account: the exchange's, the journal's and Temporal's."""
 
 from decimal import Decimal
-from enum import StrEnum
 from typing import Self
 
 from tradewright.domain.execution import Execution
 from tradewright.domain.market import Side, Symbol, Value
+from tradewright.domain.order import OrderState
 from tradewright.domain.trade import Trade, TradeState
-
-
-class OrderState(StrEnum):
-    """Where an order stands."""
-
-    INTENDED = "intended"
-    """Written down, perhaps never sent."""
-    PLACED = "placed"
-    """At the exchange, where it works or waits for its trigger."""
-    FILLED = "filled"
-    ENDED = "ended"
-    REJECTED = "rejected"
 
 
 class LedgerOrder(Value):
@@ -55,6 +43,12 @@ class LedgerTrade(Value):
     state: TradeState
     pnl: Decimal
     fees: Decimal
+    funding: Decimal = Decimal(0)
+
+    @property
+    def traded(self) -> Decimal:
+        """Return what was earned without funding, which no execution shows."""
+        return self.pnl - self.funding
 
     @classmethod
     def of(cls, trade: Trade) -> Self:
@@ -65,6 +59,7 @@ class LedgerTrade(Value):
             state=trade.state,
             pnl=trade.pnl,
             fees=trade.fees,
+            funding=trade.funding,
         )
 
 

@@ -1,13 +1,11 @@
 """The way to the database: transactions, locks between processes, migrations."""
 
-import asyncio
-import fcntl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Table, event, inspect, text
+from sqlalchemy import Connection, Table, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -18,56 +16,47 @@ from sqlalchemy.exc import (
     ProgrammingError,
     TimeoutError,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tradewright.journal.errors import JournalConflict, JournalUnavailable, WrongRevision
+from tradewright.journal.postgresql import PostgresqlStore
+from tradewright.journal.sqlite import SqliteStore
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The migration that these tables belong to."""
 
-BUSY_TIMEOUT_S: Final = 5
 ATTEMPTS: Final = 5
 DEADLOCK: Final = {"40001", "40P01"}
 """PostgreSQL's serialization_failure and deadlock_detected: the transaction may be repeated."""
 
 OUR_FAULT: Final = (IntegrityError, ProgrammingError, DataError, NotSupportedError)
-BEGIN: Final = "journal_begin"
 
 T = TypeVar("T")
 
 
 def journal_url(url: str) -> URL:
-    """Return *url* with the asynchronous driver of its database.
+    """Return *url* with the driver that is used for its database.
 
     Example:
         >>> journal_url("postgresql://ann@db/journal").drivername
         'postgresql+asyncpg'
     """
     parsed = make_url(url)
-    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-    return parsed.set(drivername=driver.get(parsed.drivername, parsed.drivername))
+    driver = {"sqlite": "sqlite", "postgresql": "postgresql+asyncpg"}
+    return parsed.set(drivername=driver.get(parsed.get_backend_name(), parsed.drivername))
 
 
 class Database:
     """One journal database; its transactions run as plain functions of a connection."""
 
     def __init__(self, url: str) -> None:
-        self._url = journal_url(url)
+        parsed = journal_url(url)
         self._preparation: Callable[[], Awaitable[None]] | None = None
-        self.name = self._url.render_as_string(hide_password=True)
-        self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        if self.is_sqlite:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = _sqlite_engine(self._url)
-        else:
-            self._engine = _postgresql_engine(self._url)
-
-    @property
-    def _path(self) -> str:
-        return self._url.database or ""
+        self.name = parsed.render_as_string(hide_password=True)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._store = SqliteStore(parsed) if self.is_sqlite else PostgresqlStore(parsed)
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._store.close()
 
     def postpone(self, preparation: Callable[[], Awaitable[None]]) -> None:
         """Do *preparation* before the next work, and again before each until it succeeds."""
@@ -87,20 +76,16 @@ class Database:
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction that writes nothing."""
         await self._prepared()
-        async with self._explained(), self._engine.connect() as connection:
-            return await connection.run_sync(work)
+        async with self._explained():
+            return await self._store.read(work)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run *work* in one transaction that is committed; repeated if the database asks for it.
-
-        SQLite's write lock is taken at the start, so that what *work* reads stays true.
-        """
+        """Run *work* and commit it; repeated if the database asks for it."""
         await self._prepared()
-        engine = self._engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with self._explained(), engine.begin() as connection:
-                    return await connection.run_sync(work)
+                async with self._explained():
+                    return await self._store.write(work)
             except IntegrityError as e:
                 # Another process was first with the same id; the repeat sees its row
                 if attempt == ATTEMPTS:
@@ -114,28 +99,13 @@ class Database:
         """Bring the tables to `REVISION`; several processes may ask at once."""
         if await self.read(revision) == REVISION:
             return
-        async with self._explained(), self._first_start():
+        async with self._explained(), self._store.first_start():
             await self.write(_upgrade)
 
     async def check_revision(self) -> None:
         found = await self.read(revision)
         if found != REVISION:
             raise WrongRevision(self.name, found, REVISION)
-
-    @asynccontextmanager
-    async def _first_start(self) -> AsyncIterator[None]:
-        """Keep other processes out: two that switch a new file to WAL at once both fail."""
-        if not self.is_sqlite:
-            yield
-            return
-        held = await asyncio.to_thread(_hold, Path(f"{self._path}.lock"))
-        try:
-            plain = self._engine.execution_options(**{BEGIN: ""}, isolation_level="AUTOCOMMIT")
-            async with plain.connect() as connection:
-                await connection.execute(text("PRAGMA journal_mode=WAL"))
-            yield
-        finally:
-            held.close()
 
     @asynccontextmanager
     async def _explained(self) -> AsyncIterator[None]:
@@ -150,52 +120,8 @@ class Database:
             raise JournalUnavailable(self.name, str(e) or type(e).__name__) from e
 
 
-def _hold(path: Path) -> IO[str]:
-    """Return the opened file at *path*, locked until it is closed or the process ends."""
-    file = path.open("w")
-    fcntl.flock(file, fcntl.LOCK_EX)
-    return file
-
-
 def _sqlstate(error: BaseException | None) -> str:
     return str(getattr(getattr(error, "orig", None), "sqlstate", ""))
-
-
-def _sqlite_engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def on_connect(connection: Any, record: Any) -> None:
-        # The driver begins transactions late and its own way; ours begin when they say so
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        statement = connection.get_execution_options().get(BEGIN, "BEGIN")
-        if statement:
-            connection.exec_driver_sql(statement)
-
-    return engine
-
-
-def _postgresql_engine(url: URL) -> AsyncEngine:
-    return create_async_engine(
-        url,
-        pool_pre_ping=True,
-        pool_timeout=BUSY_TIMEOUT_S,
-        connect_args={
-            "timeout": BUSY_TIMEOUT_S,
-            "server_settings": {
-                "application_name": "tradewright",
-                "lock_timeout": f"{BUSY_TIMEOUT_S}s",
-                "idle_in_transaction_session_timeout": "60s",
-            },
-        },
-    )
 
 
 def revision(connection: Connection) -> str:

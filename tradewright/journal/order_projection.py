@@ -1,20 +1,23 @@
 """Orders and executions, as the events of their trades tell of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Connection, or_, select, update
+import structlog
+from sqlalchemy import Connection, Row, or_, select, update
 
 from tradewright import ids
+from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.ledger import OrderState
+from tradewright.domain.order import OrderState, OrderTrigger, next_state
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import (
     EntryEnded,
     EntryPlaced,
     EntryRejected,
     ExitSent,
+    TargetsPlaced,
     Trade,
     TradeEvent,
 )
@@ -22,6 +25,8 @@ from tradewright.journal.chain import Appended
 from tradewright.journal.database import insert_new, upsert
 from tradewright.journal.row import Leg
 from tradewright.journal.table import executions, orders
+
+log = structlog.get_logger(__name__)
 
 _LEGS: Final = {"e": Leg.ENTRY, "x": Leg.EXIT, "t": Leg.TARGET}
 _CAUSES: Final = {
@@ -74,66 +79,122 @@ def entry_intended(connection: Connection, appended: Appended) -> None:
 
 
 def follow(connection: Connection, appended: Appended, trade: Trade, change: TradeEvent) -> None:
-    plan, at = trade.plan, appended.event.at
-    entry = (
-        (orders.c.account == plan.account)
-        & (orders.c.trade_id == plan.trade_id)
-        & (orders.c.leg == Leg.ENTRY)
-    )
-    unsettled = entry & orders.c.state.in_([OrderState.INTENDED, OrderState.PLACED])
+    plan = trade.plan
     match change:
         case EntryPlaced(order_id=order_id):
-            done = connection.execute(
-                update(orders)
-                .where(entry, orders.c.state == OrderState.INTENDED)
-                .values(order_id=order_id, state=OrderState.PLACED, updated_at=at)
-            )
-            # The executions may have come first and settled its state
-            if not done.rowcount:
-                connection.execute(
-                    update(orders)
-                    .where(entry, orders.c.order_id == "")
-                    .values(order_id=order_id, updated_at=at)
-                )
+            for entry in _entries(connection, plan):
+                _step(connection, appended, entry, OrderTrigger.ACCEPTED)
+                # The executions may have come first and settled its state
+                if not entry.order_id:
+                    _change(connection, appended, entry, order_id=order_id)
         case EntryRejected(code=code, reason=reason):
-            connection.execute(
-                update(orders)
-                .where(unsettled)
-                .values(state=OrderState.REJECTED, detail=f"{code}: {reason}", updated_at=at)
-            )
+            for entry in _entries(connection, plan):
+                # The rest of an entry that has traded ends: what was traded was not refused
+                trigger = OrderTrigger.ENDED if entry.filled_qty else OrderTrigger.REJECTED
+                _step(connection, appended, entry, trigger, detail=f"{code}: {reason}")
         case EntryEnded(reason=reason):
-            connection.execute(
-                update(orders)
-                .where(unsettled)
-                .values(state=OrderState.ENDED, detail=reason, updated_at=at)
-            )
+            for entry in _entries(connection, plan):
+                _step(connection, appended, entry, OrderTrigger.ENDED, detail=reason)
         case ExitSent(order_id=order_id, order_link_id=link, qty=qty) if order_id or link:
-            exit_order = _order(
+            _sent(
+                connection,
                 appended,
-                plan,
-                key=link or order_id,
-                order_id=order_id,
-                order_link_id=link,
-                side=plan.side.opposite,
-                leg=_leg(link, None),
-                qty=qty or None,
+                _order(
+                    appended,
+                    plan,
+                    key=link or order_id,
+                    order_id=order_id,
+                    order_link_id=link,
+                    side=plan.side.opposite,
+                    leg=_leg(link, None),
+                    qty=qty or None,
+                ),
             )
-            if not insert_new(connection, orders, exit_order):
-                _sized(connection, exit_order)
+        case TargetsPlaced(orders=targets):
+            for target in targets:
+                told = _order(
+                    appended,
+                    plan,
+                    key=target.order_link_id,
+                    order_id=target.order_id,
+                    order_link_id=target.order_link_id,
+                    side=plan.side.opposite,
+                    leg=Leg.TARGET,
+                    qty=target.qty,
+                    price=target.price,
+                )
+                _sent(connection, appended, told)
+    if trade.is_final:
+        _left(connection, appended, plan)
 
 
-def _sized(connection: Connection, told: Mapping[str, Any]) -> None:
-    """Complete an order whose executions came first and told of it without its size."""
-    if told["qty"] is None:
-        return
-    own = orders.c.account == told["account"], orders.c.key == told["key"]
-    filled = connection.scalar(select(orders.c.filled_qty).where(*own)) or Decimal(0)
-    state = OrderState.FILLED if filled >= told["qty"] else OrderState.PLACED
+def _entries(connection: Connection, plan: TradePlan) -> Sequence[Row[Any]]:
+    return connection.execute(
+        select(orders).where(
+            orders.c.account == plan.account,
+            orders.c.trade_id == plan.trade_id,
+            orders.c.leg == Leg.ENTRY,
+        )
+    ).all()
+
+
+def _step(
+    connection: Connection, appended: Appended, order: Row[Any], trigger: OrderTrigger, **also: Any
+) -> None:
+    """Let *order* take *trigger*, and change *also* if that moves it."""
+    state = _after(appended, order, trigger)
+    if state != order.state:
+        _change(connection, appended, order, state=state, **also)
+
+
+def _after(appended: Appended, order: Row[Any], trigger: OrderTrigger) -> OrderState:
+    """Return the state that follows; what the table does not know is reported, not applied."""
+    state = OrderState(order.state)
+    try:
+        return next_state(state, trigger)
+    except IllegalTransition as e:
+        log.error(
+            "order_transition_unknown",
+            key=order.key,
+            trade_id=order.trade_id,
+            event_id=appended.event.event_id,
+            detail=str(e),
+        )
+        return state
+
+
+def _change(connection: Connection, appended: Appended, order: Row[Any], **fields: Any) -> None:
     connection.execute(
         update(orders)
-        .where(*own)
-        .values(qty=told["qty"], state=state, updated_at=told["updated_at"])
+        .where(orders.c.account == order.account, orders.c.key == order.key)
+        .values(**fields, updated_at=appended.event.at)
     )
+
+
+def _left(connection: Connection, appended: Appended, plan: TradePlan) -> None:
+    """End what still worked: a trade is final when the exchange has no order of its any more."""
+    working = connection.execute(
+        select(orders).where(
+            orders.c.account == plan.account,
+            orders.c.trade_id == plan.trade_id,
+            orders.c.state == OrderState.PLACED,
+        )
+    ).all()
+    for order in working:
+        _step(connection, appended, order, OrderTrigger.ENDED, detail="its trade has ended")
+
+
+def _sent(connection: Connection, appended: Appended, told: Mapping[str, Any]) -> None:
+    """Write an order down, or complete it if its executions told of it first, without its size."""
+    if insert_new(connection, orders, told) or told["qty"] is None:
+        return
+    order = connection.execute(
+        select(orders).where(orders.c.account == told["account"], orders.c.key == told["key"])
+    ).one()
+    is_whole = order.filled_qty >= told["qty"]
+    trigger = OrderTrigger.FILLED if is_whole else OrderTrigger.MEASURED
+    state = _after(appended, order, trigger)
+    _change(connection, appended, order, qty=told["qty"], price=told["price"], state=state)
 
 
 def _leg(link: str, cause: ExitReason | None) -> Leg:
@@ -170,7 +231,7 @@ def _filled(
     filled = sum((fill.qty for fill in fills), Decimal(0))
     key = execution.order_link_id or execution.order_id
     order = connection.execute(
-        select(orders.c.key, orders.c.qty, orders.c.state).where(
+        select(orders).where(
             orders.c.account == plan.account,
             or_(orders.c.key == key, orders.c.order_id == execution.order_id),
         )
@@ -194,12 +255,7 @@ def _filled(
         )
         upsert(connection, orders, row)
         return
-    if order.qty is None or filled >= order.qty:
-        changes["state"] = OrderState.FILLED
-    elif order.state == OrderState.INTENDED:
-        changes["state"] = OrderState.PLACED
-    connection.execute(
-        update(orders)
-        .where(orders.c.account == plan.account, orders.c.key == order.key)
-        .values(**changes, updated_at=appended.event.at)
-    )
+    is_whole = order.qty is None or filled >= order.qty
+    trigger = OrderTrigger.FILLED if is_whole else OrderTrigger.PARTLY_FILLED
+    state = _after(appended, order, trigger)
+    _change(connection, appended, order, state=state, **changes)

@@ -20,18 +20,12 @@ from tradewright.domain.trade import (
     Trade,
     TradeEvent,
 )
-from tradewright.journal import order_projection
+from tradewright.journal import order_projection, position_projection
 from tradewright.journal.chain import Appended
 from tradewright.journal.database import upsert
 from tradewright.journal.errors import UnreadableEvent
 from tradewright.journal.row import Stage
-from tradewright.journal.table import (
-    positions,
-    refusals,
-    signals,
-    snapshots,
-    trades,
-)
+from tradewright.journal.table import refusals, signals, snapshots, trades
 
 _TRADE_EVENT: Final[TypeAdapter[TradeEvent]] = TypeAdapter(TradeEvent)
 
@@ -143,10 +137,8 @@ def _snapshot(connection: Connection, appended: Appended) -> None:
         "equity": snapshot.equity,
         "wallet": snapshot.wallet,
     }
+    position_projection.seen(connection, appended, snapshot.positions)
     connection.execute(insert(snapshots), row)
-    for position in snapshot.positions:
-        fields = {name: getattr(position, name) for name in type(position).model_fields}
-        connection.execute(insert(positions), fields | {"snapshot_seq": appended.seq})
 
 
 # --- trades -------------------------------------------------------------------------------------
@@ -200,6 +192,7 @@ def _trade(connection: Connection, appended: Appended, trade: Trade) -> None:
             "open_qty": trade.open_qty,
             "pnl": trade.pnl,
             "fees": trade.fees,
+            "funding": trade.funding,
             "risk": plan.risk,
             "r_multiple": trade.r_multiple,
             "exit_reason": trade.exit_reason,

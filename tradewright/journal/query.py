@@ -11,6 +11,7 @@ from tradewright.domain.event import EventKind
 from tradewright.domain.gate import Gate
 from tradewright.domain.ledger import Books
 from tradewright.domain.market import Value
+from tradewright.domain.position import PositionState
 from tradewright.journal.chain import read_event
 from tradewright.journal.database import Database
 from tradewright.journal.row import (
@@ -297,8 +298,11 @@ def _positions(connection: Connection, seqs: Sequence[int]) -> dict[int, tuple[P
     held: dict[int, tuple[Position, ...]] = {}
     if not seqs:
         return held
-    wanted = positions.c.snapshot_seq.between(min(seqs), max(seqs))
-    for row in connection.execute(select(positions).where(wanted).order_by(positions.c.symbol)):
+    wanted = (
+        positions.c.snapshot_seq.between(min(seqs), max(seqs)),
+        positions.c.state != PositionState.FLAT,
+    )
+    for row in connection.execute(select(positions).where(*wanted).order_by(positions.c.symbol)):
         position = Position.model_validate(fields_of(Position, row))
         held[row.snapshot_seq] = (*held.get(row.snapshot_seq, ()), position)
     return held

@@ -73,6 +73,8 @@ class TradeRow(Value):
     open_qty: Decimal
     pnl: Decimal
     fees: Decimal
+    funding: Decimal = Decimal(0)
+    """Received; what was paid is negative. `pnl` holds it."""
     risk: Decimal
     r_multiple: Decimal | None
     exit_reason: ExitReason | None
@@ -100,6 +102,7 @@ class TradeRow(Value):
             state=self.state,
             pnl=self.pnl,
             fees=self.fees,
+            funding=self.funding,
         )
 
 

@@ -205,6 +205,7 @@ trades: Final = Table(
     Column("open_qty", Money, nullable=False),
     Column("pnl", Money, nullable=False),
     Column("fees", Money, nullable=False),
+    Column("funding", Money, nullable=False, server_default="0"),
     Column("risk", Money, nullable=False),
     Column("r_multiple", Money),
     Column("exit_reason", Text),
@@ -241,6 +242,8 @@ positions: Final = Table(
     metadata,
     Column("snapshot_seq", SEQ, primary_key=True, autoincrement=False),
     Column("symbol", Text, primary_key=True),
+    Column("state", Text, nullable=False, server_default="protected"),
+    Column("change", Text, nullable=False, server_default=""),  # since the snapshot before
     Column("side", Text, nullable=False),
     Column("qty", Money, nullable=False),
     Column("entry_price", Money, nullable=False),
