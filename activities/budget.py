@@ -26,8 +26,8 @@ SHARES: Final[Mapping[Urgency, float]] = {
     Urgency.READ: 0.7,
 }
 """How much of a window may be used; the rest is kept for what is more urgent."""
-PROBES: Final = 0.2
-"""Share of a limit that may be under way while nothing is known of what others use."""
+PROBES, FEWEST_PROBES = 0.2, 3
+"""Share of what one may use that may be under way while nothing is known of others, or so many."""
 PATIENCE: Final = 5.0
 """A pause longer than this is told to who asks, not slept through: activities have time-outs."""
 BUSY_PAUSE: Final = 1.0
@@ -166,7 +166,7 @@ class Bucket:
         allowed = max(int(self.limit * SHARES[urgency]), 1)
         if self._is_told and now >= self._known_until:
             self._foreign = 0
-            if len(self._flying) >= max(int(allowed * PROBES), 1):
+            if len(self._flying) >= max(int(allowed * PROBES), FEWEST_PROBES):
                 return _WOKEN
         used = len(self._flying) + len(self._answered) + self._foreign
         if used >= allowed:
@@ -244,7 +244,8 @@ class Budget:
         )
         self._buckets: dict[Endpoint, Bucket] = {}
         self._is_metered = True
-        self._was_refused = False
+        self._counts = False
+        """Whether an answer has shown that the venue counts."""
         self._ban = BAN_PAUSE
         self._banned_until = 0.0
 
@@ -274,19 +275,18 @@ class Budget:
             limit, left = int(headers[LIMIT]), int(headers[LEFT])
         except (KeyError, ValueError):
             return
-        self._meter(True)
+        self._found_counting()
         bucket.heed(limit, left)
 
     def succeed(self, endpoint: Endpoint, headers: Headers) -> None:
         """Learn from an answer that was no refusal."""
         self._ban = BAN_PAUSE
-        if endpoint.limit is not None and LEFT not in headers and not self._was_refused:
+        if endpoint.limit is not None and LEFT not in headers and not self._counts:
             self._meter(False)
 
     def refuse(self, endpoint: Endpoint, seconds: float) -> None:
         """Hold everything back for so long: the exchange has refused a request as one too many."""
-        self._was_refused = True
-        self._meter(True)
+        self._found_counting()
         self._bucket(endpoint).pause(seconds, exits=seconds)
 
     def spend(self, endpoint: Endpoint, seconds: float) -> None:
@@ -334,6 +334,11 @@ class Budget:
             bucket.is_metered = self._is_metered
             self._buckets[endpoint] = bucket
         return bucket
+
+    def _found_counting(self) -> None:
+        if not self._counts:
+            self._counts = True
+            self._meter(True)
 
     def _meter(self, is_metered: bool) -> None:
         if is_metered is not self._is_metered:

@@ -273,6 +273,21 @@ async def test_a_venue_that_counts_nothing_is_not_waited_for_until_it_refuses() 
     waits.cancel()
 
 
+async def test_one_answer_that_names_no_limit_does_not_undo_what_others_have_named() -> None:
+    clock = Clock()
+    own = Budget(clock)
+    await own.enter(POSITIONS, READ)
+    own.leave(POSITIONS, clock.now, {"X-Bapi-Limit": "50", "X-Bapi-Limit-Status": "40"})
+    own.succeed(endpoint_of("get_account_info"), {})
+
+    waits = [asyncio.create_task(own.enter(POSITIONS, READ)) for _ in range(100)]
+    await asyncio.sleep(0)
+
+    assert sum(task.done() for task in waits) < 35
+    for task in waits:
+        task.cancel()
+
+
 def test_public_reads_are_counted_by_address_alone() -> None:
     assert {endpoint_of(method).limit for method in PUBLIC} == {None}
     assert endpoint_of("a_method_of_next_year") is OTHER
