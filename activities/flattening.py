@@ -3,8 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
 from functools import partial
@@ -24,48 +23,16 @@ from tradewright.ports import Exposure
 log = structlog.get_logger(__name__)
 
 DUPLICATE_LINK = 110072
-ORDERS_PER_SECOND = 10
-"""Bybit's limit for an account, and for each kind of request; a VIP may send more."""
-LONGEST_FLIGHT = 2.0
-"""Seconds after which a request that is not answered holds its place no longer."""
 PASSES = 5
 POLL = 0.2
 REREAD = 2.0
 """Seconds after which positions are read again although an order of ours is not answered."""
 LONGEST_PAUSE = 2.0
-LONGEST_LEAP = 512
-
-
-class Rhythm:
-    """Lets as many requests go in any second as the exchange takes, and not one more.
-
-    A place is free a second after its answer came: by then the exchange had counted it.
-    """
-
-    def __init__(self, per_second: int = ORDERS_PER_SECOND) -> None:
-        self._free_at: asyncio.Queue[float] = asyncio.Queue()
-        for _ in range(per_second):
-            self._free_at.put_nowait(0.0)
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        free_at = await self._free_at.get()
-        late = loop.call_later(max(free_at - loop.time(), 0) + LONGEST_FLIGHT, self._free)
-        try:
-            await asyncio.sleep(max(free_at - loop.time(), 0))
-            yield
-        finally:
-            if loop.time() < late.when():
-                late.cancel()
-                self._free()
-
-    def _free(self) -> None:
-        self._free_at.put_nowait(asyncio.get_running_loop().time() + 1.0)
+BLOCK, LONGEST_LEAP = 1000, 1000
 
 
 class Links:
-    """Numbers the orders of one trip; *note* hears of each number before it is used."""
+    """Numbers the orders of one trip; *note* hears which ones are taken before they are used."""
 
     def __init__(
         self, name: Callable[[int], str], first: int = 1, note: Callable[[int], None] | None = None
@@ -73,12 +40,16 @@ class Links:
         self._name = name
         self._note = note
         self._leap = 1
+        self._reserved = first
         self.next = first
 
     def take(self) -> str:
         number, self.next = self.next, self.next + 1
-        if self._note is not None:
-            self._note(self.next)
+        if self.next > self._reserved:
+            # In blocks: of heartbeats that follow each other closely, most are never sent
+            self._reserved = number + BLOCK
+            if self._note is not None:
+                self._note(self._reserved)
         return self._name(number)
 
     def leap(self) -> None:
@@ -88,7 +59,10 @@ class Links:
 
 
 class Flattening:
-    """Cancels what could enter and closes what is held, through every error that may pass."""
+    """Cancels what could enter and closes what is held, through every error that may pass.
+
+    All is asked at once: the client lets go as much in a second as the exchange takes.
+    """
 
     def __init__(
         self,
@@ -101,7 +75,6 @@ class Flattening:
         self._client = client
         self._links = links
         self._watch = watch
-        self._orders, self._cancels = Rhythm(), Rhythm()
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._closed_at: dict[str, float] = {}
 
@@ -114,9 +87,8 @@ class Flattening:
 
         async def cancel(entry: OpenOrder) -> None:
             try:
-                async with self._cancels.turn():
-                    if await lookup.cancel(self._client, entry.symbol, orderId=entry.order_id):
-                        cancelled.add(entry.order_id)
+                if await lookup.cancel(self._client, entry.symbol, orderId=entry.order_id):
+                    cancelled.add(entry.order_id)
             except TradewrightError as e:
                 await _pause(e)
 
@@ -191,10 +163,7 @@ class Flattening:
                 task.add_done_callback(partial(self._end, symbol))
                 self._closing[symbol] = task
         if not exposure.positions and exposure.orders and not exposure.unreadable:
-            async with self._cancels.turn():
-                await self._client.call(
-                    "cancel_all_orders", category=LINEAR, settleCoin=SETTLE_COIN
-                )
+            await self._client.call("cancel_all_orders", category=LINEAR, settleCoin=SETTLE_COIN)
         return exposure
 
     def _end(self, symbol: str, _: asyncio.Task[None]) -> None:
@@ -213,34 +182,29 @@ class Flattening:
 
     async def _send(self, position: Position, qty: Decimal) -> None:
         """Send one slice; whatever becomes of it, the position is read before there is another."""
-        async with self._orders.turn():
-            link = self._links.take()
-            try:
-                await self._client.call(
-                    "place_order",
-                    category=LINEAR,
-                    symbol=position.symbol,
-                    side=position.side.opposite.value,
-                    orderType="Market",
-                    qty=parse.text(qty),
-                    orderLinkId=link,
-                    positionIdx=0,
-                    reduceOnly=True,
-                )
-                return
-            except OrderRejected as e:
-                if e.ret_code == DUPLICATE_LINK:
-                    # Of an attempt whose heartbeat was lost; its order is done, or closes with ours
-                    self._links.leap()
-                log.warning("kill_order_rejected", order_link_id=link, detail=str(e))
-                return
-            except TradewrightError as e:
-                fault = e
-        if isinstance(fault, OutcomeUnknown):
-            log.warning("kill_order_unknown", order_link_id=link, detail=str(fault))
+        link = self._links.take()
+        try:
+            await self._client.call(
+                "place_order",
+                category=LINEAR,
+                symbol=position.symbol,
+                side=position.side.opposite.value,
+                orderType="Market",
+                qty=parse.text(qty),
+                orderLinkId=link,
+                positionIdx=0,
+                reduceOnly=True,
+            )
+        except OrderRejected as e:
+            if e.ret_code == DUPLICATE_LINK:
+                # Of an attempt whose heartbeat was lost; its order is done, or closes with ours
+                self._links.leap()
+            log.warning("kill_order_rejected", order_link_id=link, detail=str(e))
+        except OutcomeUnknown as e:
+            log.warning("kill_order_unknown", order_link_id=link, detail=str(e))
             await self._await_order(position.symbol, link)
-        else:
-            await _pause(fault)
+        except TradewrightError as e:
+            await _pause(e)
 
     async def _await_order(self, symbol: str, link: str) -> None:
         """Give an order that may have landed a moment to show; the position decides then.
