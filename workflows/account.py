@@ -173,7 +173,7 @@ class AccountWorkflow:
         wish = SnapshotWish(
             account=self._start.account,
             baseline=account.baseline if account.is_rebuilt else None,
-            modes=account.wants_modes(workflow.now()),
+            modes=account.wants_modes(self._limits, workflow.now()),
         )
         try:
             snapshot: Snapshot = await workflow.execute_activity_method(

@@ -54,7 +54,7 @@ class DeskNotices:
         )
         allowed = ", ".join(limits.margin_modes)
         await self._while(
-            account.margin_mode not in {None, *limits.margin_modes},
+            not account.is_margin_allowed(limits),
             "margin_mode",
             Priority.URGENT,
             f"no entries: the margin mode is {account.margin_mode}",

@@ -107,7 +107,7 @@ def _standing(account: Account, snapshot: Snapshot, limits: Limits) -> list[str]
     ]
     if account.position_mode is PositionMode.HEDGE:
         lines.append("- **no entries:** hedge mode; switch the account to one-way mode at Bybit")
-    if account.margin_mode not in {None, *limits.margin_modes}:
+    if not account.is_margin_allowed(limits):
         lines.append(f"- **no entries:** the margin mode is {account.margin_mode}")
     realised, funding = account.realised_today, account.funding_today
     lines += [

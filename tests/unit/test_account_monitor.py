@@ -17,6 +17,7 @@ from tradewright.domain.account import (
     Consequence,
     Consequences,
     Limits,
+    MarginMode,
     Past,
     Pause,
     Position,
@@ -416,7 +417,9 @@ def test_modes_are_read_at_the_start_now_and_then_and_while_they_are_wrong() -> 
     known = fresh.observed(snapshot(1, position_mode="one_way", margin_mode="REGULAR_MARGIN"))
     wrong = known.observed(snapshot(1, 1, position_mode="hedge"))
 
-    assert fresh.wants_modes(NOW)
-    assert not known.wants_modes(NOW + timedelta(minutes=1))
-    assert known.wants_modes(NOW + timedelta(hours=1))
-    assert wrong.wants_modes(NOW + timedelta(minutes=1))
+    assert fresh.wants_modes(LIMITS, NOW)
+    assert not known.wants_modes(LIMITS, NOW + timedelta(minutes=1))
+    assert known.wants_modes(LIMITS, NOW + timedelta(hours=1))
+    foreign = known.model_copy(update={"margin_mode": MarginMode.PORTFOLIO})
+    assert foreign.wants_modes(LIMITS, NOW + timedelta(minutes=1))
+    assert wrong.wants_modes(LIMITS, NOW + timedelta(minutes=1))

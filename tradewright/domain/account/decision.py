@@ -188,7 +188,7 @@ def _unready(account: Account, limits: Limits, now: datetime) -> Iterator[tuple[
         yield found, f"the {channel.name} stream is degraded: {channel.fault}"
     if account.position_mode is PositionMode.HEDGE:
         yield code.POSITION_MODE, "the account is in hedge mode; switch it to one-way mode at Bybit"
-    if account.margin_mode is not None and account.margin_mode not in limits.margin_modes:
+    if not account.is_margin_allowed(limits):
         allowed = ", ".join(limits.margin_modes)
         yield code.MARGIN_MODE, f"the margin mode is {account.margin_mode}, allowed is {allowed}"
 

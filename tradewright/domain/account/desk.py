@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
 
-from tradewright.domain.account.limits import MarginMode, PositionMode
+from tradewright.domain.account.limits import Limits, MarginMode, PositionMode
 from tradewright.domain.account.message import Channel, LeaveWish, Released, Unresolved
 from tradewright.domain.account.past import Baseline, Fired, Past, Pause
 from tradewright.domain.account.refusal import RefusalCode
@@ -225,10 +225,15 @@ class Account(Value):
             "unexplained_since": None if snapshot.is_explained else self.unexplained_since,
         }
 
-    def wants_modes(self, now: datetime) -> bool:
+    def wants_modes(self, limits: Limits, now: datetime) -> bool:
         """Return whether position and margin mode are to be read: they are seldom changed."""
-        is_wrong = self.position_mode is PositionMode.HEDGE
-        return self.modes_at is None or is_wrong or now - self.modes_at > MODES_AGE
+        if self.modes_at is None or now - self.modes_at > MODES_AGE:
+            return True
+        # A person who mends them is not to wait
+        return self.position_mode is PositionMode.HEDGE or not self.is_margin_allowed(limits)
+
+    def is_margin_allowed(self, limits: Limits) -> bool:
+        return self.margin_mode is None or self.margin_mode in limits.margin_modes
 
     def paused(self, at: datetime) -> Pause | None:
         """Return the pause that lasts longest at *at*, market clock."""
