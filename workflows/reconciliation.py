@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from pydantic import Field
 from temporalio import workflow
-from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.common import Priority as TaskPriority
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from tradewright import ids
@@ -13,6 +14,7 @@ from tradewright.domain.account import Block
 from tradewright.domain.case import Case, CaseOpening, Choice
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Value
+from tradewright.domain.notice import Notice, Priority
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.reconciliation import Policy, agreed
 from tradewright.domain.ruling import (
@@ -31,9 +33,10 @@ from workflows.attributes import ACCOUNT, show
 from workflows.case import case_id, open_case
 from workflows.kill_switch import TripWish
 from workflows.message import refused
+from workflows.notice import tell
 from workflows.outbox import Outbox, dump
 from workflows.reconciliation_page import reconciliation_page
-from workflows.remedy import Remedy, remedy, summed
+from workflows.remedy import Remedy, remedy
 
 SECOND_LOOK = timedelta(seconds=10)
 """Between two passes, so that what is merely on its way has arrived."""
@@ -42,7 +45,7 @@ NOTHING_FOR = timedelta(seconds=10)
 """A comparison that does not heartbeat so long has died with its worker."""
 RECORD_WITHIN = timedelta(seconds=30)
 """A journal that is away must not keep the next run from looking."""
-READS_LATER = Priority(priority_key=4)
+READS_LATER = TaskPriority(priority_key=4)
 WHO = "reconciliation"
 
 
@@ -155,8 +158,21 @@ class ReconciliationWorkflow:
                 trade_id=subject.trade_id,
                 symbol=subject.symbol,
             )
-            lines.append(f"{subject.detail}: {summed([done])}")
+            lines.append(f"{subject.detail}: {done.told}")
+        await tell(self._notice(made, "\n".join(lines)))
         return lines
+
+    def _notice(self, made: Ruling, text: str) -> Notice:
+        opening = made.opening
+        return Notice(
+            key=f"reconciliation/{opening.account}/{made.name}",
+            account=opening.account,
+            priority=Priority.WARNING,
+            title=f"{opening.kind.replace('_', ' ')} on {opening.symbol}: {made.policy}",
+            text=text[:2000],
+            workflow_id=opening.workflow_id or workflow.info().workflow_id,
+            at=workflow.now(),
+        )
 
     async def _trip(self, made: Ruling) -> str:
         switch = workflow.get_external_workflow_handle(ids.kill_switch_workflow(self._account))

@@ -198,6 +198,21 @@ async def test_a_trade_that_cannot_be_told_is_reported(stage: Any) -> None:
     assert "the trade could not be told" in report["mended"][0]
 
 
+async def test_what_was_mended_is_told_to_a_person(stage: Any, until: Until) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    both = comparison(unknown_order())
+    stage.reconciliation.script.answer("compare", both, both)
+
+    await reconciled(stage)
+
+    [(name, notice)] = await notifier.query("heard")
+    assert (name, notice["priority"]) == ("tell", 2)
+    assert (notice["title"], notice["text"]) == (
+        "unknown order on BTCUSDT: fix",
+        "unknown: order cancelled",
+    )
+
+
 async def test_an_unknown_order_is_cancelled(stage: Any) -> None:
     both = comparison(unknown_order())
     stage.reconciliation.script.answer("compare", both, both)
