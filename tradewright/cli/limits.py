@@ -48,7 +48,7 @@ def show_limits(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None
         (
             line.limit,
             line.value,
-            "" if line.default == line.value else line.default,
+            line.default,
             line.consequence,
             line.now,
             "" if line.share is None else share(line.share),
