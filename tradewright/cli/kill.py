@@ -156,6 +156,7 @@ async def _tightened(
 ) -> "KillSwitchState":
     """Send the wish; if it is not carried out now, close the gate's row, which entries obey."""
     from tradewright.app import operate
+    from tradewright.domain.gate import GateState
 
     try:
         return await _told(settings, send)
@@ -170,6 +171,8 @@ async def _tightened(
                 f"gate of {gate.account} is {gate.state} in the journal: nothing enters from now "
                 f"on; open positions keep their stops at the exchange"
             )
+        if state is GateState.HALTED:
+            say("`tradewright kill trip --direct` closes every position without Temporal")
         raise
 
 
