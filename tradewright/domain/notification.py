@@ -21,7 +21,7 @@ GATHER: Final = timedelta(seconds=3)
 """So long a routine notice waits for others to be told with."""
 SPACING: Final = MappingProxyType(
     {
-        Priority.ROUTINE: timedelta(seconds=30),
+        Priority.ROUTINE: timedelta(seconds=10),
         Priority.WARNING: timedelta(seconds=10),
         Priority.URGENT: timedelta(0),
     }
