@@ -10,6 +10,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from tradewright.domain.market import Value
 from tradewright.ports import MarketPort, Watch, Watchlist
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.channel import tell_of_fault
 from workflows.message import Unreadable, read, refused
 from workflows.page import market_page
 
@@ -54,6 +55,7 @@ class MarketWorkflow:
                     raise
                 self._needs_operator = f"the market stream fails: {e.cause}; it is tried again"
                 self._show()
+                await tell_of_fault(start.account, "public", f"its consumer fails: {e.cause}")
                 await workflow.sleep(5, summary="until it is tried again")
                 self._needs_operator = ""
                 self._show()

@@ -5,16 +5,13 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from tradewright import ids
-from tradewright.domain.account import Channel
-from tradewright.domain.channel import channel_notice
 from tradewright.domain.market import Value
 from tradewright.ports import StreamPort
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
+from workflows.channel import tell_of_fault
 from workflows.message import refused
-from workflows.notice import tell
 
 SHIFT = timedelta(hours=6)
 """How long one activity follows before it is relieved."""
@@ -55,19 +52,9 @@ class StreamWorkflow:
                 workflow.set_current_details(
                     f"### The stream of {start.account} fails\n- {e.cause}\n- it is tried again"
                 )
-                await self._tell_of(start.account, f"its consumer fails: {e.cause}")
+                await tell_of_fault(start.account, "private", f"its consumer fails: {e.cause}")
                 await workflow.sleep(5, summary="until it is tried again")
         workflow.continue_as_new(start)
-
-    async def _tell_of(self, account: str, fault: str) -> None:
-        """Tell the desk and a person what the consumer cannot; the next one tells of its end."""
-        channel = Channel(name="private", fault=fault, since=workflow.now())
-        desk = workflow.get_external_workflow_handle(ids.account_workflow(account))
-        try:
-            await desk.signal("channel", channel)
-        except ApplicationError as e:
-            workflow.logger.warning("desk_not_told", extra={"error": str(e)})
-        await tell(channel_notice(account, channel, workflow.now()))
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:

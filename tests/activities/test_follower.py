@@ -222,3 +222,58 @@ async def test_the_cursor_stays_small() -> None:
 
     assert len(busy.cursor.seen) == follower.CARRIED
     assert len(busy._seen) <= follower.REMEMBERED
+
+
+async def test_those_of_a_symbol_go_by_the_exchange_s_sequence_whatever_their_times_say() -> None:
+    post, second = NotingPost(), timedelta(seconds=1)
+    rows = [
+        listed(2, START),
+        listed(1, START + 2 * second),
+        listed(3, START + second, symbol="ETHUSDT"),
+    ]
+
+    now = START + timedelta(minutes=1)
+    await follower_of(ScriptedExecutions(rows), post, now=now).catch_up()
+
+    assert [(e.symbol, e.seq) for e in post.delivered] == [
+        ("BTCUSDT", 1),
+        ("ETHUSDT", 3),
+        ("BTCUSDT", 2),
+    ]
+
+
+async def test_what_shares_moment_and_sequence_stays_in_the_order_of_the_list() -> None:
+    rows = [listed(n, seq=7) for n in (3, 2, 1)]
+    post = NotingPost()
+
+    await follower_of(ScriptedExecutions(rows), post).catch_up()
+
+    assert [e.exec_id for e in post.delivered] == ["exec-1", "exec-2", "exec-3"]
+
+
+async def test_what_is_listed_a_minute_late_and_was_lost_on_the_stream_is_delivered() -> None:
+    source, post = ScriptedExecutions([listed(2)]), NotingPost(START - timedelta(hours=1))
+    lagging = follower_of(source, post, now=START)
+    await lagging.catch_up()
+
+    source.rows.append(listed(1, START - timedelta(minutes=1)))
+    await lagging.catch_up()
+
+    assert [e.exec_id for e in post.delivered] == ["exec-2", "exec-1"]
+
+
+async def test_an_execution_of_an_unknown_kind_makes_the_trade_ask() -> None:
+    post = NotingPost()
+
+    await follower_of(ScriptedExecutions([listed(1, execType="Gift")]), post).catch_up()
+
+    assert (post.delivered, post.rechecks) == ([], ["an execution could not be read"])
+
+
+async def test_a_new_connection_is_caught_up_before_it_goes_live_and_entries_ask() -> None:
+    post = NotingPost()
+
+    await follower_of(ScriptedExecutions([listed(1)]), post).begin()
+
+    assert [e.exec_id for e in post.delivered] == ["exec-1"]
+    assert post.rechecks == ["the stream was away"]

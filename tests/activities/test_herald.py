@@ -1,46 +1,39 @@
 """Closes are told of, once and in turn: workflows here only note what they hear."""
 
-import asyncio
-import dataclasses
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from temporalio import workflow
 from temporalio.client import Client
-from temporalio.testing import ActivityEnvironment
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities import herald, messenger
+from activities import channel, hearing, herald, messenger
 from activities.herald import MarketCursor
-from activities.market import BybitMarket
-from activities.pace import PaperPace
 from activities.steward import merged
+from tests.activities.noting import fault, no_faults
+from tests.activities.town import (
+    START,
+    MakeInstrument,
+    NotingMarket,
+    OpenTrade,
+    Town,
+    consuming,
+    eventually,
+    minutes,
+    town,
+    watching,
+)
 from tradewright import ids
-from tradewright.domain.account import Account, Reservation
+from tradewright.domain.account import Channel
 from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.market import Candle, Instrument, Side, Timeframe
+from tradewright.domain.market import Candle, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
-from tradewright.domain.trade import Executed, ExitRequested, Started, Trade, TradeEvent
-from tradewright.paper import PaperExchange, PaperSettings, running
-from tradewright.paper.call import Call
-from tradewright.paper.rest.kline import kline
+from tradewright.domain.trade import Executed, ExitRequested, Started, Trade
 from tradewright.ports import (
-    CandleClosed,
-    CandlesDone,
-    MarketPort,
-    TradeView,
-    Watch,
     Watchlist,
 )
-
-START = datetime(2025, 1, 1, tzinfo=UTC)
-
-MakeInstrument = Callable[..., Instrument]
 
 
 def test_missed_candles_are_managed_as_one() -> None:
@@ -59,102 +52,6 @@ def test_missed_candles_are_managed_as_one() -> None:
     assert joined is not None
     assert (joined.open_time, joined.high, joined.low) == (START, Decimal(120), Decimal(90))
     assert (joined.close, joined.volume) == (Decimal(95), Decimal(6))
-
-
-@workflow.defn
-class NotingStrategy:
-    """Notes candles, and acknowledges them where it is asked to."""
-
-    def __init__(self) -> None:
-        self._candles: list[CandleClosed] = []
-        self._done = 0
-
-    @workflow.run
-    async def run(self, preset: str) -> None:
-        while True:
-            await workflow.wait_condition(lambda: len(self._candles) > self._done)
-            candle = self._candles[self._done]
-            if candle.acknowledge:
-                await workflow.execute_activity_method(
-                    MarketPort.done,
-                    CandlesDone(preset=preset, close_time=candle.close_time),
-                    start_to_close_timeout=timedelta(seconds=10),
-                )
-            self._done += 1
-
-    @workflow.signal
-    def candle(self, candle: CandleClosed) -> None:
-        self._candles.append(candle)
-
-    @workflow.query
-    def candles(self) -> list[CandleClosed]:
-        return self._candles
-
-
-@workflow.defn
-class NotingMarket:
-    """Answers what is watched."""
-
-    @workflow.init
-    def __init__(self, watchlist: Watchlist) -> None:
-        self._watchlist = watchlist
-
-    @workflow.run
-    async def run(self, watchlist: Watchlist) -> None:
-        await workflow.wait_condition(lambda: False)
-
-    @workflow.signal
-    def replace(self, watchlist: Watchlist) -> None:
-        self._watchlist = watchlist
-
-    @workflow.query
-    def watchlist(self) -> Watchlist:
-        return self._watchlist
-
-
-@workflow.defn
-class OpenDesk:
-    @workflow.init
-    def __init__(self, account: Account) -> None:
-        self._account = account
-
-    @workflow.run
-    async def run(self, account: Account) -> None:
-        await workflow.wait_condition(lambda: False)
-
-    @workflow.query
-    def account(self) -> Account:
-        return self._account
-
-    @workflow.update
-    async def refresh(self) -> None:
-        """Do nothing."""
-
-
-@workflow.defn
-class OpenTrade:
-    """Stands open, and notes what it is told."""
-
-    @workflow.init
-    def __init__(self, trade: Trade) -> None:
-        self._trade = trade
-        self._events: list[TradeEvent] = []
-
-    @workflow.run
-    async def run(self, trade: Trade) -> None:
-        await workflow.wait_condition(lambda: False)
-
-    @workflow.signal
-    def report(self, event: TradeEvent) -> None:
-        self._events.append(event)
-
-    @workflow.query
-    def trade(self) -> TradeView:
-        return TradeView(trade=self._trade, busy=False)
-
-    @workflow.query
-    def events(self) -> list[TradeEvent]:
-        return self._events
 
 
 @pytest.fixture(autouse=True)
@@ -183,144 +80,6 @@ def make_plan(make_instrument: MakeInstrument) -> Callable[..., TradePlan]:
         return TradePlan.model_validate(fields | changes)
 
     return make
-
-
-class Town:
-    """Everybody whom the market tells, at a paper exchange of its own."""
-
-    def __init__(self, client: Client, paper: PaperExchange) -> None:
-        name = uuid.uuid4().hex[:8]
-        self.client = client
-        self.paper = paper
-        self.account = f"town-{name}"
-        self.queue = f"town-{name}"
-        self.pace = PaperPace(paper.http_url)
-        self.cursor = MarketCursor()
-
-    def named(self, preset: str) -> str:
-        return f"{preset}-{self.account}"
-
-    async def start(self, run: Any, argument: Any, workflow_id: str) -> None:
-        await self.client.start_workflow(run, argument, id=workflow_id, task_queue=self.queue)
-
-    async def watch(self, *watches: Watch) -> Watchlist:
-        watchlist = Watchlist(account=self.account, watches=watches)
-        await self.start(NotingMarket.run, watchlist, ids.market_workflow(self.account))
-        for watch in watches:
-            await self.open_strategy(watch.preset)
-        return watchlist
-
-    async def open_strategy(self, preset: str) -> None:
-        await self.start(NotingStrategy.run, preset, ids.strategy_workflow(preset))
-
-    async def open_desk(self, *plans: TradePlan) -> None:
-        account = Account(
-            name=self.account,
-            started_at=START,
-            reservations=tuple(Reservation(plan=plan, at=START) for plan in plans),
-        )
-        await self.start(OpenDesk.run, account, ids.account_workflow(self.account))
-
-    async def heard(self, preset: str) -> Sequence[CandleClosed]:
-        handle = self.client.get_workflow_handle(ids.strategy_workflow(preset))
-        candles: list[CandleClosed] = await handle.query("candles", result_type=list[CandleClosed])
-        return candles
-
-    async def closes(self, preset: str, count: int) -> list[datetime]:
-        async def enough() -> bool:
-            return len(await self.heard(preset)) >= count
-
-        await eventually(enough)
-        return [candle.close_time for candle in await self.heard(preset)]
-
-    async def events(self, workflow_id: str) -> Sequence[TradeEvent]:
-        """Return what the trade was told, once it was told anything."""
-        handle = self.client.get_workflow_handle(workflow_id)
-
-        async def told() -> list[TradeEvent]:
-            found: list[TradeEvent] = await handle.query("events", result_type=list[TradeEvent])
-            return found
-
-        async def any_told() -> bool:
-            return bool(await told())
-
-        await eventually(any_told)
-        return await told()
-
-
-async def eventually(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await is_so():  # noqa: ASYNC110 - what is waited for happens in other processes
-            await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def town(temporal: Client, **settings: Any) -> AsyncIterator[Town]:
-    fields: dict[str, Any] = {"port": 0, "symbols": ("BTCUSDT", "ETHUSDT"), "history": 50}
-    async with running(PaperSettings.model_validate(fields | {"start": START} | settings)) as paper:
-        place = Town(temporal, paper)
-        consumer = market_of(place)
-        worker = Worker(
-            temporal,
-            task_queue=place.queue,
-            workflows=[NotingStrategy, NotingMarket, OpenDesk, OpenTrade],
-            activities=[consumer.done],
-            workflow_runner=UnsandboxedWorkflowRunner(),
-        )
-        try:
-            async with worker:
-                yield place
-        finally:
-            place.pace.close()
-
-
-def market_of(place: Town, url: str | None = None) -> BybitMarket:
-    bybit: Any = PublicRest(place.paper)
-    no_presets: Any = None
-    stream = url or f"{place.paper.stream_url}/public/linear"
-    return BybitMarket(place.client, bybit, no_presets, place.pace, stream)
-
-
-class PublicRest:
-    """The paper exchange's candles, straight from its own handler."""
-
-    def __init__(self, paper: PaperExchange) -> None:
-        self._paper = paper
-
-    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        assert method == "get_kline"
-        parameters = {name: str(value) for name, value in arguments.items()}
-        return {"result": kline(Call(self._paper.exchange, parameters))}
-
-
-@asynccontextmanager
-async def consuming(
-    place: Town, watchlist: Watchlist, *, url: str | None = None, cursor: MarketCursor | None = None
-) -> AsyncIterator[None]:
-    environment = ActivityEnvironment()
-    details = [cursor.model_dump(mode="json")] if cursor else []
-    environment.info = dataclasses.replace(environment.info, heartbeat_details=details)
-
-    def note(*details: Any) -> None:
-        place.cursor = details[0]
-
-    environment.on_heartbeat = note
-    consumer = market_of(place, url)
-    task = asyncio.create_task(environment.run(consumer.consume_market, watchlist))
-    try:
-        yield
-    finally:
-        environment.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-
-def minutes(*numbers: int) -> list[datetime]:
-    return [START + timedelta(minutes=number) for number in numbers]
-
-
-def watching(preset: str, timeframe: Timeframe, *symbols: str) -> Watch:
-    return Watch(preset=preset, symbols=symbols or ("BTCUSDT",), timeframe=timeframe)
 
 
 async def test_in_a_lockstep_every_preset_hears_of_its_closes_once(temporal: Client) -> None:
@@ -414,6 +173,43 @@ async def test_a_stream_that_cannot_be_reached_is_replaced_by_questions(
 
     assert closes == sorted(set(closes))
     assert all(close.second == 0 for close in closes)
+
+
+async def test_a_topic_that_dies_alone_costs_no_close_and_the_desk_hears_of_it(
+    temporal: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F2, F4: the candles of one symbol stop, and those of the other go on."""
+    monkeypatch.setattr(hearing, "TOPIC_SILENT_AFTER", 0.5)
+    monkeypatch.setattr(channel, "BLIP", 0.05)
+    async with town(temporal, speed=120) as place:
+        preset = place.named("both")
+        await place.open_desk()
+        watchlist = await place.watch(watching(preset, Timeframe.M1, "BTCUSDT", "ETHUSDT"))
+
+        async with consuming(place, watchlist):
+            await place.closes(preset, 1)
+            await fault(place.paper, "{kind: stream_loss, when: {topic: kline.1.ETHUSDT}}")
+            await eventually(lambda: any_channel(place, "kline.1.ETHUSDT said nothing"))
+            await no_faults(place.paper)
+            await eventually(lambda: is_healthy(place))
+            closes = await place.closes(preset, 6)
+
+    steps = {later - earlier for earlier, later in itertools.pairwise(closes)}
+    assert steps == {timedelta(minutes=1)}
+
+
+async def channels(place: Town) -> list[Channel]:
+    desk = place.client.get_workflow_handle(ids.account_workflow(place.account))
+    told: list[Channel] = await desk.query("channels", result_type=list[Channel])
+    return told
+
+
+async def any_channel(place: Town, fault: str) -> bool:
+    return any(told.fault.startswith(fault) for told in await channels(place))
+
+
+async def is_healthy(place: Town) -> bool:
+    return not (await channels(place))[-1].fault
 
 
 async def test_closes_that_were_missed_are_told_of_at_the_start(temporal: Client) -> None:

@@ -1,5 +1,6 @@
 """Candles become wishes."""
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from activities import market
+from activities.feed import LastPrice
 from activities.market import BybitMarket
 from activities.pace import WallPace, milliseconds, moment
 from tradewright import ids
+from tradewright.domain.errors import ExchangeUnreachable
 from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
 from tradewright.plugin import Evaluation as Answer
@@ -289,6 +292,91 @@ async def test_what_a_trade_saw_is_price_market_and_indicators(
     assert view.market == {"mark_price": "50011", "funding_rate": "0.0001"}
     assert view.factors["close"] == 50100
     assert (bare.price, bare.factors) == (view.price, {})
+
+
+class Unreachable(ScriptedExchange):
+    """Answers until it is away."""
+
+    is_away = False
+    hangs = False
+
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.is_away:
+            raise ExchangeUnreachable(method, "it is away")
+        return await super().call(method, **arguments)
+
+
+async def test_without_the_exchange_an_exit_is_seen_by_what_was_read_last_and_its_age(
+    make_market: MakeMarket,
+    make_plan: Callable[..., TradePlan],
+    make_instrument: MakeInstrument,
+) -> None:
+    """F4: an old price is shown with its age, and is good for the record of an exit alone."""
+    exchange = Unreachable(make_instrument(), "50100")
+    consumer = make_market(bybit=exchange)
+    fresh = await consumer.observe(make_plan(preset_hash="adopted"))
+    exchange.is_away = True
+
+    old = await consumer.observe(make_plan(preset_hash=HASH))
+
+    assert old.price == fresh.price
+    assert "age_s" not in fresh.market
+    assert old.market == fresh.market | {"age_s": old.market["age_s"]}
+    assert float(old.market["age_s"]) >= 0
+    assert old.factors == {}
+    with pytest.raises(ExchangeUnreachable):
+        await make_market(bybit=exchange).observe(make_plan())
+
+
+async def test_what_the_stream_told_last_is_newer_than_what_was_read_before(
+    make_market: MakeMarket,
+    make_plan: Callable[..., TradePlan],
+    make_instrument: MakeInstrument,
+) -> None:
+    exchange = Unreachable(make_instrument(), "50100")
+    consumer = make_market(bybit=exchange)
+    await consumer.observe(make_plan(preset_hash="adopted"))
+    heard_at = datetime.now(UTC)
+    consumer._prices["BTCUSDT"] = LastPrice(Decimal(49000), heard_at)
+    exchange.is_away = True
+
+    view = await consumer.observe(make_plan(preset_hash="adopted"))
+
+    assert view.price == Decimal(49000)
+    assert list(view.market) == ["age_s"]
+
+
+async def test_an_exchange_that_hangs_keeps_no_record_waiting(
+    make_market: MakeMarket,
+    make_plan: Callable[..., TradePlan],
+    make_instrument: MakeInstrument,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(market, "TICKER_WITHIN", 0.01)
+    monkeypatch.setattr(market, "FACTORS_WITHIN", 0.01)
+    exchange = Unreachable(make_instrument(), "50100")
+    consumer = make_market(bybit=exchange)
+    fresh = await consumer.observe(make_plan(preset_hash="adopted"))
+    exchange.hangs = True
+
+    view = await consumer.observe(make_plan(preset_hash=HASH))
+
+    assert (view.price, view.factors) == (fresh.price, {})
+
+
+async def test_no_entry_is_decided_on_a_price_that_is_only_remembered(
+    make_market: MakeMarket, make_plan: Callable[..., TradePlan], make_instrument: MakeInstrument
+) -> None:
+    """F4: what exits may go by is refused to entries."""
+    exchange = Unreachable(make_instrument(), "50100")
+    consumer = make_market(bybit=exchange)
+    await consumer.observe(make_plan(preset_hash="adopted"))
+    exchange.is_away = True
+
+    with pytest.raises(ExchangeUnreachable):
+        await consumer.evaluate(candle_of())
 
 
 async def test_done_is_said_in_the_strategy_s_name(make_market: MakeMarket) -> None:

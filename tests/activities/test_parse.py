@@ -63,6 +63,11 @@ def test_a_dated_contract_is_understood() -> None:
         ({"createType": "CreateByTrailingStop"}, ExitReason.TRAILING_STOP),
         ({"createType": "CreateByLiq"}, ExitReason.LIQUIDATION),
         ({"execType": "BustTrade"}, ExitReason.LIQUIDATION),
+        ({"execType": "AdlTrade"}, ExitReason.LIQUIDATION),
+        ({"createType": "CreateByAdl_PassThrough"}, ExitReason.LIQUIDATION),
+        ({"execType": "Delivery"}, ExitReason.DELISTED),
+        ({"execType": "Settle"}, ExitReason.DELISTED),
+        ({"createType": "CreateBySettle"}, ExitReason.DELISTED),
         ({"orderLinkId": "kill-2-1"}, ExitReason.KILL_SWITCH),
     ],
 )
@@ -75,6 +80,29 @@ def test_an_execution_says_what_made_it(row: dict[str, str], cause: ExitReason |
 
 def test_funding_is_no_execution() -> None:
     assert parse.execution(EXECUTION | {"execType": "Funding"}) is None
+
+
+@pytest.mark.parametrize(("fee", "amount"), [("0.00867", "-0.00867"), ("-0.5", "0.5"), ("", "0")])
+def test_funding_that_is_paid_is_negative(fee: str, amount: str) -> None:
+    payment = parse.payment(EXECUTION | {"execType": "Funding", "execFee": fee})
+
+    assert payment is not None
+    assert (payment.symbol, payment.amount) == ("BTCUSDT", Decimal(amount))
+    assert parse.payment(EXECUTION) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "filled"),
+    [
+        ({"orderQty": "0.3", "leavesQty": "0.1"}, "0.2"),
+        ({"orderQty": "0.3", "leavesQty": "0"}, "0.3"),
+        ({"orderQty": "0.3", "leavesQty": ""}, None),
+        ({"leavesQty": "0"}, None),
+        ({"orderQty": "0.3", "leavesQty": "0", "execType": "BustTrade"}, None),
+    ],
+)
+def test_an_execution_says_how_far_its_order_is(row: dict[str, str], filled: str | None) -> None:
+    assert parse.filled_so_far(EXECUTION | row) == (None if filled is None else Decimal(filled))
 
 
 def test_a_position_without_size_is_flat_whatever_else_it_says() -> None:

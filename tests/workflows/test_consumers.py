@@ -68,6 +68,30 @@ async def test_a_consumer_that_fails_or_ends_is_run_again(
     assert shown == [False, True, False]
 
 
+@pytest.mark.parametrize(("start", "name"), [(start_stream, "private"), (start_market, "public")])
+async def test_the_desk_and_a_person_hear_of_a_stream_whose_consumer_fails(
+    stage: Any, failure: Failure, start: Any, name: str
+) -> None:
+    """F4: nobody follows the stream, so nobody else could tell."""
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    activity = "consume_stream" if name == "private" else "consume_market"
+    script = (stage.stream if name == "private" else stage.market).script
+    script.answer(activity, failure("a bug", final=True))
+    hanging = script.hold(activity)
+
+    await start(stage)
+    await script.called(activity, 2)
+    ((signal, told),) = await desk.query("heard")
+    ((word, notice),) = await notifier.query("heard")
+    hanging.let_go(0)
+
+    assert (signal, told["name"], word) == ("channel", name, "tell")
+    assert "a bug" in told["fault"]
+    assert notice["key"] == f"channel/{stage.account}/{name}"
+    assert not notice["resolved"]
+
+
 @pytest.mark.parametrize(
     ("start", "activity"), [(start_stream, "consume_stream"), (start_market, "consume_market")]
 )
