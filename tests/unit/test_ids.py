@@ -57,6 +57,18 @@ def test_a_link_of_the_kill_switch_fits_and_is_no_trades(trip: int, number: int)
     assert ids.parse_link(link) is None
 
 
+@given(st.datetimes(NOON.replace(tzinfo=None), timezones=st.just(UTC)), st.integers(0, 10**6))
+def test_a_link_of_a_kill_without_temporal_is_never_one_of_the_workflows(
+    began: datetime, number: int
+) -> None:
+    link = ids.direct_kill_link(began, number)
+
+    assert len(link) <= 36
+    assert ids.is_kill_link(link)
+    assert ids.is_ours(link)
+    assert not link.startswith(ids.kill_link(int(began.timestamp() * 1000), number))
+
+
 @pytest.mark.parametrize(
     "link",
     [
