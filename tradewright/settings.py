@@ -265,7 +265,7 @@ class Settings(BaseSettings):
         """Return the SQLAlchemy URL of the journal; it may hold a password."""
         if self.journal:
             return self.journal.get_secret_value()
-        return f"sqlite+aiosqlite:///{self.state / 'journal.db'}"
+        return f"sqlite:///{self.state / 'journal.db'}"
 
     @property
     def namespace(self) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import Execution
@@ -30,6 +30,7 @@ from tradewright.domain.trade import (
     TradeEvent,
 )
 from tradewright.journal import Journal
+from tradewright.journal.database import Database
 from tradewright.ports import MarketView
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -126,17 +127,19 @@ async def journal(journal_url: str) -> AsyncIterator[Journal]:
 class Intruder:
     """Someone with a database client, who respects nothing."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def run(self, *statements: str) -> None:
-        async with self._engine.begin() as connection:
+        def each(connection: Connection) -> None:
             for statement in statements:
-                await connection.execute(text(statement))
+                connection.execute(text(statement))
+
+        await self._database.write(each)
 
     async def unlock(self) -> None:
         """Remove what keeps events and anchors from being changed."""
-        if self._engine.dialect.name == "sqlite":
+        if self._database.is_sqlite:
             tables = ("events", "anchors")
             verbs = ("update", "delete")
             await self.run(*(f"DROP TRIGGER {t}_refuse_{v}" for t in tables for v in verbs))
@@ -148,11 +151,9 @@ class Intruder:
 
 @pytest.fixture
 async def intruder(journal: Journal, journal_url: str) -> AsyncIterator[Intruder]:
-    sqlite = journal_url.startswith("sqlite")
-    url = make_url(journal_url).set(drivername="sqlite+aiosqlite") if sqlite else None
-    engine = create_async_engine(url or _asyncpg(journal_url))
-    yield Intruder(engine)
-    await engine.dispose()
+    database = Database(journal_url)
+    yield Intruder(database)
+    await database.close()
 
 
 # --- what is written ----------------------------------------------------------------------------

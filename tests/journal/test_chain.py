@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from tradewright.domain.event import JournalEvent
 from tradewright.journal import Journal, chain
+from tradewright.journal.errors import JournalUnavailable
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 MakeEvent = Callable[..., JournalEvent]
@@ -30,7 +30,7 @@ async def test_the_database_refuses_to_change_what_was_written(
 ) -> None:
     await written.anchor(AT)
 
-    with pytest.raises(DBAPIError, match=f"{table} are append-only"):
+    with pytest.raises(JournalUnavailable, match=f"{table} are append-only"):
         await intruder.run(statement.format(table))
 
 

@@ -200,21 +200,39 @@ async def test_writers_that_wait_for_each_other_both_get_through(postgresql: str
 
         return work
 
-    async def hold_until_both_wait() -> None:
-        async with host._engine.begin() as connection:
-            await connection.exec_driver_sql(statement.format("", 3))
-            started.set()
-            while (await connection.exec_driver_sql(waiting)).scalar_one() < 2:
-                pass
+    def hold_until_both_wait(connection: Connection) -> None:
+        connection.exec_driver_sql(statement.format("", 3))
+        started.set()
+        while connection.exec_driver_sql(waiting).scalar_one() < 2:
+            pass
 
     started = asyncio.Event()
-    holder = asyncio.create_task(hold_until_both_wait())
+    holder = asyncio.create_task(host.write(hold_until_both_wait))
     await started.wait()
     await asyncio.gather(database.write(writer(1, 2)), database.write(writer(2, 1)), holder)
 
     await database.close()
     await host.close()
     assert sorted(tries) in ([1, 1, 2], [1, 2, 2])
+
+
+async def test_writers_that_come_at_once_share_commits_and_fail_alone(
+    journal: Journal, make_event: MakeEvent
+) -> None:
+    whole = [make_event(f"e{n}") for n in range(30)]
+    spoilt = make_event("e0").model_copy(update={"symbol": "ETHUSDT"})
+    await journal.append(whole[:1])
+
+    written = await asyncio.gather(
+        *(journal.append([event]) for event in whole[1:15]),
+        journal.append([spoilt]),
+        *(journal.append([event]) for event in whole[15:]),
+        return_exceptions=True,
+    )
+
+    assert [type(answer) for answer in written] == [int] * 14 + [JournalConflict] + [int] * 15
+    assert {row.event.event_id for row in await journal.events()} == {f"e{n}" for n in range(30)}
+    assert await journal.verify() == ()
 
 
 async def test_a_cancelled_write_leaves_the_journal_usable(
