@@ -132,7 +132,8 @@ async def measure(trades: int, writers: int, folder: Path) -> None:
     anchor, read = p(0.95, bare_writes), p(0.95, bare_reads)
     print(f"trades, writers              {trades}, {writers}; chains whole")
     print(
-        f"throughput                   {trades / took:.0f} trades/s, {len(writes) / took:.0f} writes/s"
+        f"throughput                   {trades / took:.0f} trades/s, "
+        f"{len(writes) / took:.0f} writes/s"
     )
     print(f"anchor: bare write           p50 {p(0.5, bare_writes):.2f}, p95 {anchor:.2f} ms")
     print(f"anchor: bare read            p50 {p(0.5, bare_reads):.2f}, p95 {read:.2f} ms")
@@ -148,6 +149,7 @@ async def measure(trades: int, writers: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    numbers = [int(argument) for argument in sys.argv[1:]]
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    at_once = int(sys.argv[2]) if len(sys.argv) > 2 else 100
     with TemporaryDirectory() as name:
-        asyncio.run(measure(*(numbers + [10_000, 100][len(numbers) :]), Path(name)))
+        asyncio.run(measure(count, at_once, Path(name)))
