@@ -22,10 +22,13 @@ from tradewright.domain.account import Account
 from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.reconciliation import Discrepancy, Kind
+from tradewright.domain.ruling import opening_of
 from tradewright.domain.trade import Adopted, TradeState
 from tradewright.ports import Comparison, TradeOrder, activities_of
 from workflows.account import AccountStart, AccountWorkflow
 from workflows.attributes import attributes
+from workflows.case import CaseStart
+from workflows.case_life import CaseWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
 from workflows.trade_page import plan_attributes
 
@@ -51,7 +54,7 @@ async def queue(bench: Any, temporal: Client) -> AsyncIterator[str]:
     worker = Worker(
         temporal,
         task_queue=queue,
-        workflows=[TradeWorkflow, AccountWorkflow],
+        workflows=[TradeWorkflow, AccountWorkflow, CaseWorkflow],
         activities=activities_of(bench.exchange, account, records),
         interceptors=[DomainErrors()],
         workflow_runner=UnsandboxedWorkflowRunner(),
@@ -462,3 +465,64 @@ async def test_every_comparison_begins_by_starting_what_must_run(
     await bench.run(books.compare, name)
 
     assert begun == [0]
+
+
+async def test_a_stop_that_was_moved_by_hand_is_reported(
+    bench: Any, books: BybitReconciliation, plan: TradePlan, start_trade: StartTrade
+) -> None:
+    """B5: the exchange has to show the stop that the trade wants."""
+    await start_trade(plan)
+    looser = plan.stop_loss - 100 * plan.instrument.tick_size
+    await bench.client.call(
+        "set_trading_stop",
+        category="linear",
+        symbol="BTCUSDT",
+        tpslMode="Full",
+        stopLoss=f"{looser:f}",
+        positionIdx=0,
+    )
+
+    (wrong,) = (await bench.run(books.compare, plan.account)).discrepancies
+
+    assert (wrong.kind, wrong.trade_id) == (Kind.WRONG_STOP, plan.trade_id)
+    assert "the exchange has a looser one" in wrong.detail
+
+
+async def test_an_execution_that_the_trade_does_not_know_is_reported(
+    bench: Any, books: BybitReconciliation, plan: TradePlan, start_trade: StartTrade
+) -> None:
+    """B2: no fill is made up; the trade asks for what the exchange has executed."""
+    await start_trade(plan)
+    later = str(milliseconds(await bench.pace.market_now()) + 1)
+    bench.line.always["get_executions"] = bench.faults.rows(
+        lambda rows: [rows[0] | {"execId": "x2", "orderLinkId": "", "execTime": later}, *rows]
+    )
+
+    (missing,) = (await bench.run(books.compare, plan.account)).discrepancies
+
+    assert (missing.kind, missing.mark) == (Kind.MISSING_EXECUTION, "x2")
+    assert missing.workflow_id == ids.trade_workflow(plan.symbol, plan.trade_id)
+
+
+async def test_a_comparison_brings_along_what_the_open_cases_say(
+    bench: Any, books: BybitReconciliation, temporal: Client, queue: str, name: str
+) -> None:
+    low = f"{bench.price() // 2:f}"
+    await bench.order("BTCUSDT", "Buy", "0.01", orderType="Limit", price=low)
+    before = await bench.run(books.compare, name)
+    opening = opening_of(name, before.discrepancies, before.at)
+    case = await temporal.start_workflow(
+        CaseWorkflow.run,
+        CaseStart(opening=opening),
+        id=ids.case_workflow(name, "BTCUSDT", Kind.FOREIGN_ORDER),
+        task_queue=queue,
+    )
+    await case.signal("decide", {"choice": "ignore", "by": "ann"})
+
+    found = await bench.run(books.compare, name)
+    await case.terminate()
+    after = await bench.run(books.compare, name)
+
+    (told,) = found.cases
+    assert told.accepts(opening.fingerprint)
+    assert (before.cases, after.cases) == ((), ())

@@ -237,23 +237,20 @@ def balance_drift(book: CashBook, tolerance: Decimal = DRIFT) -> Discrepancy | N
     """Return by how much the wallet changed without a line in its log, if by more than rounding.
 
     ``wallet = opening + all changes``. Which of several flows of the first millisecond was the
-    first is not known: the one that explains most is taken.
+    first is not certain: the wallet has not drifted if any of them explains it.
     """
     if not book.flows:
         return None
     first = book.flows[0]
     changes = sum((flow.change for flow in book.flows), Decimal(0))
-    explained = min(
-        (f.balance - f.change + changes for f in book.flows if f.at == first.at),
-        key=lambda wallet: abs(book.wallet - wallet),
-    )
-    drift = book.wallet - explained
-    if abs(drift) <= tolerance:
+    explained = [f.balance - f.change + changes for f in book.flows if f.at == first.at]
+    drift = book.wallet - explained[0]
+    if any(abs(book.wallet - wallet) <= tolerance for wallet in explained):
         return None
     return Discrepancy(
         kind=Kind.BALANCE_DRIFT,
         detail=f"the wallet holds {book.wallet}, its log since {first.at:%Y-%m-%d %H:%M:%S} UTC "
-        f"leaves {explained}: {drift:+} that nothing explains",
+        f"leaves {explained[0]}: {drift:+} that nothing explains",
         mark=f"{drift.normalize():f}",
     )
 
