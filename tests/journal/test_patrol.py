@@ -1,6 +1,7 @@
 """A patrol finds what was altered, part by part, and in bounded time."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ async def written(journal: Journal, make_event: MakeEvent) -> Journal:
 async def beats(journal: Journal, count: int, beat: Beat, limit: int) -> list[tuple[Altered, ...]]:
     found = []
     for _ in range(count):
-        patrolled = await journal._database.read(lambda c, b=beat: patrol(c, b, limit))
+        patrolled = await journal._database.read(partial(patrol, beat=beat, limit=limit))
         assert patrolled.seen <= 2 * limit + 2 * len(beat.suspects)
         beat = patrolled.beat
         found.append(patrolled.altered)
