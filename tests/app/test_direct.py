@@ -104,7 +104,7 @@ async def nobody() -> ExchangeKey | None:
 
 async def run(settings: Settings, told: list[Progress] | None = None, **more: Any) -> DirectTrip:
     show = told.append if told is not None else lambda _: None
-    wish = {"reason": "fire", "by": "ann", "ask_key": nobody, "show": show} | more
+    wish: dict[str, Any] = {"reason": "fire", "by": "ann", "ask_key": nobody, "show": show} | more
     return await trip_directly(settings, **wish)
 
 
