@@ -29,6 +29,7 @@ from tradewright.journal import Journal
 from tradewright.ports import activities_of
 from workflows.account import AccountStart, AccountWorkflow
 from workflows.attributes import attributes
+from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketStart, MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
@@ -40,6 +41,7 @@ from workflows.trade_page import plan_attributes
 
 WORKFLOWS = (
     AccountWorkflow,
+    CaseWorkflow,
     KillSwitchWorkflow,
     MarketWorkflow,
     NotifierWorkflow,

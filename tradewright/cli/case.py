@@ -9,6 +9,8 @@ from tradewright.cli.invocation import (
     Format,
     LinksOption,
     OutputOption,
+    YesOption,
+    confirm,
     invocation_of,
     print_document,
     run,
@@ -81,12 +83,15 @@ def decide(
     choice: Annotated[Choice, typer.Argument(help="What is to be done.")],
     by: ByOption,
     reason: Annotated[str, typer.Option("--reason", help="Why; written to the journal.")] = "",
+    yes: YesOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Decide a case; it ends when a later comparison has verified it."""
     from tradewright.domain.case import Decision
 
     settings = invocation_of(ctx).settings()
+    if choice is Choice.CLOSE:
+        confirm(f"leave the market for case {case} on {settings.venue}?", yes=yes)
     decision = Decision(choice=choice, by=by, reason=reason)
     workflow_id, found = run(_decide(settings, case, decision))
     if output is Format.JSON:
