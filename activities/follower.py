@@ -8,11 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import structlog
-from pydantic import AwareDatetime
 
 from activities import parse
 from activities.channel import ChannelReport
-from activities.happening import Happening, in_order
+from activities.happening import Happening, StreamCursor, in_order
 from activities.joint import together
 from activities.pace import Pace, milliseconds
 from activities.parse import Payment
@@ -22,7 +21,6 @@ from activities.wire import Wire, WireLost
 from tradewright import ids
 from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.execution import Execution
-from tradewright.domain.market import Value
 from tradewright.domain.trade import EntryEnded
 
 log = structlog.get_logger(__name__)
@@ -38,6 +36,8 @@ PROBATION = 30.0
 """Seconds that a topic which had gone silent must owe nothing, or bring something at once."""
 OVERLAP = timedelta(seconds=65)
 """Of market time: what happened then may be listed only now, and have been lost on the stream."""
+CLOCKS_APART = timedelta(minutes=10)
+"""A quiet account is asked for so much of its past at least: our clock may be ahead."""
 WINDOW = timedelta(days=7)
 PAGE = 100
 REMEMBERED = 5_000
@@ -50,17 +50,6 @@ class TopicSilent(WireLost):
     def __init__(self, url: str, topic: str) -> None:
         super().__init__(url, f"{topic} is silent although the exchange lists what it owes")
         self.topic = topic
-
-
-class StreamCursor(Value):
-    """How far executions have been delivered; carried by the heartbeat."""
-
-    at: AwareDatetime | None = None
-    seen: tuple[str, ...] = ()
-    fault: str = ""
-    """Why nothing is heard at the moment; shown to whoever asks how the stream is doing."""
-    fault_since: AwareDatetime | None = None
-    """Wall clock."""
 
 
 class Follower:
@@ -76,6 +65,7 @@ class Follower:
         self._orders = Orders(bybit)
         self._silence = Silence()
         self._at = cursor.at
+        self._asked_at: datetime | None = None
         self._seen = dict.fromkeys(cursor.seen)
         self._filled: dict[str, Decimal] = {}
         """What was delivered of each order."""
@@ -100,6 +90,7 @@ class Follower:
         self._silence.forget()
         await self._deliver_all([*self._held, *await self._missed()])
         self._held.clear()
+        self._advance()
 
     async def begin(self) -> None:
         """Fill the gap before a connection that is subscribed already; then it may go live."""
@@ -167,6 +158,7 @@ class Follower:
             found = {h.what.exec_id: h for h in (*missed, *self._held)}
             self._held.clear()
             await self._deliver_all(found.values())
+            self._advance()
 
     async def _release(self) -> None:
         """Deliver what waited for a list that cannot be read."""
@@ -276,12 +268,18 @@ class Follower:
         if self._at is None:
             self._at = await self._post.first_trigger() or await self._pace.market_now()
         begin, now = self._at - OVERLAP, await self._pace.market_now()
+        self._asked_at = now
         found: list[Happening] = []
         while begin <= now:
             end = begin + WINDOW - timedelta(milliseconds=1)
             found += await self._listed(begin, end)
             begin = end
         return [h for h in found if h.what.exec_id not in self._seen]
+
+    def _advance(self) -> None:
+        """Leave behind what a list was read of, so that a quiet month is not read for ever."""
+        if self._at is not None and self._asked_at is not None:
+            self._at = max(self._at, self._asked_at - CLOCKS_APART)
 
     async def _listed(self, begin: datetime, end: datetime) -> list[Happening]:
         query: dict[str, Any] = {

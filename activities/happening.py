@@ -5,8 +5,22 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from pydantic import AwareDatetime
+
 from activities.parse import Payment
 from tradewright.domain.execution import Execution
+from tradewright.domain.market import Value
+
+
+class StreamCursor(Value):
+    """How far executions have been delivered; carried by the heartbeat."""
+
+    at: AwareDatetime | None = None
+    seen: tuple[str, ...] = ()
+    fault: str = ""
+    """Why nothing is heard at the moment; shown to whoever asks how the stream is doing."""
+    fault_since: AwareDatetime | None = None
+    """Wall clock."""
 
 
 class Happening(NamedTuple):

@@ -125,7 +125,11 @@ class Orders:
         except (TradewrightError, TimeoutError) as e:
             log.warning("order_not_read", order_id=order_id, detail=str(e) or type(e).__name__)
             return ""
-        return "" if row is None else str(row.get("parentOrderLinkId") or "")
+        if row is None:
+            return ""
+        # It may trade in many parts
+        self._parents[order_id] = str(row.get("parentOrderLinkId") or "")
+        return self._parents[order_id]
 
     async def _order(self, symbol: str, order_id: str) -> Row | None:
         where = {"symbol": symbol} if symbol else {}

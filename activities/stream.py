@@ -14,7 +14,8 @@ from temporalio import activity
 from temporalio.client import Client
 
 from activities.channel import ChannelReport
-from activities.follower import TOPICS, Follower, StreamCursor
+from activities.follower import TOPICS, Follower
+from activities.happening import StreamCursor
 from activities.joint import together
 from activities.messenger import Messenger, heartbeats
 from activities.pace import Pace

@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.bybit import BybitClient
-from activities.follower import StreamCursor
+from activities.happening import StreamCursor
 from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
 from activities.stream import BybitStream

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from activities import follower, silence
-from activities.follower import Follower, StreamCursor, TopicSilent
+from activities.follower import Follower, TopicSilent
+from activities.happening import StreamCursor
 from activities.parse import Payment
 from tradewright.domain.execution import Execution
 
@@ -277,3 +278,16 @@ async def test_a_new_connection_is_caught_up_before_it_goes_live_and_entries_ask
 
     assert [e.exec_id for e in post.delivered] == ["exec-1"]
     assert post.rechecks == ["the stream was away"]
+
+
+async def test_a_quiet_month_is_read_once() -> None:
+    source, post = ScriptedExecutions([listed(1)]), NotingPost()
+    quiet = follower_of(source, post, now=START + timedelta(days=30))
+    await quiet.catch_up()
+    asked = len(source.calls)
+
+    await quiet.catch_up()
+
+    assert asked > 4
+    assert len(source.calls) == asked + 1
+    assert quiet.cursor.at == START + timedelta(days=30) - follower.CLOCKS_APART

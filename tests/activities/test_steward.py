@@ -116,6 +116,7 @@ async def test_candles_that_a_waiting_entry_missed_are_asked_for() -> None:
     await steward.manage(START + 3 * MINUTE, 3 * MINUTE, {}, 1.0)
 
     (event,) = trade.told
+    assert isinstance(event, EntryExpired)
     assert "without it" in event.reason
 
 

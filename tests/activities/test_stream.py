@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from activities import messenger, post
-from activities.follower import StreamCursor
+from activities.happening import StreamCursor
 from activities.messenger import Messenger
 from tests.activities.noting import (
     START,

@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities import channel, follower, messenger, silence, wire
-from activities.follower import StreamCursor
+from activities.happening import StreamCursor
 from tests.activities.noting import (
     AWAY,
     START,
