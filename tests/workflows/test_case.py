@@ -316,6 +316,40 @@ async def test_a_cancel_does_not_end_a_case(stage: Any, until: Until) -> None:
     assert "a person has to decide" in page.current_details
 
 
+async def test_continue_as_new_carries_what_was_ignored(impatient_stage: Any, until: Until) -> None:
+    handle = await opened(impatient_stage)
+    latest = impatient_stage.client.get_workflow_handle(handle.id)
+    await latest.signal("decide", decision("ignore"))
+    for _ in range(60):
+        await latest.signal("seen", opening(impatient_stage))
+    await latest.signal("tell_me", {})
+    case = await until(latest, "case", lambda case: case["state"] == "ignored")
+    first_run = handle.first_execution_run_id
+
+    async with asyncio.timeout(20):
+        while (await latest.describe()).run_id == first_run:
+            await latest.signal("seen", opening(impatient_stage))
+    again = await until(latest, "case", lambda case: True)
+    page = await latest.query("__temporal_workflow_metadata")
+    await latest.signal("seen", opening(impatient_stage, foreign_order(2)))
+    asked = await until(latest, "case", lambda case: case["state"] == "open")
+
+    assert (again["state"], again["since"]) == ("ignored", case["since"])
+    assert "signal tell_me was not understood" in page.current_details
+    assert asked["remark"] == "it is no longer what was ignored"
+    numbers = [int(e.event_id.rpartition("/")[2]) for e in impatient_stage.journal.events]
+    assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
+
+
+async def test_the_case_keeps_to_the_sandbox(strict_stage: Any, until: Until) -> None:
+    handle = await opened(strict_stage)
+
+    await handle.signal("decide", decision("fix"))
+    case = await until(handle, "case", acted)
+
+    assert case["remedy"] == "order cancelled"
+
+
 async def test_a_case_that_runs_is_told_instead_of_opened_twice(stage: Any, until: Until) -> None:
     first = opening(stage)
     handle = stage.client.get_workflow_handle(
