@@ -1,16 +1,54 @@
 """Pricing of signals: what a plugin wishes becomes what the account can decide on."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from tradewright import ids
+from tradewright.domain.account import LeaveWish
 from tradewright.domain.market import Instrument, Side
-from tradewright.domain.plan import ExitRules, Proposal, Trailing
+from tradewright.domain.plan import (
+    EntryTerms,
+    ExitRules,
+    LimitEntry,
+    MarketEntry,
+    Proposal,
+    Target,
+    Trailing,
+)
 from tradewright.plugin import Evaluation
 from tradewright.preset import Preset
+from tradewright.preset.model import (
+    BreakEvenAfterGain,
+    BreakEvenAfterTarget,
+    ByFraction,
+    ByIndicator,
+    EntryByLimit,
+)
 
 MIN_STOP_TICKS = 2
+
+
+class _NoProposal(Exception):
+    """The preset's rules make nothing of the signal; says why."""
+
+
+def leave_wishes(
+    preset: str, preset_hash: str, symbol: str, evaluation: Evaluation
+) -> tuple[LeaveWish, ...]:
+    """Return which of its own trades on *symbol* a version of the preset wants left."""
+    return tuple(
+        LeaveWish(
+            preset=preset,
+            preset_hash=preset_hash,
+            symbol=symbol,
+            side=wish.side,
+            reason=wish.reason,
+        )
+        for wish in evaluation.exits
+    )
 
 
 def propose(
@@ -26,15 +64,16 @@ def propose(
 ) -> Proposal | str:
     """Return the proposal that the preset's rules make of a signal, or why they make none.
 
-    The stop is rounded towards the entry, the target towards it too; the trailing distance to
-    the nearest tick. All are reckoned from the candle's close.
+    The stop is rounded towards the entry, the targets towards it too, a limit away from the
+    market; the trailing distance to the nearest tick. All are reckoned from the candle's close,
+    or from the limit where there is one.
 
     Args:
         preset: Whose rules apply.
         preset_hash: Of that preset.
         symbol: What was looked at.
         evaluation: The plugin's answer; without a signal there is no proposal and no reason.
-        price: Close of the candle, the expected entry.
+        price: Close of the candle, the expected entry at market.
         window: Key of the candles.
         instrument: Of the symbol.
         close_time: Of the candle; market clock.
@@ -48,36 +87,16 @@ def propose(
         for name, value in (evaluation.factors | signal.factors).items()
         if math.isfinite(value)
     }
-    sign, tick, exits = signal.side.sign, instrument.tick_size, preset.exits
-
-    distance = exits.stop.distance(price, factors)
-    if distance is None:
-        return f"{symbol}: no stop: its factor is unknown at {close_time}"
-    stop_loss = instrument.protective_price(price - sign * distance, signal.side)
-    risk = (price - stop_loss) * sign
-    if risk < MIN_STOP_TICKS * tick:
-        return f"{symbol}: the stop would be {risk} from {price}, less than {MIN_STOP_TICKS} ticks"
-    if stop_loss <= 0:
-        return f"{symbol}: the stop would be at {stop_loss}"
-
-    take_profit = None
-    if exits.target is not None:
-        wished = price + sign * exits.target.r * risk
-        nearer = instrument.floor_price if signal.side is Side.BUY else instrument.ceil_price
-        take_profit = nearer(wished)
-        if take_profit <= 0:
-            return f"{symbol}: the target would be at {take_profit}"
-
-    trailing = None
-    if exits.trailing is not None:
-        follow = exits.trailing.distance(price, factors)
-        if follow is None:
-            return f"{symbol}: no trailing distance: its factor is unknown at {close_time}"
-        ticks = (follow / tick).to_integral_value(ROUND_HALF_UP)
-        if ticks < 1:
-            return f"{symbol}: the trailing distance would be {follow}, less than a tick"
-        trailing = Trailing(after_r=exits.trailing.after_r, distance=ticks * tick)
-
+    exits = preset.exits
+    pricing = _Pricing(preset, factors, signal.side, instrument, close_time)
+    try:
+        price = pricing.entry(price)
+        stop_loss = pricing.stop(price)
+        goals = pricing.goals(price, stop_loss)
+        trailing = pricing.trailing(price)
+    except _NoProposal as e:
+        return f"{symbol}: {e}"
+    milestone = exits.break_even
     return Proposal(
         trade_id=ids.trade_id(preset.account, preset.name, symbol, close_time),
         account=preset.account,
@@ -88,9 +107,20 @@ def propose(
         trigger=close_time,
         price=price,
         stop_loss=stop_loss,
-        take_profit=take_profit,
+        take_profit=goals[-1] if goals else None,
+        entry=_terms(preset, close_time),
+        targets=tuple(
+            Target(price=goal, fraction=target.close_fraction)
+            for goal, target in zip(goals, exits.ladder, strict=True)
+            if target.close_fraction is not None
+        ),
         exits=ExitRules(
-            break_even_after_r=exits.break_even.after_r if exits.break_even else None,
+            break_even_after_r=(
+                milestone.after_r if isinstance(milestone, BreakEvenAfterGain) else None
+            ),
+            break_even_after_target=(
+                milestone.after_target if isinstance(milestone, BreakEvenAfterTarget) else None
+            ),
             trailing=trailing,
             max_candles=exits.max_candles,
             timeframe=preset.trigger.timeframe,
@@ -103,3 +133,72 @@ def propose(
         instrument=instrument,
         window=window,
     )
+
+
+def _terms(preset: Preset, close_time: datetime) -> EntryTerms:
+    entry = preset.entry
+    if not isinstance(entry, EntryByLimit):
+        return MarketEntry()
+    until = close_time + entry.rest_candles * preset.trigger.timeframe.length
+    return LimitEntry(post_only=entry.post_only, rest_until=until)
+
+
+@dataclass(frozen=True)
+class _Pricing:
+    """Turns distances that a preset declares into prices of one signal."""
+
+    preset: Preset
+    factors: Mapping[str, float]
+    side: Side
+    instrument: Instrument
+    close_time: datetime
+
+    def entry(self, close: Decimal) -> Decimal:
+        """Return where the entry is expected: at the close, or at the limit."""
+        entry = self.preset.entry
+        if not isinstance(entry, EntryByLimit):
+            return close
+        offset = self._distance(entry.offset, close, "limit") if entry.offset else Decimal(0)
+        limit = self.instrument.distant_price(close - self.side.sign * offset, self.side)
+        if limit <= 0:
+            raise _NoProposal(f"the limit would be at {limit}")
+        return limit
+
+    def stop(self, price: Decimal) -> Decimal:
+        distance = self._distance(self.preset.exits.stop, price, "stop")
+        stop = self.instrument.protective_price(price - self.side.sign * distance, self.side)
+        risk = (price - stop) * self.side.sign
+        if risk < MIN_STOP_TICKS * self.instrument.tick_size:
+            raise _NoProposal(
+                f"the stop would be {risk} from {price}, less than {MIN_STOP_TICKS} ticks"
+            )
+        if stop <= 0:
+            raise _NoProposal(f"the stop would be at {stop}")
+        return stop
+
+    def goals(self, price: Decimal, stop: Decimal) -> list[Decimal]:
+        """Return where the targets are, nearest first."""
+        risk = price - stop
+        nearer = (
+            self.instrument.floor_price if self.side is Side.BUY else self.instrument.ceil_price
+        )
+        found = [nearer(price + target.r * risk) for target in self.preset.exits.ladder]
+        if found and found[-1] <= 0:
+            raise _NoProposal(f"the target would be at {found[-1]}")
+        return found
+
+    def trailing(self, price: Decimal) -> Trailing | None:
+        declared, tick = self.preset.exits.trailing, self.instrument.tick_size
+        if declared is None:
+            return None
+        follow = self._distance(declared, price, "trailing distance")
+        ticks = (follow / tick).to_integral_value(ROUND_HALF_UP)
+        if ticks < 1:
+            raise _NoProposal(f"the trailing distance would be {follow}, less than a tick")
+        return Trailing(after_r=declared.after_r, distance=ticks * tick, by=declared.by)
+
+    def _distance(self, declared: ByIndicator | ByFraction, price: Decimal, what: str) -> Decimal:
+        found = declared.distance(price, self.factors)
+        if found is None:
+            raise _NoProposal(f"no {what}: its factor is unknown at {self.close_time}")
+        return found

@@ -12,13 +12,14 @@ from temporalio.client import Client
 from activities import parse
 from activities.candles import CandleCache, Window
 from activities.channel import ChannelReport
-from activities.evaluation import propose
+from activities.evaluation import leave_wishes, propose
 from activities.feed import CandleFeed, LastPrice
 from activities.herald import Herald, MarketCursor
 from activities.joint import together
 from activities.messenger import Messenger, heartbeats
 from activities.pace import Pace
 from tradewright import ids, plugin
+from tradewright.domain.account import LeaveWish
 from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.market import Instrument
 from tradewright.domain.plan import Proposal, TradePlan
@@ -101,21 +102,28 @@ class BybitMarket(MarketPort):
 
     @activity.defn
     async def evaluate(self, evaluation: Evaluation) -> Proposals:
+        close_time = evaluation.close_time
+        earlier = await self._exits_of_earlier(evaluation)
         try:
             loaded = await self._preset(evaluation.preset_hash)
         except PresetUnusable as e:
             log.error("preset_unusable", preset=evaluation.preset, detail=str(e))
-            return Proposals(note=str(e))
-        close_time = evaluation.close_time
+            return Proposals(exits=earlier, note=str(e))
         age = await self._pace.market_now() - close_time
-        if age > await self._patience(loaded):
-            return Proposals(note=f"stale candle: it closed {age} ago")
+        is_stale = age > await self._patience(loaded)
         found = await asyncio.gather(
             *(self._evaluate(loaded, symbol, close_time) for symbol in evaluation.symbols)
         )
+        exits = (*earlier, *(leave for _, wishes in found for leave in wishes))
+        # What is to be left is left by an old candle, too; entered is by none but the last
+        if is_stale:
+            return Proposals(exits=exits, note=f"stale candle: it closed {age} ago")
+        if evaluation.exits_only:
+            return Proposals(exits=exits)
         return Proposals(
-            proposals=tuple(wish for wish in found if isinstance(wish, Proposal)),
-            note="; ".join(wish for wish in found if isinstance(wish, str) and wish),
+            proposals=tuple(wish for wish, _ in found if isinstance(wish, Proposal)),
+            exits=exits,
+            note="; ".join(wish for wish, _ in found if isinstance(wish, str) and wish),
         )
 
     @activity.defn
@@ -185,24 +193,41 @@ class BybitMarket(MarketPort):
         )
         return price, market | {"age_s": age}
 
+    async def _exits_of_earlier(self, evaluation: Evaluation) -> tuple[LeaveWish, ...]:
+        """Return what earlier versions of the preset want left: a trade keeps its version."""
+        found: list[LeaveWish] = []
+        for version in evaluation.earlier:
+            try:
+                loaded = await self._preset(version)
+            except PresetUnusable as e:
+                log.warning("preset_unusable", preset=evaluation.preset, detail=str(e))
+                continue
+            says_exits = getattr(loaded.strategy, "says_exits", True)
+            closes = loaded.preset.trigger.timeframe.closes_at(evaluation.close_time)
+            if says_exits and closes:
+                for symbol in loaded.preset.market.symbols:
+                    _, wishes = await self._evaluate(loaded, symbol, evaluation.close_time)
+                    found += wishes
+        return tuple(found)
+
     async def _evaluate(
         self, loaded: LoadedPreset, symbol: str, close_time: datetime
-    ) -> Proposal | str:
-        """Return what the preset wishes on *symbol*, or why it says nothing."""
+    ) -> tuple[Proposal | str, tuple[LeaveWish, ...]]:
+        """Return what the preset wishes on *symbol*, or why nothing; and what it wants left."""
         window = await self._window(loaded, symbol, close_time)
         if not window.is_complete or window.close is None:
-            return f"{symbol}: the candle that closed at {close_time} is not listed yet"
+            return f"{symbol}: the candle that closed at {close_time} is not listed yet", ()
         count, needed = len(window.candles), loaded.strategy.lookback
         if count < needed:
-            return f"{symbol}: warming up, {count} of {needed} candles"
+            return f"{symbol}: warming up, {count} of {needed} candles", ()
         try:
             # Strategies may compute for a while; the loop has heartbeats to send
             evaluation = await asyncio.to_thread(loaded.strategy.evaluate, window.candles)
         # Foreign code: whatever it raises ends this decision and nothing else
         except Exception as e:
             log.exception("strategy_failed", preset=loaded.preset.name, symbol=symbol)
-            return f"{symbol}: the strategy failed: {type(e).__name__}: {e}"[:500]
-        return propose(
+            return f"{symbol}: the strategy failed: {type(e).__name__}: {e}"[:500], ()
+        proposal = propose(
             loaded.preset,
             preset_hash=loaded.hash,
             symbol=symbol,
@@ -212,6 +237,7 @@ class BybitMarket(MarketPort):
             instrument=await self._bybit.instrument(symbol),
             close_time=close_time,
         )
+        return proposal, leave_wishes(loaded.preset.name, loaded.hash, symbol, evaluation)
 
     async def _patience(self, loaded: LoadedPreset) -> timedelta:
         """Return how old a candle may be, in market time, and still be entered at market.

@@ -49,6 +49,7 @@ class DonchianBreakout:
         self._atr_period = params.atr_period
         self._min_width_atr = float(params.min_width_atr)
         self.lookback = max(params.period + 2, ATR_SETTLING * params.atr_period + 1)
+        self.says_exits = False
         self.factor_names = frozenset({"atr", "width"})
 
     def evaluate(self, candles: pd.DataFrame) -> plugin.Evaluation:

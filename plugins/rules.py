@@ -13,9 +13,10 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_vali
 from plugins.indicator import MAX_LOOKBACK, Indicator, Series
 from tradewright import plugin, rules
 from tradewright.domain.market import Side
-from tradewright.domain.signal import Signal
+from tradewright.domain.signal import ExitSignal, Signal
 from tradewright.rules import Kind, Rule, RuleInvalid
 
+SIDES = {"long": Side.BUY, "short": Side.SELL}
 COLUMNS = ("open", "high", "low", "close", "volume")
 NOT_A_NAME: list[JsonValue] = [*sorted({*COLUMNS, *rules.RESERVED})]
 
@@ -24,9 +25,10 @@ Expression = Annotated[str, StringConstraints(min_length=1, max_length=rules.MAX
 
 
 class Rules:
-    """Go long or short when an expression comes true at the close of a candle.
+    """Go long or short, and leave, when an expression comes true at the close of a candle.
 
-    Rules that come true together contradict each other: no signal.
+    Rules that come true together contradict each other: no signal. What is to be left is not
+    entered at the same candle.
     """
 
     version: ClassVar[str] = "1"
@@ -51,6 +53,10 @@ class Rules:
             default=None, description="Buy when true, such as cross_up(fast, slow) and rsi < 70."
         )
         short: Expression | None = Field(default=None, description="Sell when true.")
+        exit_long: Expression | None = Field(
+            default=None, description="Leave a long when true, such as cross_down(fast, slow)."
+        )
+        exit_short: Expression | None = Field(default=None, description="Leave a short when true.")
         confidence: Expression | None = Field(
             default=None, description="Number that scales the size; clipped to 0.1 and 1."
         )
@@ -96,6 +102,8 @@ class Rules:
             found = {
                 "long": (self.long, Kind.CONDITION),
                 "short": (self.short, Kind.CONDITION),
+                "exit_long": (self.exit_long, Kind.CONDITION),
+                "exit_short": (self.exit_short, Kind.CONDITION),
                 "confidence": (self.confidence, Kind.NUMBER),
             }
             return {key: (text, kind) for key, (text, kind) in found.items() if text is not None}
@@ -117,6 +125,7 @@ class Rules:
         self._indicators = params.indicators
         self._rules = params.compiled()
         self.lookback = params.lookback()
+        self.says_exits = not self._rules.keys().isdisjoint({"exit_long", "exit_short"})
         self.factor_names = frozenset(
             name for name, indicator in params.indicators.items() if indicator.is_distance
         )
@@ -130,16 +139,21 @@ class Rules:
         series = {column: window[column].to_numpy(dtype=np.float64) for column in COLUMNS}
         series |= {name: each.values(series) for name, each in self._indicators.items()}
         factors = _last({name: series[name] for name in (*self._indicators, *COLUMNS)})
-        fired = [key for key in ("long", "short") if self._is_true(key, series)]
-        if len(fired) != 1:
-            return plugin.Evaluation(factors=factors)
+        exits = tuple(
+            ExitSignal(side=side, reason=self._reason(f"exit_{key}", factors))
+            for key, side in SIDES.items()
+            if self._is_true(f"exit_{key}", series)
+        )
+        fired = [key for key in SIDES if self._is_true(key, series)]
+        if len(fired) != 1 or any(SIDES[fired[0]] is each.side for each in exits):
+            return plugin.Evaluation(exits=exits, factors=factors)
         signal = Signal(
-            side=Side.BUY if fired == ["long"] else Side.SELL,
+            side=SIDES[fired[0]],
             reason=self._reason(fired[0], factors),
             confidence=self._confidence(series),
             factors=factors,
         )
-        return plugin.Evaluation(signal=signal, factors=factors)
+        return plugin.Evaluation(signal=signal, exits=exits, factors=factors)
 
     def _is_true(self, key: str, series: Mapping[str, Series]) -> bool:
         rule = self._rules.get(key)

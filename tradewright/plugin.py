@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
-from tradewright.domain.signal import Signal
+from tradewright.domain.signal import ExitSignal, Signal
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -76,6 +76,9 @@ class Evaluation(Value):
     """What a strategy has to say about the candle that has just closed."""
 
     signal: Signal | None = None
+    exits: tuple[ExitSignal, ...] = Field(
+        default=(), description="Trades of this preset on this symbol that are to be left now."
+    )
     factors: dict[str, float] = Field(
         default_factory=dict,
         description="Named numbers at the closed candle, signal or not; finite ones only.",
@@ -84,6 +87,9 @@ class Evaluation(Value):
 
 class Strategy(Protocol):
     """A pure function of closed candles, with declared parameters.
+
+    One that never names exits may say so, `says_exits = False`: it is then not asked again for
+    trades that an earlier version of the preset opened.
 
     Called once per closed candle, live and in the backtest alike. It must not keep state
     between calls, read a clock, or do I/O, and its answer must depend on the last `lookback`

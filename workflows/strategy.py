@@ -11,7 +11,7 @@ from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
-from tradewright.domain.account import Approved, Refused
+from tradewright.domain.account import Approved, LeaveWish, Refused
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.market import Symbol, Timeframe, Value
 from tradewright.domain.notice import refusal_of_note, strategy_needs_operator
@@ -35,6 +35,8 @@ from workflows.trade_start import start_trade
 ENTRY_LATER = Priority(priority_key=3)
 DECISION_TIME = timedelta(seconds=30)
 """A decision that takes longer is dropped: a late entry is worse than none."""
+EARLIER_VERSIONS = 5
+"""Whose exit rules are asked for the trades that they opened."""
 REFUSAL_EVERY = timedelta(hours=1)
 """A person is told so often of the same kind of refusal."""
 
@@ -162,7 +164,7 @@ class StrategyWorkflow:
 
     async def _on_candle(self, candle: CandleClosed) -> None:
         symbols = tuple(s for s in candle.symbols if s in self._status.symbols)
-        if symbols and not self._status.paused:
+        if symbols:
             await self._decide(symbols, candle)
         self._status = self._status.model_copy(
             update={"last_candle": candle.close_time, "candles": self._status.candles + 1}
@@ -192,6 +194,9 @@ class StrategyWorkflow:
                     preset_hash=status.preset_hash,
                     symbols=symbols,
                     close_time=candle.close_time,
+                    # What is held is left by its rules, paused or not
+                    exits_only=status.paused,
+                    earlier=status.earlier,
                 ),
                 task_queue=self._market_queue(),
                 start_to_close_timeout=DECISION_TIME,
@@ -203,12 +208,21 @@ class StrategyWorkflow:
             self._put_note(f"candle {candle.close_time:%H:%M} was not evaluated: {e.cause}")
             return
         self._put_note(wishes.note)
+        for leave in wishes.exits:
+            await self._leave(leave)
         for proposal in wishes.proposals:
             # While it was evaluated somebody may have paused the preset
             if self._status.paused:
                 self._put_note(f"{proposal.symbol} not entered: paused")
                 return
             await self._take(proposal)
+
+    async def _leave(self, wish: LeaveWish) -> None:
+        desk = workflow.get_external_workflow_handle(ids.account_workflow(self._status.account))
+        try:
+            await desk.signal("leave", wish)
+        except ApplicationError as e:
+            self._put_note(f"{wish.symbol} not left: the desk could not be told: {e}")
 
     async def _take(self, proposal: Proposal) -> None:
         try:
@@ -300,10 +314,14 @@ class StrategyWorkflow:
 
     @workflow.update(description="Trade another version from the next candle on")
     def apply(self, wish: ApplyWish) -> StrategyStatus:
-        applied = wish.applied
-        self._status = self._status.model_copy(
+        applied, status = wish.applied, self._status
+        earlier = (*status.earlier, status.preset_hash)
+        self._status = status.model_copy(
             update={
                 "preset_hash": applied.preset_hash,
+                "earlier": tuple(
+                    dict.fromkeys(h for h in reversed(earlier) if h != applied.preset_hash)
+                )[:EARLIER_VERSIONS][::-1],
                 "symbols": applied.symbols,
                 "timeframe": applied.timeframe,
             }

@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.evaluation import propose
+from activities.evaluation import leave_wishes, propose
 from tradewright import ids
+from tradewright.domain.account import LeaveWish
 from tradewright.domain.market import Instrument, Side, Timeframe
-from tradewright.domain.plan import Proposal, RiskFraction
-from tradewright.domain.signal import Signal
+from tradewright.domain.plan import (
+    LimitEntry,
+    MarketEntry,
+    Proposal,
+    RiskFraction,
+    Target,
+    TrailedBy,
+)
+from tradewright.domain.signal import ExitSignal, Signal
 from tradewright.plugin import Evaluation
 from tradewright.preset import Preset
 
@@ -22,7 +30,7 @@ CLOSE = datetime(2022, 1, 1, 10, 15, tzinfo=UTC)
 Propose = Callable[..., Proposal | str]
 
 
-def preset(**exits: Any) -> Preset:
+def preset(entry: dict[str, Any] | None = None, **exits: Any) -> Preset:
     return Preset.model_validate(
         {
             "version": 1,
@@ -30,7 +38,7 @@ def preset(**exits: Any) -> Preset:
             "market": {"category": "linear", "symbols": ["BTCUSDT"]},
             "trigger": {"on": "candle", "timeframe": "15m"},
             "strategy": {"plugin": "rules"},
-            "entry": {"type": "market", "expires_after": "30s"},
+            "entry": {"type": "market", "expires_after": "30s"} | (entry or {}),
             "exits": {"stop": {"indicator": "atr", "times": 2}} | exits,
             "risk": {"sizing": "risk_fraction", "risk_fraction": Decimal("0.005"), "leverage": 5},
             "protections": {"cooldown_candles": 3},
@@ -95,6 +103,81 @@ def test_a_short_is_the_mirror_image(propose_on: Propose) -> None:
 
     assert wish.stop_loss == Decimal("50246.9")
     assert wish.take_profit == Decimal("49259.3")
+
+
+LIMIT = {"type": "limit", "rest_candles": 3}
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "stop"),
+    [
+        # 50000 - 0.5 * 123.456 = 49938.272, away from the market; the stop is reckoned from there
+        (Side.BUY, "49938.2", "49691.3"),
+        (Side.SELL, "50061.8", "50308.7"),
+    ],
+)
+def test_a_limit_waits_for_a_better_price_for_so_many_candles(
+    propose_on: Propose, side: Side, limit: str, stop: str
+) -> None:
+    offset = {"indicator": "atr", "times": Decimal("0.5")}
+
+    wish = priced(propose_on(side, entry=LIMIT | {"offset": offset, "post_only": True}))
+
+    assert (wish.price, wish.stop_loss) == (Decimal(limit), Decimal(stop))
+    until = CLOSE + timedelta(minutes=45)
+    assert wish.entry == LimitEntry(post_only=True, rest_until=until)
+    assert priced(propose_on(side)).entry == MarketEntry()
+
+
+def test_a_limit_without_an_offset_is_the_close(propose_on: Propose) -> None:
+    assert priced(propose_on(entry=LIMIT, price="50000.05")).price == Decimal("50000.0")
+
+
+def test_a_limit_without_a_price_is_none(propose_on: Propose) -> None:
+    stop = {"fraction": Decimal("0.02")}
+    offset = {"indicator": "atr", "times": 1}
+
+    unknown = propose_on(factors={}, stop=stop, entry=LIMIT | {"offset": offset})
+    below = propose_on(factors={"atr": 60_000.0}, stop=stop, entry=LIMIT | {"offset": offset})
+
+    assert unknown == f"BTCUSDT: no limit: its factor is unknown at {CLOSE}"
+    assert below == "BTCUSDT: the limit would be at -10000.0"
+
+
+def test_targets_are_taken_in_parts_and_the_last_takes_the_rest(propose_on: Propose) -> None:
+    half = {"r": Decimal("1.5"), "close_fraction": Decimal("0.5")}
+
+    wish = priced(propose_on(targets=[half, {"r": 3}], break_even={"after_target": 1}))
+
+    # R is 246.9: 50000 + 370.35 and + 740.7, towards the entry
+    assert wish.targets == (Target(price=Decimal("50370.3"), fraction=Decimal("0.5")),)
+    assert wish.take_profit == Decimal("50740.7")
+    assert (wish.exits.break_even_after_target, wish.exits.break_even_after_r) == (1, None)
+
+
+@pytest.mark.parametrize("by", TrailedBy)
+def test_the_preset_says_who_trails(propose_on: Propose, by: TrailedBy) -> None:
+    trailing = {"after_r": 1, "fraction": Decimal("0.01")}
+
+    wish = priced(propose_on(trailing=trailing | {"by": by.value}))
+
+    assert wish.exits.trailing is not None
+    assert wish.exits.trailing.by is by
+
+
+def test_what_the_strategy_wants_left_is_said_with_its_reason() -> None:
+    evaluation = Evaluation(exits=(ExitSignal(side=Side.BUY, reason="the trend is over"),))
+
+    assert leave_wishes("ema-pullback", "abc", "BTCUSDT", evaluation) == (
+        LeaveWish(
+            preset="ema-pullback",
+            preset_hash="abc",
+            symbol="BTCUSDT",
+            side=Side.BUY,
+            reason="the trend is over",
+        ),
+    )
+    assert leave_wishes("ema-pullback", "abc", "BTCUSDT", Evaluation()) == ()
 
 
 def test_a_stop_may_be_a_share_of_the_price(propose_on: Propose) -> None:

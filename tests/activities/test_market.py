@@ -21,6 +21,7 @@ from tradewright.plugin import Evaluation as Answer
 from tradewright.ports import (
     CandlesDone,
     Evaluation,
+    Proposals,
 )
 from tradewright.preset import loads
 
@@ -188,6 +189,61 @@ async def test_a_candle_of_a_long_timeframe_is_no_longer_fresh_than_an_entry_may
     wishes = await late.evaluate(candle_of(loads(hours).hash))
 
     assert wishes.note == "stale candle: it closed 0:00:31 ago"
+
+
+# --- exits ----------------------------------------------------------------------------------------
+
+LEAVES = PRESET.replace(
+    "{plugin: donchian_breakout, params: {period: 2, atr_period: 2}}",
+    "{plugin: rules, params: {indicators: {atr: {ta: ATR, timeperiod: 2}}, "
+    "long: close > 0, exit_short: close > open}}",
+)
+STAYS = LEAVES.replace("close > open", "close > 90000")
+VERSIONS = {loads(text).hash: text for text in (LEAVES, STAYS)}
+LEAVING, STAYING = VERSIONS
+
+
+def sides(wishes: Proposals) -> list[tuple[str, Side | None]]:
+    return [(wish.preset_hash, wish.side) for wish in wishes.exits]
+
+
+async def test_a_rule_that_comes_true_wants_its_trades_left(make_market: MakeMarket) -> None:
+    evaluating = make_market(count=1000, presets=MemoryPresets(**VERSIONS))
+
+    wishes = await evaluating.evaluate(candle_of(LEAVING))
+
+    assert sides(wishes) == [(LEAVING, Side.SELL)]
+    assert wishes.exits[0].reason == "exit_short: close > open (close=50100, open=50000)"
+    assert [wish.signal.side for wish in wishes.proposals] == [Side.BUY]
+
+
+async def test_a_paused_preset_still_leaves(make_market: MakeMarket) -> None:
+    evaluating = make_market(count=1000, presets=MemoryPresets(**VERSIONS))
+    paused = candle_of(LEAVING).model_copy(update={"exits_only": True})
+
+    wishes = await evaluating.evaluate(paused)
+
+    assert (wishes.proposals, sides(wishes)) == ((), [(LEAVING, Side.SELL)])
+
+
+async def test_a_stale_candle_still_leaves(make_market: MakeMarket) -> None:
+    late = StandingMarket(START + timedelta(seconds=61))
+    evaluating = make_market(count=1000, presets=MemoryPresets(**VERSIONS), pace=late)
+
+    wishes = await evaluating.evaluate(candle_of(LEAVING))
+
+    assert (wishes.proposals, sides(wishes)) == ((), [(LEAVING, Side.SELL)])
+
+
+async def test_a_trade_is_left_by_the_rules_of_the_version_that_opened_it(
+    make_market: MakeMarket,
+) -> None:
+    evaluating = make_market(count=1000, presets=MemoryPresets(**VERSIONS))
+    left = candle_of(STAYING).model_copy(update={"earlier": (LEAVING, "unknown")})
+    kept = candle_of(LEAVING).model_copy(update={"earlier": (STAYING,)})
+
+    assert sides(await evaluating.evaluate(left)) == [(LEAVING, Side.SELL)]
+    assert sides(await evaluating.evaluate(kept)) == [(LEAVING, Side.SELL)]
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,17 @@ SCALARS: list[Any] = [
     *(Decimal("0.05"), Decimal("0.5"), Decimal("1.0"), Decimal("2.50"), Decimal("1E+2")),
     *(Decimal("0.050001"), Decimal("0E-5"), "", "x", "1", "0.1", "main", "BTCUSDT", "atr", "15m"),
     *("30s", "0s", "trade", "linear", "candle", "market", "risk_fraction", "fixed_notional", "é"),
+    *("limit", "exchange"),
 ]
 KEYS = ["fraction", "indicator", "times", "after_r", "r", "notional", "sizing", "risk_fraction"]
-KEYS += ["max_candles", "target", "protections", "mode", "extra"]
+KEYS += ["max_candles", "target", "protections", "mode", "extra", "targets", "close_fraction"]
+KEYS += ["after_target", "rest_candles", "post_only", "offset", "by"]
 anything = st.sampled_from(SCALARS) | st.sampled_from(
-    [{}, [], {"r": 1}, {"fraction": Decimal("0.1")}, {"indicator": "atr", "times": 1}, ["BTCUSDT"]]
+    [
+        *({}, [], {"r": 1}, [{"r": 1}], {"r": 1, "close_fraction": Decimal("0.5")}),
+        *({"fraction": Decimal("0.1")}, {"indicator": "atr", "times": 1}, ["BTCUSDT"]),
+        {"type": "limit", "expires_after": "30s", "rest_candles": 2},
+    ]
 )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tradewright.domain.execution import Execution, ExitReason
-from tradewright.domain.ledger import OrderState
 from tradewright.domain.market import Side
+from tradewright.domain.order import OrderState
 from tradewright.domain.trade import (
     EntryEnded,
     EntryPlaced,

@@ -350,3 +350,40 @@ def test_all_mistakes_in_parameters_are_told_at_once() -> None:
         Rules.Params.model_validate(
             {"indicators": {"x": {"ta": "NOPE"}}, "long": "y > 1", "confidence": "x > 1"}
         )
+
+
+# --- exits ----------------------------------------------------------------------------------------
+
+
+def test_a_rule_says_which_side_is_to_be_left() -> None:
+    strategy = _strategy(long="close > 1000", exit_long="close < open", exit_short="close > open")
+    rising, falling = _candles([1.0, 2.0, 3.0, 4.0, 5.0]), _candles([5.0, 4.0, 3.0, 2.0, 1.0])
+
+    (up,) = strategy.evaluate(rising).exits
+    (down,) = strategy.evaluate(falling).exits
+
+    assert (up.side, down.side) == (Side.SELL, Side.BUY)
+    assert up.reason == "exit_short: close > open (close=5, open=4)"
+
+
+def test_what_is_to_be_left_is_not_entered_at_the_same_candle() -> None:
+    rising = _candles([1.0, 2.0, 3.0, 4.0, 5.0])
+    always = {"long": "close > open"}
+
+    turned = _strategy(**always, exit_short="close > open").evaluate(rising)
+    torn = _strategy(**always, exit_long="close > open").evaluate(rising)
+
+    # Leaving a short to go long is one thought, leaving a long to go long is none
+    assert (turned.signal is not None, [e.side for e in turned.exits]) == (True, [Side.SELL])
+    assert (torn.signal, [e.side for e in torn.exits]) == (None, [Side.BUY])
+
+
+def test_exits_say_nothing_before_there_are_enough_candles() -> None:
+    strategy = _strategy(long="close > open", exit_long="close[-3] > 0")
+
+    assert strategy.evaluate(_candles([1.0, 2.0, 3.0])).exits == ()
+
+
+def test_rules_without_exits_give_the_signals_that_they_gave() -> None:
+    assert Rules.version == "1"
+    assert _strategy(long="close > open").evaluate(_candles([1.0, 2.0, 3.0, 4.0])).exits == ()

@@ -571,6 +571,9 @@ def test_a_wish_to_leave_finds_the_trade_of_its_preset_and_side() -> None:
 
     assert found(**btc) == found(**btc, side=Side.BUY) == ["BTCUSDT"]
     assert found(**btc, side=Side.SELL) == []
+    (version,) = {plan.preset_hash for plan in account.held_by(LeaveWish(**btc))}
+    assert found(**btc, preset_hash=version) == ["BTCUSDT"]
+    assert found(**btc, preset_hash="another") == []
     assert found(preset="ema", symbol="ETHUSDT") == []
 
 

@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 
 from tradewright import plugin, preset
 from tradewright.domain.market import Timeframe
-from tradewright.domain.plan import FixedNotional, RiskFraction
+from tradewright.domain.plan import FixedNotional, RiskFraction, TrailedBy
 from tradewright.preset import PresetFault, PresetInvalid
-from tradewright.preset.model import ByIndicator, TrailingByFraction
+from tradewright.preset.model import (
+    BreakEvenAfterTarget,
+    ByIndicator,
+    EntryAtMarket,
+    EntryByLimit,
+    TrailingByFraction,
+)
 
 VALID = """\
 version: 1
@@ -69,8 +75,48 @@ def test_a_valid_preset_is_read_whole() -> None:
     assert isinstance(read.exits.trailing, TrailingByFraction)
     assert read.risk.domain() == RiskFraction(risk_fraction=Decimal("0.005"))
     assert read.cooldown == timedelta(minutes=45)
+    assert isinstance(read.entry, EntryAtMarket)
+    assert [(target.r, target.close_fraction) for target in read.exits.ladder] == [
+        (Decimal(3), None)
+    ]
     assert loaded.document == VALID
     assert loaded.strategy.factor_names == {"atr"}
+
+
+def test_an_entry_by_limit_and_targets_are_read_whole() -> None:
+    """Entry waits for a better price; profit is taken in parts."""
+    text = VALID.replace(
+        "{type: market, expires_after: 30s}",
+        "{type: limit, expires_after: 30s, offset: {fraction: 0.001}, rest_candles: 3, "
+        "post_only: true}",
+    )
+    text = text.replace("target: {r: 3}", "targets: [{r: 1.5, close_fraction: 0.5}, {r: 3}]")
+    text = text.replace("{after_r: 1.0}", "{after_target: 1}")
+
+    read = preset.loads(text).preset
+
+    assert isinstance(read.entry, EntryByLimit)
+    assert (read.entry.rest_candles, read.entry.post_only) == (3, True)
+    assert [(target.r, target.close_fraction) for target in read.exits.ladder] == [
+        (Decimal("1.5"), Decimal("0.5")),
+        (Decimal(3), None),
+    ]
+    assert isinstance(read.exits.break_even, BreakEvenAfterTarget)
+
+
+def test_a_stop_is_not_optional() -> None:
+    """C7, C9: nothing is traded without a stop that stands at the exchange from the start."""
+    (fault,) = _faults(VALID.replace("  stop: {indicator: atr, times: 2.0}\n", ""))
+
+    assert (fault.path, fault.message) == ("exits.stop", "missing; add it")
+    assert "stop" in preset.schema()["$defs"]["Exits"]["required"]
+
+
+def test_no_key_is_ignored_and_none_overrides_another() -> None:
+    """E2: what is not understood is refused, so that nothing overrides a stop in silence."""
+    (fault,) = _faults(VALID.replace("leverage: 3}", "leverage: 3, stoploss: 0.1}"))
+
+    assert (fault.path, fault.message[:23]) == ("risk.stoploss", "unknown key 'stoploss';")
 
 
 def test_what_may_be_left_out_has_cautious_defaults() -> None:
@@ -79,6 +125,9 @@ def test_what_may_be_left_out_has_cautious_defaults() -> None:
     text = text.replace(", max_open_trades: 2, leverage: 3", "")
 
     read = preset.loads(text).preset
+
+    assert read.exits.trailing is not None
+    assert read.exits.trailing.by is TrailedBy.EXCHANGE
 
     assert (read.account, read.mode) == ("main", "trade")
     assert (read.risk.max_open_trades, read.risk.leverage) == (1, Decimal(3))
@@ -157,7 +206,26 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         ("cross_up(fast, slow)", '"cross_up(fast, ^^slo)"', "strategy.params.long", "name 'slo'"),
         ("slow) and close", "^^slo) and close", "strategy.params.short", "unknown name 'slo'"),
         ("slow) and close > 0", "slow) and close >^^", "strategy.params.short", "cannot be read"),
-        ("type: market", "type: ^^limit", "entry.type", "'limit' does not work; write market"),
+        ("type: market", "type: ^^lmit", "entry.type", "did you mean 'limit'?"),
+        ("entry: {type: market", "^^entry: {type: limit", "entry.rest_candles", "missing; add it"),
+        (
+            "{type: market, expires_after: 30s}",
+            "{type: limit, expires_after: 30s, rest_candles: ^^0}",
+            "entry.rest_candles",
+            "at least 1",
+        ),
+        (
+            "{type: market, expires_after: 30s}",
+            "{type: market, expires_after: 30s, ^^rest_candles: 2}",
+            "entry.rest_candles",
+            "does not go with the other keys here",
+        ),
+        (
+            "{type: market, expires_after: 30s}",
+            "{type: limit, expires_after: 1s, rest_candles: 2, offset: {indicator: ^^art, times: 1}}",
+            "entry.offset.indicator",
+            "did you mean 'atr'?",
+        ),
         ("30s", "^^30", "entry.expires_after", "30 is not a duration; write 30s, 5m, 1h or 1d"),
         ("30s", "^^0s", "entry.expires_after", "is not a duration"),
         ("stop: {indicator: atr, times: 2.0}", "^^stp: {fraction: 0.02}", "exits.stp", "'stop'?"),
@@ -189,7 +257,61 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         ("{r: 3}", "^^[{r: 3}]", "exits.target", "a list where a mapping belongs"),
         ("break_even: {after_r: 1.0}", "^^break_even: {}", "exits.break_even.after_r", "missing"),
         ("max_candles: 96", "max_candles: ^^0.5", "exits.max_candles", "0.5 is not whole"),
-        ("fraction: 0.01}", "fraction: 0.01}\n  ^^targets: []", "exits.targets", "'target'?"),
+        ("fraction: 0.01}", "fraction: 0.01}\n  targets: ^^[]", "exits.targets", "at least 1"),
+        (
+            "fraction: 0.01}",
+            "fraction: 0.01}\n  ^^targets: [{r: 1}]",
+            "exits.targets",
+            "'targets' does not go with target; remove one or the other",
+        ),
+        (
+            "target: {r: 3}",
+            "targets: [{r: 1, close_fraction: 0.5}, {r: 2, ^^close_fraction: 0.5}]",
+            "exits.targets.1.close_fraction",
+            "the last target takes all that is left; remove close_fraction",
+        ),
+        (
+            "target: {r: 3}",
+            "targets: [^^{r: 1}, {r: 2}]",
+            "exits.targets.0",
+            "close_fraction is missing; only the last target takes all that is left",
+        ),
+        (
+            "target: {r: 3}",
+            "targets: [{r: 2, close_fraction: 0.5}, {r: ^^2}]",
+            "exits.targets.1.r",
+            "2 is not beyond the target before it; write the nearest first",
+        ),
+        (
+            "target: {r: 3}",
+            "targets: [{r: 1, close_fraction: 0.5}, {r: 2, close_fraction: ^^0.5}, {r: 3}]",
+            "exits.targets.1.close_fraction",
+            "with those before it takes 1.0; leave something to the last target",
+        ),
+        (
+            "break_even: {after_r: 1.0}",
+            "break_even: {after_target: ^^1}",
+            "exits.break_even.after_target",
+            "only 0 targets come before the last one; write targets, or after_r",
+        ),
+        (
+            "break_even: {after_r: 1.0}",
+            "break_even: {^^after_r: 1.0, after_target: 1}",
+            "exits.break_even.after_r",
+            "does not go with the other keys here",
+        ),
+        (
+            "trailing: {after_r: 1.0, ",
+            "trailing: {after_r: 1.0, by: ^^us, ",
+            "exits.trailing.by",
+            "known: candle, exchange",
+        ),
+        (
+            "long: cross",
+            "exit_long: ^^fsat < slow\n    long: cross",
+            "strategy.params.exit_long",
+            "'fast'?",
+        ),
         ("risk_fraction: 0.005", "risk_fraction: ^^0.5", "risk.risk_fraction", "at most 0.05"),
         ("{sizing: risk_fraction,", "{sizing: ^^kelly,", "risk.sizing", "known: fixed_notional, r"),
         (

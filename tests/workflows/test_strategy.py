@@ -1,5 +1,6 @@
 """One preset's workflow: candles in, trades out."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +13,9 @@ from temporalio.client import (
 )
 
 from tradewright import ids
-from tradewright.domain.account import RefusalCode, Refused
+from tradewright.domain.account import LeaveWish, RefusalCode, Refused
 from tradewright.domain.event import EventKind
+from tradewright.domain.market import Side
 from tradewright.ports import CandleClosed, Proposals
 from workflows.strategy import ApplyWish, PauseWish, StrategyWorkflow
 from workflows.trade import ExitWish
@@ -167,7 +169,59 @@ async def test_a_paused_preset_enters_nothing_and_goes_on_after(stage: Any, unti
 
     assert (paused["paused"], paused["pause_reason"]) == (True, "news")
     assert not resumed["paused"]
-    assert stage.market.script.count("evaluate") == 1
+    # What is held is left by its rules all the same
+    assert [asked.exits_only for asked in stage.market.script.of("evaluate")] == [True, False]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_what_the_strategy_wants_left_is_told_to_the_desk(
+    stage: Any, until: Until, paused: bool
+) -> None:
+    desk = await stage.start_account()
+    wish = LeaveWish(preset=stage.preset, symbol="BTCUSDT", side=Side.BUY, reason="over")
+    stage.market.script.answer("evaluate", Proposals(exits=(wish,)))
+    strategy = await stage.start_strategy()
+    if paused:
+        await strategy.signal("pause", {"by": "ann"})
+
+    await strategy.signal("candle", candle())
+    await until(strategy, "status", candles_are(1))
+
+    told = [
+        json.loads(event.workflow_execution_signaled_event_attributes.input.payloads[0].data)
+        async for event in desk.fetch_history_events()
+        if event.workflow_execution_signaled_event_attributes.signal_name == "leave"
+    ]
+    assert told == [wish.model_dump(mode="json")]
+
+
+async def test_a_desk_that_cannot_be_told_to_leave_is_noted(stage: Any, until: Until) -> None:
+    wish = LeaveWish(preset=stage.preset, symbol="BTCUSDT")
+    stage.market.script.answer("evaluate", Proposals(exits=(wish,)))
+    strategy = await stage.start_strategy()
+
+    await strategy.signal("candle", candle())
+    status = await until(strategy, "status", candles_are(1))
+
+    assert status["note"].startswith("BTCUSDT not left: the desk could not be told")
+
+
+async def test_earlier_versions_are_asked_for_the_trades_that_they_opened(
+    stage: Any, until: Until
+) -> None:
+    strategy = await stage.start_strategy()
+    first = (await until(strategy, "status", candles_are(0)))["preset_hash"]
+    applied = stage.applied()
+
+    for version in ("v1", "v2", "v3", "v4", "v5", "v6", "v2"):
+        wish = ApplyWish(applied=applied.model_copy(update={"preset_hash": version}))
+        status = await strategy.execute_update(StrategyWorkflow.apply, wish)
+    await strategy.signal("candle", candle())
+    await until(strategy, "status", candles_are(1))
+
+    assert first not in status.earlier
+    [asked] = stage.market.script.of("evaluate")
+    assert (asked.preset_hash, asked.earlier) == ("v2", ("v1", "v3", "v4", "v5", "v6"))
 
 
 async def test_a_pause_while_a_candle_is_evaluated_keeps_its_trade_away(

@@ -17,10 +17,10 @@ from tradewright.domain.ledger import (
     LedgerExecution,
     LedgerOrder,
     LedgerTrade,
-    OrderState,
     WorkflowTrade,
 )
 from tradewright.domain.market import Value
+from tradewright.domain.order import OrderState
 from tradewright.domain.trade import Trade, TradeState
 
 __all__ = [

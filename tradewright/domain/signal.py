@@ -7,6 +7,13 @@ from pydantic import Field
 from tradewright.domain.market import Side, Value
 
 
+class ExitSignal(Value):
+    """A plugin's wish to leave what it holds on one side."""
+
+    side: Side = Field(description="Of the trade that is to be left.")
+    reason: str = Field(default="", max_length=200)
+
+
 class Signal(Value):
     """A plugin's wish to trade; the account decides whether and how much.
 

@@ -9,8 +9,9 @@ from pydantic import AwareDatetime
 from tradewright.domain.account import Position
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.execution import ExitReason
-from tradewright.domain.ledger import LedgerExecution, LedgerOrder, LedgerTrade, OrderState
+from tradewright.domain.ledger import LedgerExecution, LedgerOrder, LedgerTrade
 from tradewright.domain.market import Side, Value
+from tradewright.domain.order import OrderState
 from tradewright.domain.plan import Origin
 from tradewright.domain.trade import TradeState
 from tradewright.ports import MarketView

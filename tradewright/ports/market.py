@@ -6,6 +6,7 @@ from decimal import Decimal
 from pydantic import AwareDatetime, Field
 from temporalio import activity
 
+from tradewright.domain.account import LeaveWish
 from tradewright.domain.market import Symbol, Timeframe, Value
 from tradewright.domain.plan import Proposal, TradePlan
 
@@ -18,6 +19,12 @@ class Evaluation(Value):
     preset_hash: str
     symbols: tuple[Symbol, ...]
     close_time: AwareDatetime = Field(description="Market clock.")
+    exits_only: bool = Field(
+        default=False, description="The preset is paused: nothing is entered, what is held is left."
+    )
+    earlier: tuple[str, ...] = Field(
+        default=(), description="Versions before this one, whose trades they still manage."
+    )
 
 
 class Watch(Value):
@@ -44,6 +51,7 @@ class Proposals(Value):
     """What a preset wishes after a candle; `note` says why it wishes nothing when that matters."""
 
     proposals: tuple[Proposal, ...] = ()
+    exits: tuple[LeaveWish, ...] = ()
     note: str = ""
 
 
@@ -95,6 +103,8 @@ class StrategyStatus(Value):
     timeframe: Timeframe
     paused: bool = False
     pause_reason: str = ""
+    earlier: tuple[str, ...] = ()
+    """Hashes of the versions before this one, oldest first; their trades may still run."""
     last_candle: AwareDatetime | None = None
     candles: int = 0
     approved: int = 0

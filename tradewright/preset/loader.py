@@ -14,7 +14,7 @@ from tradewright import plugin
 from tradewright.preset import document, reading
 from tradewright.preset.document import Flaw, Node
 from tradewright.preset.fault import PresetInvalid
-from tradewright.preset.model import Preset
+from tradewright.preset.model import BreakEvenAfterTarget, Exits, Preset
 from tradewright.preset.place import fault_at
 from tradewright.preset.wording import Mistake, mistakes
 
@@ -54,11 +54,12 @@ def loads(text: str, source: str = "<preset>") -> LoadedPreset:
 
     def check(root: Node) -> tuple[LoadedPreset | None, list[Mistake]]:
         preset, found = _checked_model(root)
+        found += _checked_ladder(preset.exits) if preset is not None else ()
         strategy, about_strategy = _checked_strategy(root)
         found += about_strategy
         if strategy is not None:
             found += _checked_factors(root, strategy)
-        if preset is None or strategy is None:
+        if preset is None or strategy is None or found:
             return None, found
         hashed = preset_hash(root.data, preset.strategy.plugin)
         return LoadedPreset(preset, text, hashed, strategy), found
@@ -120,9 +121,9 @@ def _checked_strategy(root: Node) -> tuple[plugin.Strategy | None, list[Mistake]
 
 
 def _checked_factors(root: Node, strategy: plugin.Strategy) -> Iterator[Mistake]:
-    """Yield the exits that name no distance of the strategy."""
-    for section in ("stop", "trailing"):
-        path = ("exits", section, "indicator")
+    """Yield the distances that the strategy does not offer."""
+    for where in (("exits", "stop"), ("exits", "trailing"), ("entry", "offset")):
+        path = (*where, "indicator")
         name = root.at(path).data
         inner = root.at(path[:-1]).inner
         if "indicator" in inner and isinstance(name, str) and name not in strategy.factor_names:
@@ -130,3 +131,30 @@ def _checked_factors(root: Node, strategy: plugin.Strategy) -> Iterator[Mistake]
             yield Mistake(
                 path, f"{name!r} is no distance in price that the strategy offers; {advice}"
             )
+
+
+def _checked_ladder(exits: Exits) -> Iterator[Mistake]:
+    """Yield the targets that do not go together."""
+    path, ladder = ("exits", "targets"), exits.targets or ()
+    taken = Decimal(0)
+    for number, target in enumerate(ladder):
+        is_last, fraction = number == len(ladder) - 1, target.close_fraction
+        if is_last and fraction is not None:
+            message = "the last target takes all that is left; remove close_fraction"
+            yield Mistake((*path, number, "close_fraction"), message, at_key=True)
+        elif not is_last and fraction is None:
+            message = "close_fraction is missing; only the last target takes all that is left"
+            yield Mistake((*path, number), message)
+        elif not is_last:
+            taken += fraction or 0
+            if taken >= 1:
+                message = f"with those before it takes {taken}; leave something to the last target"
+                yield Mistake((*path, number, "close_fraction"), message)
+        if number and target.r <= ladder[number - 1].r:
+            message = f"{target.r} is not beyond the target before it; write the nearest first"
+            yield Mistake((*path, number, "r"), message)
+    awaited = exits.break_even
+    if isinstance(awaited, BreakEvenAfterTarget) and awaited.after_target >= max(1, len(ladder)):
+        before = max(0, len(ladder) - 1)
+        message = f"only {before} targets come before the last one; write targets, or after_r"
+        yield Mistake(("exits", "break_even", "after_target"), message)

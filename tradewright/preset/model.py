@@ -4,22 +4,24 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
     Tag,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from tradewright import plugin
 from tradewright.domain.market import Price, Symbol, Timeframe
-from tradewright.domain.plan import FixedNotional, RiskFraction, Sizing
+from tradewright.domain.plan import FixedNotional, RiskFraction, Sizing, TrailedBy
 
 DURATION = r"^[1-9][0-9]{0,4}[smhd]$"
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -68,6 +70,15 @@ Fraction = Annotated[
 ]
 
 
+By = Annotated[
+    TrailedBy,
+    Field(
+        description="Who moves the stop: the exchange at each trade, also while nothing of ours "
+        "runs, or tradewright at each closed minute."
+    ),
+]
+
+
 class Section(plugin.Params):
     """A mapping of a preset."""
 
@@ -98,12 +109,14 @@ class TrailingByIndicator(ByIndicator):
     """Follow the price at a distance that follows the market."""
 
     after_r: R
+    by: By = TrailedBy.EXCHANGE
 
 
 class TrailingByFraction(ByFraction):
     """Follow the price at a share of it."""
 
     after_r: R
+    by: By = TrailedBy.EXCHANGE
 
 
 # Tags stand in pydantic's error locations; # keeps them apart from keys
@@ -113,6 +126,18 @@ def _way(value: Any) -> str:
     return "#indicator"
 
 
+def _entry(value: Any) -> str:
+    named = value.get("type") if isinstance(value, Mapping) else None
+    return "#limit" if isinstance(value, EntryByLimit) or named == "limit" else "#market"
+
+
+def _milestone(value: Any) -> str:
+    if isinstance(value, BreakEvenAfterTarget):
+        return "#after_target"
+    is_target = isinstance(value, Mapping) and "after_target" in value
+    return "#after_target" if is_target else "#after_r"
+
+
 def _sizing(value: Any) -> str:
     if isinstance(value, RiskByNotional):
         return "#fixed_notional"
@@ -120,7 +145,7 @@ def _sizing(value: Any) -> str:
     return "#fixed_notional" if named == "fixed_notional" else "#risk_fraction"
 
 
-Stop = Annotated[
+Distance = Annotated[
     Annotated[ByIndicator, Tag("#indicator")] | Annotated[ByFraction, Tag("#fraction")],
     Discriminator(_way),
 ]
@@ -158,11 +183,34 @@ class StrategyChoice(Section):
     )
 
 
-class Entry(Section):
-    """How a trade begins."""
+class EntryAtMarket(Section):
+    """Enter at once, at what the market asks."""
 
     type: Literal["market"]
     expires_after: Duration = Field(description="The entry is never sent later than this.")
+
+
+class EntryByLimit(Section):
+    """Wait for a better price; what is not filled in time is cancelled."""
+
+    type: Literal["limit"]
+    expires_after: Duration = Field(description="The entry is never sent later than this.")
+    offset: Distance | None = Field(
+        default=None, description="From the close, below it for a long; unset: at the close."
+    )
+    rest_candles: int = Field(
+        ge=1, le=1000, description="Wait so many candles of the trigger, then cancel."
+    )
+    post_only: bool = Field(
+        default=False,
+        description="Only ever wait in the book: cancelled if it would trade at once.",
+    )
+
+
+Entry = Annotated[
+    Annotated[EntryAtMarket, Tag("#market")] | Annotated[EntryByLimit, Tag("#limit")],
+    Discriminator(_entry),
+]
 
 
 class Target(Section):
@@ -171,22 +219,67 @@ class Target(Section):
     r: R
 
 
-class BreakEven(Section):
-    """Move the stop to the entry, once."""
+class PartialTarget(Target):
+    """Take a part of the profit there, or, at the last one, all that is left."""
+
+    close_fraction: Decimal | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Of what was opened; the last target takes the rest and has none.",
+    )
+
+
+class BreakEvenAfterGain(Section):
+    """Move the stop to the entry, once the price has gained so much."""
 
     after_r: R
+
+
+class BreakEvenAfterTarget(Section):
+    """Move the stop to the entry, once so many targets were filled."""
+
+    after_target: int = Field(ge=1, le=10)
+
+
+BreakEven = Annotated[
+    Annotated[BreakEvenAfterGain, Tag("#after_r")]
+    | Annotated[BreakEvenAfterTarget, Tag("#after_target")],
+    Discriminator(_milestone),
+]
 
 
 class Exits(Section):
     """How a trade ends. The stop stands at the exchange from the first moment."""
 
-    stop: Stop
+    model_config = ConfigDict(
+        json_schema_extra={"not": {"required": ["target", "targets"]}},
+    )
+
+    stop: Distance
     target: Target | None = None
+    targets: tuple[PartialTarget, ...] | None = Field(
+        default=None, min_length=1, max_length=10, description="Nearest first, instead of target."
+    )
     break_even: BreakEven | None = None
     trailing: Trailing | None = None
     max_candles: int | None = Field(
         default=None, ge=1, le=10_000, description="Leave after so many candles of the trigger."
     )
+
+    @model_validator(mode="after")
+    def _aims_one_way(self) -> Self:
+        if {"target", "targets"} <= self.model_fields_set:
+            message = "'targets' does not go with target; remove one or the other"
+            raise plugin.ParamsInvalid([plugin.ParamFault(("targets",), message, at_key=True)])
+        return self
+
+    @property
+    def ladder(self) -> tuple[PartialTarget, ...]:
+        """Return all targets, nearest first; the last one takes what is left."""
+        if self.target is not None:
+            return (PartialTarget(r=self.target.r),)
+        return self.targets or ()
 
 
 class RiskByFraction(Section):

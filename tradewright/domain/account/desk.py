@@ -165,6 +165,7 @@ class Account(Value):
             for r in self.reservations
             if (r.plan.preset, r.plan.symbol) == (wish.preset, wish.symbol)
             and wish.side in {None, r.plan.side}
+            and wish.preset_hash in {"", r.plan.preset_hash}
         )
 
     @property

@@ -42,6 +42,9 @@ class LeaveWish(Value):
     preset: str
     symbol: Symbol
     side: Side | None = Field(default=None, description="Only a trade on this side; unset: any.")
+    preset_hash: str = Field(
+        default="", description="Only a trade that this version opened; unset: any."
+    )
     reason: str = ""
 
 
