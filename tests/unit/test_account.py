@@ -32,7 +32,15 @@ from tradewright.domain.account import (
 )
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Instrument, Side, Timeframe
-from tradewright.domain.plan import ExitRules, FixedNotional, Proposal, RiskFraction, TradePlan
+from tradewright.domain.plan import (
+    ExitRules,
+    FixedNotional,
+    LimitEntry,
+    Proposal,
+    RiskFraction,
+    Target,
+    TradePlan,
+)
 from tradewright.domain.signal import Signal
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -560,6 +568,25 @@ def test_no_sequence_of_reservations_and_releases_breaks_a_limit(
             account = account.observed(snapshot(str(seen)))
         symbols = [r.plan.symbol for r in account.reservations]
         assert len(symbols) == len(set(symbols)) <= limits.max_open_trades
+
+
+def test_a_plan_carries_every_term_of_its_proposal() -> None:
+    wish = proposal(
+        take_profit=Decimal(52_000),
+        entry=LimitEntry(post_only=True, rest_until=NOON + timedelta(minutes=5)),
+        targets=(Target(price=Decimal(51_000), fraction=Decimal("0.5")),),
+        exits=ExitRules(timeframe=Timeframe.M5, max_candles=7, break_even_after_target=1),
+        cooldown=timedelta(minutes=3),
+        market={"bid": "1"},
+    )
+
+    plan = plan_of(wish)
+
+    terms = Proposal.model_fields.keys() & TradePlan.model_fields.keys()
+    assert terms >= {"entry", "targets", "exits", "take_profit", "stop_loss", "price", "cooldown"}
+    assert {name: getattr(plan, name) for name in terms} == {
+        name: getattr(wish, name) for name in terms
+    }
 
 
 def test_a_wish_to_leave_finds_the_trade_of_its_preset_and_side() -> None:

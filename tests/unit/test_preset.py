@@ -222,7 +222,7 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         ),
         (
             "{type: market, expires_after: 30s}",
-            "{type: limit, expires_after: 1s, rest_candles: 2, offset: {indicator: ^^art, times: 1}}",
+            "{type: limit, expires_after: 1s, rest_candles: 2, offset: {indicator: ^^a, times: 1}}",
             "entry.offset.indicator",
             "did you mean 'atr'?",
         ),

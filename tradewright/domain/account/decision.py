@@ -81,6 +81,8 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             price=proposal.price,
             stop_loss=proposal.stop_loss,
             take_profit=proposal.take_profit,
+            entry=proposal.entry,
+            targets=proposal.targets,
             exits=proposal.exits,
             leverage=min(proposal.leverage, proposal.instrument.max_leverage),
             instrument=proposal.instrument,
