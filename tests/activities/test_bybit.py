@@ -227,7 +227,7 @@ async def test_who_is_cancelled_takes_the_others_fetch_not_along(bench: Any) -> 
     await asyncio.sleep(0)
 
     asking[0].cancel()
-    found = await asyncio.gather(*asking, return_exceptions=True)
+    found: list[Any] = await asyncio.gather(*asking, return_exceptions=True)
 
     assert isinstance(found[0], asyncio.CancelledError)
     assert [one.symbol for one in found[1:]] == ["ETHUSDT"] * 2
@@ -314,6 +314,8 @@ async def test_every_answer_tells_how_far_the_clocks_are_apart(bench: Any) -> No
         await bench.client.call("get_server_time")
     behind = bench.client.clock_skew
 
+    assert here is not None
+    assert behind is not None
     assert abs(here.total_seconds()) < 0.5
     assert -3.5 < behind.total_seconds() < -2.5
 

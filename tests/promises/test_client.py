@@ -83,6 +83,7 @@ async def test_a_breaker_that_opens_is_shown_and_a_person_can_reset_it(live: Liv
         return breaker if breaker["state"] != "closed" else None
 
     breaker = await until(is_open)
+    assert breaker is not None
     assert breaker["failures"] >= FAILURES
     assert "HTTP 503" in breaker["detail"]
     await live.command("paper-fault", "clear", "away")
