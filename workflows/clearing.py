@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, RetryState, is_cancelled_exception
 
 from tradewright.domain.gate import FlatProof
 from tradewright.ports import Exposure, KillPort, TripOrder
@@ -17,6 +17,7 @@ CANCEL_WITHIN = timedelta(seconds=10)
 DEAD_AFTER = timedelta(seconds=6)
 """Without a heartbeat; another attempt then goes on."""
 PATIENT_ROUNDS = 5
+TOLD_AFTER = timedelta(minutes=1)
 AGAIN_AFTER = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(seconds=10)
 """Between rounds of a flatten that does not get flat."""
@@ -28,13 +29,16 @@ Say = Callable[[str], None]
 
 
 async def perform(activity: Any, argument: Any, complain: Say) -> Any:
-    """Perform an activity to its end, however long it takes; *complain* hears of failures."""
+    """Perform an activity to its end, however long it takes; *complain* hears of failures.
+
+    Temporal repeats what may pass, without a word; what has not passed in time is told.
+    """
     while True:
         try:
             return await workflow.execute_activity_method(
                 activity,
                 argument,
-                start_to_close_timeout=timedelta(minutes=5),
+                schedule_to_close_timeout=TOLD_AFTER,
                 heartbeat_timeout=DEAD_AFTER,
                 retry_policy=RETRY,
             )
@@ -42,7 +46,8 @@ async def perform(activity: Any, argument: Any, complain: Say) -> Any:
             if is_cancelled_exception(e):
                 raise
             complain(str(e.cause))
-            await workflow.sleep(AGAIN_AFTER, summary="until it is tried again")
+            if e.retry_state is RetryState.NON_RETRYABLE_FAILURE:
+                await workflow.sleep(AGAIN_AFTER, summary="until it is tried again")
 
 
 class Clearing:

@@ -153,6 +153,24 @@ async def test_a_flatten_that_fails_for_good_is_tried_again(
     assert stage.kill.script.count("flatten_all") == 3
 
 
+async def test_a_flatten_that_cannot_begin_calls_a_person_and_goes_on(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    switch = await stage.start_kill_switch()
+    away = [failure("vault does not answer") for _ in range(30)]
+    stage.kill.script.answer("flatten_all", *away)
+
+    await switch.signal("trip", {"by": "ann"})
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+    told = await until(notifier, "heard", lambda told: len(told) >= 4)
+
+    needs = [message for _, message in told if message["key"].endswith("/needs_operator")]
+    assert "vault does not answer" in needs[0]["text"]
+    assert [need["resolved"] for need in needs] == [False, True]
+    assert not state["needs_operator"]
+
+
 async def test_safe_mode_goes_on_and_off(stage: Any, until: Until) -> None:
     switch = await stage.start_kill_switch()
 
