@@ -224,7 +224,7 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
             "{type: market, expires_after: 30s}",
             "{type: limit, expires_after: 1s, rest_candles: 2, offset: {indicator: ^^a, times: 1}}",
             "entry.offset.indicator",
-            "did you mean 'atr'?",
+            "; known: atr",
         ),
         ("30s", "^^30", "entry.expires_after", "30 is not a duration; write 30s, 5m, 1h or 1d"),
         ("30s", "^^0s", "entry.expires_after", "is not a duration"),
