@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 from activities import messenger, post
 from activities.happening import StreamCursor
 from activities.messenger import Messenger
+from activities.parse import Payment
 from tests.activities.noting import (
     START,
     Desk,
@@ -30,7 +31,7 @@ from tradewright import ids
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Side
 from tradewright.domain.plan import Origin
-from tradewright.domain.trade import Adopted, EntryEnded, RecheckRequested
+from tradewright.domain.trade import Adopted, EntryEnded, Executed, RecheckRequested
 from tradewright.paper import PaperExchange, running
 
 
@@ -128,6 +129,23 @@ async def test_an_adopted_trade_owns_what_came_after_its_adoption(
     await sender.deliver(fill(START + timedelta(seconds=seconds)))
 
     assert [e.kind for e in await desk.told(plan)] == ["adopted", kind]
+
+
+@pytest.mark.parametrize(("seq", "is_told"), [(1, False), (3, True)])
+async def test_funding_that_is_told_late_is_that_of_whoever_held_the_symbol_then(
+    desk: Desk, seq: int, is_told: bool
+) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+    entry = fill(START).model_copy(update={"seq": 2, "side": Side.BUY})
+    workflow_id = ids.trade_workflow("BTCUSDT", plan.trade_id)
+    trade = desk.client.get_workflow_handle(workflow_id)
+    await trade.signal("report", Executed(execution=entry))
+    # Market time stands still: only the exchange's sequence tells them apart
+    payment = Payment(exec_id="f", seq=seq, symbol="BTCUSDT", amount=Decimal(-1), at=START)
+
+    await post.Post(Messenger(desk.client), desk.account).deliver_payment(payment)
+
+    assert [e.kind for e in await desk.told(plan)] == ["executed", *["funded"] * is_told]
 
 
 async def test_a_trade_that_does_not_answer_holds_no_execution_back(
