@@ -81,8 +81,9 @@ class Outbox:
         self.noted += 1
         self._events.append(
             JournalEvent(
-                # A workflow that was started again under its id counts from one again
-                event_id=f"{chain}/{info.first_execution_run_id}/{self.noted}",
+                # A workflow that was started again under its id counts from one again, and one that
+                # was reset counts what it does anew
+                event_id=f"{chain}/{info.run_id}/{self.noted}",
                 chain=chain,
                 kind=kind,
                 account=self._account,
