@@ -1,5 +1,7 @@
 """An entry whose outcome is not known: asked for until the exchange says it, sent once."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -150,6 +152,30 @@ async def test_a_trade_ends_when_its_entry_is_absent_for_long_and_not_wanted_any
 
     assert refused.code == "gate_closed"
     assert bench.line.count("place_order") == 1
+
+
+async def test_two_workers_on_one_entry_send_one_order(bench: Any, make_plan: Any) -> None:
+    """A2: the first one wakes up when the second one has done its work already."""
+    plan, awake = make_plan(), threading.Event()
+    other = BybitExchange(bench.make_client(), bench.journal, bench.pace)
+
+    loop, is_asleep = asyncio.get_running_loop(), asyncio.Event()
+
+    def asleep(send: Any) -> Any:
+        loop.call_soon_threadsafe(is_asleep.set)
+        awake.wait(10)
+        return send()
+
+    bench.line.spoil("get_tickers", asleep)
+    first = asyncio.create_task(bench.run(bench.exchange.place_entry, TradeOrder(plan=plan)))
+    await is_asleep.wait()
+
+    by_second = await bench.run(other.place_entry, TradeOrder(plan=plan), attempt=2)
+    awake.set()
+    by_first = await first
+
+    assert by_first == by_second == EntryPlaced(order_id=bench.orders(entry_link(plan))[0].order_id)
+    assert (bench.line.count("place_order"), bench.held()) == (2, plan.qty)
 
 
 async def test_a_duplicate_link_is_success(bench: Any, make_plan: Any) -> None:

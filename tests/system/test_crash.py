@@ -1,17 +1,12 @@
 """`kill -9` at every process of a running system: nothing twice, nothing naked, nothing lost."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
 
-from tests.system.live_system import TIGHT, LiveSystem, TradeHandle, until
-from tradewright import ids
+from tests.system.live_system import TIGHT, LiveSystem, until
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Side
 from tradewright.domain.trade import TradeState
@@ -19,61 +14,6 @@ from tradewright.domain.trade import TradeState
 pytestmark = pytest.mark.timeout(300)
 
 WISH = {"note": "enough", "by": "ann"}
-
-
-@dataclass
-class Survivors:
-    """Two trades whose orders the exchange had taken when the worker was killed."""
-
-    entering: TradeHandle
-    entry_link: str
-    leaving: TradeHandle
-    exit_link: str
-
-
-@pytest.fixture(scope="module")
-async def survivors(live: LiveSystem) -> Survivors:
-    leaving = await live.open("ETHUSDT", Side.SELL)
-    plan = await live.approved("BTCUSDT")
-    entry_link = ids.order_link(plan.trade_id, "e", 1)
-    exit_link = ids.order_link(leaving.id.rpartition("/")[2], "x", 2)
-    for link in (entry_link, exit_link):
-        await live.stall(link)
-    entering = await live.start(plan)
-    await leaving.signal("exit", WISH)
-    await live.kill_worker_unanswered([entry_link, exit_link])
-    return Survivors(entering, entry_link, leaving, exit_link)
-
-
-async def test_a_worker_killed_before_it_recorded_the_entry_never_sends_it_twice(
-    live: LiveSystem, survivors: Survivors
-) -> None:
-    trade = await live.is_open(survivors.entering)
-    sent = await live.orders_with(trade.plan.trade_id)
-    assert [o["orderLinkId"] for o in sent] == [survivors.entry_link]
-    assert trade.entry_order_id == sent[0]["orderId"]
-    assert await live.attempts_of(survivors.entering, "place_entry") == [2]
-
-    trade = await live.leave(survivors.entering)
-
-    assert trade.state is TradeState.CLOSED
-    assert await live.position("BTCUSDT") is None
-    assert await live.differences(trade) == []
-
-
-async def test_a_worker_killed_in_the_middle_of_a_flatten_closes_the_position_once(
-    live: LiveSystem, survivors: Survivors
-) -> None:
-    trade = await live.ended(survivors.leaving)
-
-    assert await live.attempts_of(survivors.leaving, "flatten") == [2]
-    assert (trade.state, trade.exit_reason) == (TradeState.CLOSED, ExitReason.OPERATOR)
-    exits = [o for o in await live.orders("ETHUSDT") if o["reduceOnly"] and o["orderLinkId"]]
-    assert [(o["orderLinkId"], o["orderStatus"]) for o in exits] == [
-        (survivors.exit_link, "Filled")
-    ]
-    assert await live.position("ETHUSDT") is None
-    assert await live.differences(trade) == []
 
 
 async def test_a_trade_goes_on_when_the_exchange_was_killed_and_is_back(live: LiveSystem) -> None:
@@ -140,45 +80,6 @@ async def test_a_worker_without_vault_says_what_is_missing_and_goes_on_when_it_i
     assert len(await live.orders_with(trade.plan.trade_id)) == 1
     trade = await live.leave(handle)
     assert await live.differences(trade) == []
-
-
-async def test_without_the_journal_nothing_enters_and_everything_can_leave(
-    live: LiveSystem,
-) -> None:
-    leaving = await live.open("AVAXUSDT")
-    plan = await live.approved("BNBUSDT")
-
-    with locked(live.settings.state / "journal.db"):
-        entering = await live.start(plan)
-        await leaving.signal("exit", WISH)
-
-        async def has_left() -> bool:
-            return (await live.view(leaving)).trade.is_final
-
-        async def complaint() -> str:
-            return await live.failure_of(entering, "place_entry")
-
-        await until(has_left)
-        assert await live.position("AVAXUSDT") is None
-        assert "journal" in await until(complaint)
-        assert await live.orders("BNBUSDT") == []
-        written = await live.journal.trade(leaving.id.rpartition("/")[2])
-        assert written is not None
-        assert written.live
-        assert await live.status(leaving) is WorkflowExecutionStatus.RUNNING
-
-    await live.is_open(entering)
-    left, entered = await live.ended(leaving), await live.leave(entering)
-    assert left.exit_reason is ExitReason.OPERATOR
-    assert await live.differences(left, entered) == []
-
-
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Keep everybody else from writing to the database."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as database:
-        database.execute("BEGIN EXCLUSIVE")
-        yield
 
 
 async def test_a_worker_that_is_asked_to_end_does_so_in_time(live: LiveSystem) -> None:
