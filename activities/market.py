@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from temporalio import activity
@@ -18,7 +18,8 @@ from activities.herald import Herald, MarketCursor
 from activities.joint import together
 from activities.messenger import Messenger, heartbeats
 from activities.pace import Pace
-from tradewright import ids, plugin
+from activities.strategist import Strategist, StrategyFailed
+from tradewright import ids
 from tradewright.domain.account import LeaveWish
 from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.market import Instrument
@@ -79,6 +80,15 @@ class PresetUnusable(TradewrightError):
         self.preset_hash = preset_hash
 
 
+class _View(NamedTuple):
+    """What a preset makes of one symbol at one candle."""
+
+    proposal: Proposal | None = None
+    exits: tuple[LeaveWish, ...] = ()
+    note: str = ""
+    fault: str = ""
+
+
 class BybitMarket(MarketPort):
     def __init__(
         self,
@@ -95,6 +105,7 @@ class BybitMarket(MarketPort):
         self._pace = pace
         self._url = url
         self._candles = CandleCache(bybit)
+        self._strategist = Strategist()
         self._loaded: dict[str, LoadedPreset] = {}
         self._prices: dict[str, LastPrice] = {}
         self._tickers: dict[str, tuple[datetime, parse.Row]] = {}
@@ -108,22 +119,25 @@ class BybitMarket(MarketPort):
             loaded = await self._preset(evaluation.preset_hash)
         except PresetUnusable as e:
             log.error("preset_unusable", preset=evaluation.preset, detail=str(e))
-            return Proposals(exits=earlier, note=str(e))
+            return Proposals(exits=earlier, note=str(e), fault=str(e))
         age = await self._pace.market_now() - close_time
         is_stale = age > await self._patience(loaded)
         found = await asyncio.gather(
             *(self._evaluate(loaded, symbol, close_time) for symbol in evaluation.symbols)
         )
-        exits = (*earlier, *(leave for _, wishes in found for leave in wishes))
+        exits = (*earlier, *(leave for view in found for leave in view.exits))
+        fault = "; ".join(view.fault for view in found if view.fault)
         # What is to be left is left by an old candle, too; entered is by none but the last
         if is_stale:
-            return Proposals(exits=exits, note=f"stale candle: it closed {age} ago")
+            note = f"stale candle: it closed {age} ago"
+            return Proposals(exits=exits, note=note, fault=fault)
         if evaluation.exits_only:
-            return Proposals(exits=exits)
+            return Proposals(exits=exits, note=fault, fault=fault)
         return Proposals(
-            proposals=tuple(wish for wish, _ in found if isinstance(wish, Proposal)),
+            proposals=tuple(view.proposal for view in found if view.proposal is not None),
             exits=exits,
-            note="; ".join(wish for wish, _ in found if isinstance(wish, str) and wish),
+            note="; ".join(view.note for view in found if view.note),
+            fault=fault,
         )
 
     @activity.defn
@@ -206,28 +220,23 @@ class BybitMarket(MarketPort):
             closes = loaded.preset.trigger.timeframe.closes_at(evaluation.close_time)
             if says_exits and closes:
                 for symbol in loaded.preset.market.symbols:
-                    _, wishes = await self._evaluate(loaded, symbol, evaluation.close_time)
-                    found += wishes
+                    view = await self._evaluate(loaded, symbol, evaluation.close_time)
+                    found += view.exits
         return tuple(found)
 
-    async def _evaluate(
-        self, loaded: LoadedPreset, symbol: str, close_time: datetime
-    ) -> tuple[Proposal | str, tuple[LeaveWish, ...]]:
+    async def _evaluate(self, loaded: LoadedPreset, symbol: str, close_time: datetime) -> _View:
         """Return what the preset wishes on *symbol*, or why nothing; and what it wants left."""
         window = await self._window(loaded, symbol, close_time)
         if not window.is_complete or window.close is None:
-            return f"{symbol}: the candle that closed at {close_time} is not listed yet", ()
+            return _View(note=f"{symbol}: the candle that closed at {close_time} is not listed yet")
         count, needed = len(window.candles), loaded.strategy.lookback
         if count < needed:
-            return f"{symbol}: warming up, {count} of {needed} candles", ()
+            return _View(note=f"{symbol}: warming up, {count} of {needed} candles")
         try:
-            # Strategies may compute for a while; the loop has heartbeats to send
-            evaluation = await asyncio.to_thread(loaded.strategy.evaluate, window.candles)
-        # Foreign code: whatever it raises ends this decision and nothing else
-        except Exception as e:
-            log.exception("strategy_failed", preset=loaded.preset.name, symbol=symbol)
-            return f"{symbol}: the strategy failed: {type(e).__name__}: {e}"[:500], ()
-        proposal = propose(
+            evaluation = await self._strategist.ask(loaded, window.candles)
+        except StrategyFailed as e:
+            return _View(note=f"{symbol}: {e}", fault=f"{symbol}: {e}")
+        proposed = propose(
             loaded.preset,
             preset_hash=loaded.hash,
             symbol=symbol,
@@ -237,7 +246,10 @@ class BybitMarket(MarketPort):
             instrument=await self._bybit.instrument(symbol),
             close_time=close_time,
         )
-        return proposal, leave_wishes(loaded.preset.name, loaded.hash, symbol, evaluation)
+        exits = leave_wishes(loaded.preset.name, loaded.hash, symbol, evaluation)
+        if isinstance(proposed, str):
+            return _View(exits=exits, note=proposed)
+        return _View(proposal=proposed, exits=exits)
 
     async def _patience(self, loaded: LoadedPreset) -> timedelta:
         """Return how old a candle may be, in market time, and still be entered at market.
@@ -271,18 +283,10 @@ class BybitMarket(MarketPort):
                 window = await self._candles.window(
                     plan.symbol, loaded.preset.trigger.timeframe, now, loaded.strategy.lookback
                 )
+                return (await self._strategist.ask(loaded, window.candles)).factors
         except (TradewrightError, TimeoutError) as e:
-            log.warning("candles_not_read", symbol=plan.symbol, detail=str(e))
+            log.warning("factors_unknown", symbol=plan.symbol, detail=str(e))
             return {}
-        try:
-            found: plugin.Evaluation = await asyncio.to_thread(
-                loaded.strategy.evaluate, window.candles
-            )
-        # Foreign code, and a record only
-        except Exception:
-            log.exception("strategy_failed", preset=plan.preset, symbol=plan.symbol)
-            return {}
-        return found.factors
 
     async def _preset(self, preset_hash: str) -> LoadedPreset:
         known = self._loaded.get(preset_hash)

@@ -208,6 +208,7 @@ class StrategyWorkflow:
             self._put_note(f"candle {candle.close_time:%H:%M} was not evaluated: {e.cause}")
             return
         self._put_note(wishes.note)
+        self._hear_of_evaluation(wishes.fault)
         for leave in wishes.exits:
             await self._leave(leave)
         for proposal in wishes.proposals:
@@ -394,6 +395,13 @@ class StrategyWorkflow:
     def _hear_of_journal(self, fault: str) -> None:
         if fault or self._status.needs_operator.startswith("the journal "):
             self._call_operator(fault)
+
+    def _hear_of_evaluation(self, fault: str) -> None:
+        told = "it cannot decide: "
+        if fault:
+            self._call_operator(told + fault)
+        elif self._status.needs_operator.startswith(told):
+            self._call_operator("")
 
     def _put_note(self, note: str) -> None:
         self._status = self._status.model_copy(update={"note": note})

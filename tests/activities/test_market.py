@@ -336,6 +336,7 @@ async def test_a_plugin_that_raises_ends_its_decision_and_nothing_else(
     wishes = await consumer.evaluate(candle_of())
 
     assert wishes.note == "BTCUSDT: the strategy failed: ZeroDivisionError: volume is zero"
+    assert wishes.fault == wishes.note
 
 
 async def test_what_a_trade_saw_is_price_market_and_indicators(

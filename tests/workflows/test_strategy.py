@@ -206,6 +206,23 @@ async def test_a_desk_that_cannot_be_told_to_leave_is_noted(stage: Any, until: U
     assert status["note"].startswith("BTCUSDT not left: the desk could not be told")
 
 
+async def test_a_strategy_that_fails_calls_a_person_until_it_works_again(
+    stage: Any, until: Until
+) -> None:
+    """E5: a failing plugin is seen, with its reason."""
+    fault = "BTCUSDT: the strategy failed: ZeroDivisionError: volume is zero"
+    stage.market.script.answer("evaluate", Proposals(note=fault, fault=fault))
+    strategy = await stage.start_strategy()
+
+    await strategy.signal("candle", candle())
+    failing = await until(strategy, "status", candles_are(1))
+    await strategy.signal("candle", candle(minute=1))
+    works = await until(strategy, "status", candles_are(2))
+
+    assert failing["needs_operator"] == f"it cannot decide: {fault}"
+    assert works["needs_operator"] == ""
+
+
 async def test_earlier_versions_are_asked_for_the_trades_that_they_opened(
     stage: Any, until: Until
 ) -> None:

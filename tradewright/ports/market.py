@@ -53,6 +53,7 @@ class Proposals(Value):
     proposals: tuple[Proposal, ...] = ()
     exits: tuple[LeaveWish, ...] = ()
     note: str = ""
+    fault: str = Field(default="", description="What only a person can mend.")
 
 
 class MarketView(Value):
