@@ -28,10 +28,11 @@ CHOICE_WORDS: Final[Mapping[Choice, str]] = MappingProxyType(
 
 def case_page(case: Case, needs_operator: str) -> str:
     opening = case.opening
+    asks = case.waits_for_person
     what = opening.kind.replace("_", " ").capitalize()
     lines = [
         f"### {what} on {opening.symbol or 'the account'}: {STATE_WORDS[case.state]}",
-        *needs_person(needs_operator),
+        *needs_person(needs_operator or (f"{opening.detail}; decide" if asks else "")),
         f"- what differs: {opening.detail}",
         f"- since {moment(case.since)}",
     ]
@@ -41,7 +42,7 @@ def case_page(case: Case, needs_operator: str) -> str:
         lines.append(f"- **no entries on {opening.symbol or 'the account'}** until it is closed")
     if case.remark:
         lines.append(f"- asked again: {case.remark}")
-    if case.escalations and case.waits_for_person:
+    if case.escalations and asks:
         lines.append(f"- asked for the {case.escalations + 1}. time")
     if case.decision:
         because = f": {case.decision.reason}" if case.decision.reason else ""

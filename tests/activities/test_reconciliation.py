@@ -467,6 +467,39 @@ async def test_every_comparison_begins_by_starting_what_must_run(
     assert begun == [0]
 
 
+async def test_a_position_whose_executions_are_too_old_to_be_listed_keeps_its_owner(
+    bench: Any,
+    books: BybitReconciliation,
+    plan: TradePlan,
+    start_trade: StartTrade,
+    reserve: Reserve,
+) -> None:
+    """B3: positions are compared as they stand, not rebuilt from their fills."""
+    await start_trade(plan)
+    await reserve(plan)
+    bench.line.always["get_executions"] = bench.faults.empty_list
+
+    found = await bench.run(books.compare, plan.account)
+
+    assert (found.discrepancies, found.trades) == ((), 1)
+
+
+async def test_an_old_position_of_nobody_is_adopted_all_the_same(
+    bench: Any, books: BybitReconciliation, name: str
+) -> None:
+    """B3: without one fill to be seen, the position itself says what there is to own."""
+    await bench.order("BTCUSDT", "Buy", "0.01")
+    bench.line.always["get_executions"] = bench.faults.empty_list
+    (orphan,) = (await bench.run(books.compare, name)).discrepancies
+
+    first = await bench.run(books.plan_adoption, orphan)
+    again = await bench.run(books.plan_adoption, orphan)
+
+    assert orphan.kind is Kind.ORPHAN_POSITION
+    assert first.plan.qty == orphan.position.qty
+    assert first.plan.trade_id == again.plan.trade_id
+
+
 async def test_a_stop_that_was_moved_by_hand_is_reported(
     bench: Any, books: BybitReconciliation, plan: TradePlan, start_trade: StartTrade
 ) -> None:

@@ -226,7 +226,7 @@ async def journaled(live: LiveSystem, chain: str) -> list[str]:
 
 
 async def test_an_order_of_ours_without_a_live_trade_is_cancelled(live: LiveSystem) -> None:
-    """A8: an order that came to life after its trade had gone is found and removed; C6."""
+    """A8: an order that came to life after its trade had gone is found and removed."""
     link = ids.order_link("tw" + "q" * 16, "e", 1)
     await order_by_hand(live, "AVAXUSDT", link)
 

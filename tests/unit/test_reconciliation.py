@@ -158,10 +158,18 @@ def test_only_an_open_trade_needs_a_position_and_a_stop(state: TradeState) -> No
 def test_an_order_that_no_running_trade_owns_is_unknown_or_foreign(
     link: str, wanted: list[Kind]
 ) -> None:
-    """A8: an order with our link and no live workflow is found; C6: so is one left behind."""
+    """A8: an order with our link and no live workflow is found."""
     found = discrepancies(shown(position(), orders=(order(link),)), [believed()])
 
     assert kinds(found) == wanted
+
+
+@pytest.mark.parametrize("leg", ["t", "x"])
+def test_what_a_closed_trade_has_left_at_the_exchange_is_unknown(leg: str) -> None:
+    """C6: a target or an exit that outlives its trade would open a trade that nobody wants."""
+    left = order(ids.order_link(TRADE, leg, 2), reduce_only=True)
+
+    assert kinds(discrepancies(shown(orders=(left,)), [])) == [Kind.UNKNOWN_ORDER]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +255,7 @@ def test_an_execution_that_its_trade_does_not_know_is_missing(
 
 
 def test_positions_are_compared_by_what_is_held_and_not_by_their_fills() -> None:
-    """B3: a position whose fills are too old to be listed is its trade's all the same; B6."""
+    """B3: a position whose fills are too old to be listed is its trade's all the same."""
     assert discrepancies(shown(position(), executions=()), [believed(since=NOW)]) == ()
 
 
