@@ -213,7 +213,8 @@ async def test_a_close_that_hangs_holds_no_other_up(
         let_go.wait(20)
         return send()
 
-    bench.line.spoil("place_order", hang)
+    # The other one is refused at first, so that it needs a second look
+    bench.line.spoil("place_order", hang, bench.faults.answers(10016))
     flattening = asyncio.create_task(bench.run(kill.flatten_all, TRIP))
     async with asyncio.timeout(15):
         while bench.held() and bench.held("ETHUSDT"):  # noqa: ASYNC110 the exchange tells nobody

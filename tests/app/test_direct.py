@@ -138,7 +138,7 @@ async def test_it_closes_the_gate_and_everything_and_the_journal_knows(
         assert await journal.verify() == ()
     assert row is not None
     assert (row.state, row.by, row.reason) == (GateState.HALTED, "ann", "fire")
-    told = ["asked", "gate_closed", "held", "entries_cancelled", "flat"]
+    told = ["asked", "held", "entries_cancelled", "gate_closed", "flat"]
     assert await steps(settings) == told
 
 
@@ -183,10 +183,11 @@ async def test_a_journal_that_comes_back_closes_the_gate_and_reads_count_from_th
     monkeypatch.setattr(gate, "QUIET_TIME", timedelta(seconds=1))
     monkeypatch.setattr(direct, "ROW_LAST", 5)
     making: list[asyncio.Task[None]] = []
+    came_back: list[datetime] = []
 
     async def make() -> None:
         async with opened_journal(settings, create=True):
-            pass
+            came_back.append(datetime.now(UTC))
 
     def show(progress: Progress) -> None:
         if progress.step.startswith("flat; ") and not making:
@@ -195,10 +196,13 @@ async def test_a_journal_that_comes_back_closes_the_gate_and_reads_count_from_th
     done = await run(settings, show=show)
 
     assert (done.gate_fault, done.journal_fault) == ("", "")
+    assert done.flat_at - came_back[0] >= timedelta(seconds=1)
     async with opened_journal(settings) as journal:
         row = await journal.gate("main")
     assert row is not None
     assert row.state is GateState.HALTED
+    told = await steps(settings)
+    assert told.index("gate_not_closed") < told.index("gate_closed") < told.index("flat")
 
 
 @keyed

@@ -191,22 +191,18 @@ class _Trip:
         self._record = record
         self._gate = gate
         self._show = show
-        self._step = ""
+        self._step = self._fault_at_end = ""
         self._seen: Exposure | None = None
         links = Links(partial(ids.direct_kill_link, wish.at))
         self._flattening = Flattening(client, links, watch=self._see)
 
     async def run(self) -> DirectTrip:
         self._say("closing the gate")
-        if await self._gate.wait(ROW_FIRST, once=True):
-            self._note("gate_closed", "the row in the journal is halted")
-        else:
+        if not await self._gate.wait(ROW_FIRST, once=True):
             self._note("gate_not_closed", f"{self._gate.fault}; it is tried again")
         held = await self._first_look()
         cancelled = await self._cancel_entries()
         rounds = await self._flatten()
-        if not await self._gate.wait(ROW_LAST):
-            self._note("gate_not_closed", self._gate.fault)
         self._note(FLAT, f"read twice, {rounds} rounds")
         return DirectTrip(
             account=self._wish.account,
@@ -217,7 +213,7 @@ class _Trip:
             rounds=rounds,
             cancelled=cancelled,
             closed=len(held.positions),
-            gate_fault="" if self._gate.closed.is_set() else self._gate.fault,
+            gate_fault=self._fault_at_end,
             journal_fault=await self._write_journal(),
             record=str(self._record.path),
             record_fault=self._record.fault,
@@ -253,13 +249,14 @@ class _Trip:
         return cancelled
 
     async def _flatten(self) -> int:
-        proof = FlatProof(closed_at=self._wish.at)
-        rounds = 0
-        while not proof.is_given:
+        proof, rounds = FlatProof(closed_at=self._wish.at), 0
+        while not (proof.is_given and await self._counts(proof)):
+            if self._gate.closed_at is not None and proof.closed_at != self._gate.closed_at:
+                self._note("gate_closed", "the row in the journal is halted")
+                # Until then somebody may have entered: reads count from now
+                proof = FlatProof(closed_at=self._gate.closed_at)
             rounds += 1
             self._say(f"flattening, round {rounds}")
-            if self._gate.closed_at is not None and proof.closed_at != self._gate.closed_at:
-                proof = FlatProof(closed_at=self._gate.closed_at)
             asked_at = datetime.now(UTC)
             try:
                 exposure = await self._flattening.close_all(ROUND)
@@ -275,6 +272,14 @@ class _Trip:
             elif not exposure.is_flat:
                 self._say(f"left: {_listed(exposure)}", remark=_unreadable(exposure))
         return rounds
+
+    async def _counts(self, proof: FlatProof) -> bool:
+        """Return whether the gate is closed since before the reads, or cannot be closed at all."""
+        if not await self._gate.wait(ROW_LAST):
+            self._fault_at_end = self._gate.fault
+            self._note("gate_not_closed", self._fault_at_end)
+            return True
+        return proof.closed_at == self._gate.closed_at
 
     async def _hindered(self, error: TradewrightError, tries: int) -> None:
         self._say(self._step, remark=f"{error}; it goes on trying")
