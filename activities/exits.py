@@ -108,7 +108,7 @@ class Exits:
         deadline, is_cleared = time.monotonic() + READS_LAG, False
         while True:
             position = await reads.held(plan)
-            executions = await reads.executions(order)
+            executions, funding = await reads.history(order)
             agree = position is None and not open_qty(plan, executions)
             entry = None
             if agree and not executions:
@@ -131,7 +131,7 @@ class Exits:
         else:
             read = await reads.position_read(position)
         events = entry_events(plan, entry, executions)
-        return TradeEvents(events=(*events, read))
+        return TradeEvents(events=(*events, *funding, read))
 
     async def _clear(self, plan: TradePlan) -> bool:
         """Cancel what could still be filled for the trade; return whether there was anything."""
@@ -144,8 +144,8 @@ class Exits:
             await lookup.cancel(self._client, plan.symbol, orderId=order.order_id)
         if isinstance(plan.entry, LimitEntry) and plan.origin is Origin.SIGNAL:
             # By its link too: a list may lag behind what has been resting for long
-            link = entry_link(plan)
-            return await lookup.cancel(self._client, plan.symbol, orderLinkId=link) or bool(found)
+            entry = entry_link(plan)
+            return await lookup.cancel(self._client, plan.symbol, orderLinkId=entry) or bool(found)
         return bool(found)
 
 

@@ -10,7 +10,7 @@ import structlog
 from activities import parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
 from activities.pace import milliseconds, moment
-from activities.parse import PlacedOrder, Row
+from activities.parse import Payment, PlacedOrder, Row
 from tradewright import ids
 from tradewright.domain.account import Position
 from tradewright.domain.errors import AnswerMalformed, OrderRejected, Retry, TradewrightError
@@ -105,18 +105,28 @@ async def fetch_order(client: BybitClient, symbol: str, link: str) -> PlacedOrde
 async def fetch_executions(
     client: BybitClient, symbol: str, since: datetime, until: datetime
 ) -> tuple[Execution, ...]:
-    """Return what was traded on *symbol* from *since* on, oldest first; market clock.
+    """Return what was traded on *symbol* from *since* on, oldest first; see `fetch_history`."""
+    found = await fetch_history(client, symbol, since, until)
+    return tuple(e for e in found if isinstance(e, Execution))
+
+
+async def fetch_history(
+    client: BybitClient, symbol: str, since: datetime, until: datetime
+) -> tuple[Execution | Payment, ...]:
+    """Return what was traded on *symbol* and paid for holding it, oldest first; market clock.
 
     *until* only says how many windows to read; what is newer comes along with the last one.
     """
-    found: dict[str, Execution] = {}
+    found: dict[str, Execution | Payment] = {}
     start = since
     while start <= max(since, until):
         rows = _pages(
             client, "get_executions", symbol=symbol, startTime=milliseconds(start), limit=100
         )
-        async for execution in _parsed(rows, parse.execution):
-            found[execution.exec_id] = execution
+        async for row in rows:
+            happened = parse.execution(row) or parse.payment(row)
+            if happened is not None:
+                found[happened.exec_id] = happened
         start += EXECUTION_WINDOW
     return tuple(sorted(found.values(), key=lambda e: (e.at, e.seq)))
 

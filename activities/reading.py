@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 import structlog
 from temporalio import activity
@@ -12,12 +13,19 @@ from temporalio import activity
 from activities import lookup
 from activities.bybit import BybitClient
 from activities.pace import Pace
-from activities.parse import PlacedOrder
+from activities.parse import Payment, PlacedOrder
 from tradewright import ids
 from tradewright.domain.account import Position
 from tradewright.domain.execution import Execution
 from tradewright.domain.plan import Origin, TradePlan
-from tradewright.domain.trade import EntryEnded, EntryPlaced, Executed, PositionRead, TradeEvent
+from tradewright.domain.trade import (
+    EntryEnded,
+    EntryPlaced,
+    Executed,
+    Funded,
+    PositionRead,
+    TradeEvent,
+)
 from tradewright.ports import TradeEvents, TradeOrder
 
 log = structlog.get_logger(__name__)
@@ -31,6 +39,13 @@ FORGOTTEN_AFTER = timedelta(days=1)
 """How long Bybit shows an order that ended without a fill; what works it always shows."""
 
 
+class History(NamedTuple):
+    """What the exchange lists of one trade."""
+
+    executions: tuple[Execution, ...]
+    funding: tuple[Funded, ...]
+
+
 class TradeReads:
     def __init__(self, client: BybitClient, pace: Pace) -> None:
         self._client = client
@@ -42,9 +57,19 @@ class TradeReads:
         return position if position is not None and position.side is plan.side else None
 
     async def executions(self, order: TradeOrder) -> tuple[Execution, ...]:
-        since, now = order.since or order.plan.trigger, await self._pace.market_now()
-        found = await lookup.fetch_executions(self._client, order.plan.symbol, since, now)
-        return lookup.executions_of(order.plan, found)
+        return (await self.history(order)).executions
+
+    async def history(self, order: TradeOrder) -> History:
+        plan = order.plan
+        since, now = order.since or plan.trigger, await self._pace.market_now()
+        found = await lookup.fetch_history(self._client, plan.symbol, since, now)
+        executions = lookup.executions_of(plan, [e for e in found if isinstance(e, Execution)])
+        if plan.origin is Origin.SIGNAL:
+            # What was paid before its first fill was paid for another trade
+            found = found[found.index(executions[0]) :] if executions else ()
+        payments = [p for p in found if isinstance(p, Payment)]
+        funding = [Funded(exec_id=p.exec_id, amount=p.amount, at=p.at) for p in payments]
+        return History(executions, tuple(funding))
 
     async def entry(self, plan: TradePlan) -> PlacedOrder | None:
         """Return the entry order if a read shows it; what was adopted has none."""
@@ -77,14 +102,14 @@ class TradeReads:
             entry = await self.entry(plan)
             position = await self.held(plan)
             flat_reads = flat_reads + 1 if position is None else 0
-            executions = await self.executions(order)
+            executions, funding = await self.history(order)
             agree = fills_shown(plan, entry, executions) and (
                 qty_of(position) == open_qty(plan, executions)
             )
             if agree or (time.monotonic() > deadline and flat_reads != 1):
                 break
             await asyncio.sleep(POLL)
-        events = entry_events(plan, entry, executions)
+        events = [*entry_events(plan, entry, executions), *funding]
         # Flat against its executions is told too, else a trade whose end nobody saw never ends:
         # it does not close by that, it settles
         if agree or flat_reads:

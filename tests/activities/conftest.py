@@ -278,6 +278,11 @@ class Bench:
         engine = self.paper.exchange.engine
         self.paper.exchange.change(lambda now: engine.play(symbol, prices, now))
 
+    def fund(self, symbol: str, rate: Decimal) -> None:
+        """Let those who hold *symbol* pay each other."""
+        engine = self.paper.exchange.engine
+        self.paper.exchange.change(lambda now: engine.fund(symbol, rate, now))
+
     def move_meanwhile(self, symbol: str, price: Decimal) -> None:
         """Move from within a fault, which runs in a thread of the client's."""
 

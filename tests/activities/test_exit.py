@@ -18,6 +18,7 @@ from tradewright.domain.plan import Origin, TradePlan
 from tradewright.domain.trade import (
     Executed,
     ExitSent,
+    Funded,
     PositionRead,
 )
 from tradewright.ports import TradeEvents, TradeOrder
@@ -362,3 +363,19 @@ async def test_an_exit_goes_before_everything_else(
 
     assert {"cancel_order", "get_positions", "place_order", "get_executions"} <= seen.keys()
     assert set(seen.values()) == {Urgency.EXIT}
+
+
+async def test_settling_counts_the_funding_that_nobody_told_of(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.order("BTCUSDT", "Buy", "0.5")
+    bench.fund("BTCUSDT", Decimal("0.001"))
+    await bench.order("BTCUSDT", "Sell", "0.5", reduceOnly=True)
+    await bench.enter(plan)
+    bench.fund("BTCUSDT", Decimal("0.0002"))
+    await bench.run(bench.exchange.flatten, TradeOrder(plan=plan, number=2))
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    (funded,) = [e for e in settled.events if isinstance(e, Funded)]
+    assert funded.amount < 0
+    assert abs(funded.amount) < plan.notional * Decimal("0.0003")

@@ -11,11 +11,9 @@ from tradewright.domain.account.refusal import EXPLANATIONS
 from tradewright.domain.errors import OutcomeUnknown
 from tradewright.domain.plan import LimitEntry, TradePlan
 from tradewright.domain.trade import (
-    EntryEnded,
     EntryPlaced,
     EntryRejected,
     Executed,
-    PositionRead,
     Trade,
     TradeState,
 )
@@ -39,8 +37,8 @@ async def make_limit(bench: Any, make_plan: Any) -> Any:
     return make
 
 
-def kinds(found: TradeEvents) -> list[type]:
-    return [type(event) for event in found.events]
+def kinds(found: TradeEvents) -> list[str]:
+    return [event.kind for event in found.events]
 
 
 def filled(found: TradeEvents) -> Decimal:
@@ -145,7 +143,7 @@ async def test_a_look_up_of_a_partly_filled_entry_does_not_end_it(
 
     found = await bench.run(bench.exchange.look_up, TradeOrder(plan=plan))
 
-    assert kinds(found) == [EntryPlaced, Executed, PositionRead]
+    assert kinds(found) == ["entry_placed", "executed", "position_read"]
     assert 0 < filled(found) == found.events[-1].qty < plan.qty
 
 
@@ -159,9 +157,9 @@ async def test_a_cancel_of_the_entry_tells_what_was_filled(bench: Any, make_limi
     part = await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=plan))
     nothing = await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=untouched))
 
-    assert kinds(part) == [EntryPlaced, Executed, EntryEnded, PositionRead]
+    assert kinds(part) == ["entry_placed", "executed", "entry_ended", "position_read"]
     assert filled(part) == part.events[-1].qty == bench.held()
-    assert kinds(nothing) == [EntryEnded, PositionRead]
+    assert kinds(nothing) == ["entry_ended", "position_read"]
     assert set(bench.stops()) == {"StopLoss", "TakeProfit"}
     assert all(o.stop for o in bench.open_orders())
 
@@ -179,7 +177,7 @@ async def test_a_fill_that_overtakes_the_cancel_is_told(bench: Any, make_limit: 
 
     found = await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=plan))
 
-    assert kinds(found) == [EntryPlaced, Executed, EntryEnded, PositionRead]
+    assert kinds(found) == ["entry_placed", "executed", "entry_ended", "position_read"]
     assert found.events[-1].qty == plan.qty
 
 
@@ -197,7 +195,7 @@ async def test_a_cancel_is_not_over_before_the_exchange_says_so(
         await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=plan))
     found = await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=plan), attempt=2)
 
-    assert kinds(found) == [EntryEnded, PositionRead]
+    assert kinds(found) == ["entry_ended", "position_read"]
 
 
 async def test_a_resting_entry_is_withdrawn_before_its_trade_reads_flat(
@@ -268,4 +266,4 @@ async def test_an_entry_that_the_exchange_has_forgotten_has_ended(
     with pytest.raises(ReadsDisagree, match="shown nowhere"):
         await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=plan))
 
-    assert kinds(found) == [EntryEnded, PositionRead]
+    assert kinds(found) == ["entry_ended", "position_read"]

@@ -133,7 +133,8 @@ async def test_targets_of_what_is_gone_read_flat(bench: Any, order: TradeOrder) 
     flat = await bench.run(bench.exchange.place_targets, order)
 
     assert isinstance(flat, PositionRead)
-    assert (flat.qty, resting(bench)) == (0, [])
+    assert flat.qty == 0
+    assert resting(bench) == []
 
 
 async def test_no_target_is_left_when_the_trade_has_ended(bench: Any, order: TradeOrder) -> None:

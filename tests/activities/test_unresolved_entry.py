@@ -323,3 +323,21 @@ async def test_an_entry_that_cannot_be_looked_up_after_it_was_sent_is_unresolved
 
     # The next attempt must not think that nothing was sent
     assert bench.heartbeats == []
+
+
+@pytest.mark.parametrize("shown_by", ["get_order_history", "get_executions"])
+async def test_an_order_is_found_wherever_the_exchange_shows_it(
+    bench: Any, make_plan: Any, shown_by: str
+) -> None:
+    """A5: the list of open orders alone says nothing of what has ended."""
+    plan = make_plan()
+    bench.line.spoil("place_order", bench.faults.lost_answer)
+    with pytest.raises(OutcomeUnknown):
+        await bench.enter(plan)
+    for read in {"get_open_orders", "get_order_history", "get_executions"} - {shown_by}:
+        bench.line.always[read] = bench.faults.empty_list
+
+    placed = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan), attempt=2)
+
+    assert placed == EntryPlaced(order_id=bench.orders(entry_link(plan))[0].order_id)
+    assert bench.line.count("place_order") == 1
