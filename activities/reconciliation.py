@@ -86,6 +86,7 @@ class BybitReconciliation(ReconciliationPort):
         await self._start_again()
         now, market_now = datetime.now(UTC), await self._pace.market_now()
         unreadable: list[Row] = []
+        unreadable_orders: list[Row] = []
         unlooked: list[Kind] = []
 
         async def look(kind: Kind, read: Awaitable[T], nothing: T) -> T:
@@ -98,12 +99,15 @@ class BybitReconciliation(ReconciliationPort):
 
         positions, orders, executions, drift, listed, desk = await asyncio.gather(
             lookup.fetch_positions(self._client, unreadable),
-            lookup.fetch_open_orders(self._client, unreadable=[]),
+            lookup.fetch_open_orders(self._client, unreadable=unreadable_orders),
             look(Kind.MISSING_EXECUTION, fetch_recent_executions(self._client, market_now), ()),
             look(Kind.BALANCE_DRIFT, self._drift(market_now), None),
             self._ownership.listed_trades(),
             self._ownership.desk(),
         )
+        if unreadable_orders:
+            # Nobody can say that one of them is gone
+            unlooked += [Kind.UNKNOWN_ORDER, Kind.FOREIGN_ORDER]
         shown = Shown(
             at=now, market_at=market_now, positions=positions, orders=orders, executions=executions
         )

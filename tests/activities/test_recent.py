@@ -87,7 +87,10 @@ async def test_an_order_that_cannot_be_read_hides_no_other(
     )
     bench.line.always["get_open_orders"] = change
 
-    assert kinds(await bench.run(books.compare, name)) == [Kind.FOREIGN_ORDER]
+    found = await bench.run(books.compare, name)
+
+    assert kinds(found) == [Kind.FOREIGN_ORDER]
+    assert found.unlooked == (Kind.UNKNOWN_ORDER, Kind.FOREIGN_ORDER)
 
 
 async def test_a_wallet_that_its_log_explains_has_not_drifted(

@@ -128,10 +128,22 @@ def test_a_case_hears_what_is_news_to_it(
 
 
 @pytest.mark.parametrize(
-    ("uncompared", "unlooked"), [(["BTCUSDT"], []), ([], [Kind.UNKNOWN_ORDER])]
+    ("uncompared", "unlooked", "hears"),
+    [
+        (["BTCUSDT"], [], ["unknown_order"]),
+        ([], [Kind.UNKNOWN_ORDER, Kind.WRONG_STOP], []),
+        (["ETHUSDT"], [], ["unknown_order", "wrong_stop"]),
+    ],
 )
-def test_what_was_not_compared_is_no_news(uncompared: list[str], unlooked: list[Kind]) -> None:
-    assert told(NOW, {KEY: case()}, {}, {}, uncompared, unlooked) == ()
+def test_what_was_not_compared_is_no_news(
+    uncompared: list[str], unlooked: list[Kind], hears: list[str]
+) -> None:
+    stop = Key("BTCUSDT", "wrong_stop")
+    cases = {KEY: case(), stop: case(order(kind=Kind.WRONG_STOP))}
+
+    heard = told(NOW, cases, {}, {}, uncompared, unlooked)
+
+    assert [h.case.opening.kind for h in heard] == hears
 
 
 def test_what_a_trade_asks_itself_ends_when_nothing_differs_after_the_answer() -> None:

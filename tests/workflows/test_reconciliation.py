@@ -410,16 +410,13 @@ async def test_a_decision_that_is_verified_lifts_the_block_at_once(stage: Any) -
     assert told["blocks"] == []
 
 
-@pytest.mark.parametrize(
-    "blind", [{"uncompared": ("BTCUSDT",)}, {"unlooked": (Kind.FOREIGN_ORDER,)}]
-)
+@pytest.mark.parametrize("blind", [{"uncompared": ("BTCUSDT",)}, {"unlooked": (Kind.WRONG_STOP,)}])
 async def test_what_was_not_compared_is_not_taken_for_gone(
     stage: Any, blind: dict[str, Any]
 ) -> None:
-    listener = await stage.listen_as(
-        ids.case_workflow(stage.account, "BTCUSDT", Kind.FOREIGN_ORDER)
-    )
-    decided = case_about(stage, state=CaseState.DECIDED)
+    about = about_trade(stage, Kind.WRONG_STOP)
+    listener = await stage.listen_as(ids.case_workflow(stage.account, "BTCUSDT", Kind.WRONG_STOP))
+    decided = case_about(stage, about, state=CaseState.DECIDED)
     stage.reconciliation.script.answer("compare", comparison(cases=(decided,), **blind))
 
     _, told = await reconciled(stage)

@@ -16,6 +16,8 @@ from tradewright.domain.reconciliation import (
     choices_of,
 )
 
+OF_ORDERS = frozenset({Kind.UNKNOWN_ORDER, Kind.FOREIGN_ORDER})
+"""What is seen of them does not depend on what a trade is at."""
 REMEDIES = frozenset({Policy.ADOPT, Policy.CLOSE, Policy.FIX})
 
 
@@ -166,7 +168,9 @@ def told(
         if key in found:
             if _has_news(case, found[key]):
                 heard.append(Told(case, Sighting(at=at, opening=found[key])))
-        elif key in seen or key.symbol in blind or key.kind in unseen:
+        elif (
+            key in seen or key.kind in unseen or (key.symbol in blind and key.kind not in OF_ORDERS)
+        ):
             continue
         elif key.kind in set(Kind):
             heard.append(Told(case, Sighting(at=at)))
