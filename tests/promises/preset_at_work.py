@@ -1,0 +1,83 @@
+"""A preset that trades in a running system, as a test follows it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.system.live_system import MOST_STEPS, Answer, LiveSystem, TradeHandle, until
+from tradewright import ids
+from tradewright.domain.trade import Trade
+from tradewright.ports import StrategyStatus
+
+PRESET = """\
+version: 1
+name: {name}
+market: {{category: linear, symbols: [{symbol}]}}
+trigger: {{on: candle, timeframe: 1m}}
+strategy: {{plugin: rules, params: {{{rules}}}}}
+entry: {{type: market, expires_after: 60s}}
+exits: {{{exits}}}
+risk: {{sizing: fixed_notional, notional: 500, leverage: 2}}
+"""
+
+
+@dataclass
+class PresetAtWork:
+    live: LiveSystem
+    name: str
+    symbol: str
+    folder: Path
+
+    async def apply(self, rules: str, exits: str = "stop: {fraction: 0.05}") -> Answer:
+        """Apply a version of the preset with the command."""
+        text = PRESET.format(name=self.name, symbol=self.symbol, rules=rules, exits=exits)
+        path = self.folder / f"{self.name}.yaml"
+        path.write_text(text)
+        return await self.live.command("apply", path)
+
+    async def applied(self, rules: str, exits: str = "stop: {fraction: 0.05}") -> str:
+        """Apply a version that is right, and return its hash."""
+        answer = await self.apply(rules, exits)
+        assert answer.code == 0, answer
+        return (await self.status()).preset_hash
+
+    async def status(self) -> StrategyStatus:
+        handle = self.live.client.get_workflow_handle(ids.strategy_workflow(self.name))
+        told: StrategyStatus = await handle.query("status", result_type=StrategyStatus)
+        return told
+
+    async def trade(self, *, but: str = "") -> TradeHandle:
+        """Let the market go on until the preset has a trade in it, other than *but*."""
+        for _ in range(MOST_STEPS):
+            for plan in [r.plan for r in (await self.live.desk()).reservations]:
+                if plan.preset == self.name and plan.trade_id != but:
+                    handle = self.live.trade(plan)
+                    await self.live.is_open(handle)
+                    return handle
+            await self.live.step()
+        raise AssertionError(f"{self.name} did not trade in {MOST_STEPS} candles")
+
+    async def decided(self, candles: int = 1) -> StrategyStatus:
+        """Let the market go on until so many more candles were decided on."""
+        before = (await self.status()).candles
+
+        async def is_so() -> StrategyStatus | None:
+            status = await self.status()
+            return status if status.candles >= before + candles else None
+
+        for _ in range(candles):
+            await self.live.step()
+        found = await until(is_so)
+        assert found is not None
+        return found
+
+    async def ended(self, handle: TradeHandle) -> Trade:
+        """Let the market go on until the trade has ended."""
+        for _ in range(MOST_STEPS):
+            trade = (await self.live.view(handle)).trade
+            if trade.is_final:
+                return await self.live.ended(handle)
+            await self.live.step()
+        raise AssertionError(f"{handle.id} did not end in {MOST_STEPS} candles")
+
+    async def stop(self) -> None:
+        await self.live.client.get_workflow_handle(ids.strategy_workflow(self.name)).cancel()
