@@ -41,6 +41,7 @@ from tradewright import ids, telemetry
 from tradewright.app.connect import TemporalUnreachable, connect, pace_of
 from tradewright.app.gate_watch import watch_gate
 from tradewright.app.limits import current_limits, follow_limits
+from tradewright.app.watches import watch_again
 from tradewright.journal import Journal
 from tradewright.ports import activities_of
 from tradewright.settings import Settings
@@ -118,7 +119,7 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
                         pace,
                         client,
                         settings.account,
-                        ensure=lambda: ensure_singletons(client, settings),
+                        ensure=lambda: restore(client, settings),
                         journal=journal,
                         policies=settings.reconciliation,
                     ),
@@ -208,6 +209,12 @@ async def serve(settings: Settings, queues: Collection[str], ready_file: Path | 
         finally:
             # One after another, their graces would add up to more than a supervisor's patience
             await asyncio.gather(*(worker.shutdown() for worker in built))
+
+
+async def restore(client: Client, settings: Settings) -> None:
+    """Start again what was ended from outside, and have it do for others what it did."""
+    await ensure_singletons(client, settings)
+    await watch_again(client, settings.account)
 
 
 async def ensure_singletons(client: Client, settings: Settings) -> None:

@@ -1,0 +1,84 @@
+"""Candles for every strategy that runs, whatever was done to the market or to the strategy.
+
+A strategy asks the market for its candles once. A market that was started again knows nothing of
+it, and a strategy that was terminated has not said good-bye: both are mended here.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from tradewright import ids
+from tradewright.domain.notice import Notice, Priority
+from tradewright.ports import StrategyStatus, Watch, Watchlist
+
+log = structlog.get_logger(__name__)
+
+ANSWER_WITHIN: Final = timedelta(seconds=3)
+COMPARED_WITHIN: Final = 5.0
+"""Seconds; a market worker that is away must not hold up the look at the exchange."""
+
+
+async def watch_again(client: Client, account: str) -> None:
+    """Have the market watch for all strategies that run, and for no others.
+
+    Nothing waits for it: what cannot be asked now is asked again by the next reconciliation.
+    """
+    try:
+        async with asyncio.timeout(COMPARED_WITHIN):
+            await _watch_again(client, account)
+    except (RPCError, WorkflowQueryFailedError, TimeoutError) as e:
+        log.warning("watches_not_compared", detail=str(e) or "no answer in time")
+
+
+async def _watch_again(client: Client, account: str) -> None:
+    market = client.get_workflow_handle(ids.market_workflow(account))
+    told: Watchlist = await market.query(
+        "watchlist", result_type=Watchlist, rpc_timeout=ANSWER_WITHIN
+    )
+    watched = {watch.preset: watch for watch in told.watches}
+    query = f"WorkflowType='StrategyWorkflow' AND ExecutionStatus='Running' AND Account='{account}'"
+    running = {found.id async for found in client.list_workflows(query)}
+    unwatched = running - {ids.strategy_workflow(preset) for preset in watched}
+    for workflow_id in sorted(unwatched):
+        strategy = client.get_workflow_handle(workflow_id)
+        status: StrategyStatus = await strategy.query(
+            "status", result_type=StrategyStatus, rpc_timeout=ANSWER_WITHIN
+        )
+        watch = Watch(preset=status.preset, symbols=status.symbols, timeframe=status.timeframe)
+        await market.signal("watch", watch)
+        log.info("watched_again", preset=status.preset)
+    for preset, watch in sorted(watched.items()):
+        # The list lags: only the workflow itself can say that it has ended
+        if ids.strategy_workflow(preset) not in running and await _has_ended(client, preset):
+            await market.signal("unwatch", watch)
+            await _tell(client, account, preset)
+
+
+async def _has_ended(client: Client, preset: str) -> bool:
+    try:
+        found = await client.get_workflow_handle(ids.strategy_workflow(preset)).describe()
+    except RPCError as e:
+        if e.status is RPCStatusCode.NOT_FOUND:
+            return True
+        raise
+    return found.status is not WorkflowExecutionStatus.RUNNING
+
+
+async def _tell(client: Client, account: str, preset: str) -> None:
+    log.error("strategy_not_running", preset=preset)
+    workflow_id = ids.strategy_workflow(preset)
+    notice = Notice(
+        key=f"{workflow_id}/ended",
+        account=account,
+        priority=Priority.WARNING,
+        title=f"strategy {preset} does not run any more",
+        text="it was ended from outside; its open trades are managed on, and it enters nothing: "
+        "apply its preset again with `tradewright apply`",
+        workflow_id=workflow_id,
+    )
+    await client.get_workflow_handle(ids.notifier_workflow(account)).signal("tell", notice)
