@@ -140,7 +140,8 @@ class Follower:
                 continue
             self._listed_at = loop.time()
             silent = self._silence.topic
-            if silent is not None:
+            # What has come and waits for us is our delay, not the stream's
+            if silent is not None and wire.is_drained and not self._turn.locked():
                 raise TopicSilent(wire.url, silent)
             if not self._suspect or loop.time() - began > PROBATION:
                 self._suspect = ""

@@ -197,6 +197,11 @@ class Wire:
             raise WireLost(self.url, self._loss)
         return message
 
+    @property
+    def is_drained(self) -> bool:
+        """Return whether all that has come was received."""
+        return self._messages.empty()
+
     async def close(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:

@@ -20,6 +20,7 @@ class MuteWire:
     """A connection over which nothing comes."""
 
     url = "ws://mute"
+    is_drained = True
 
     async def receive(self, within: float) -> dict[str, Any] | None:
         await asyncio.sleep(0)
@@ -142,6 +143,22 @@ async def test_a_silent_stream_is_noticed_by_the_list_and_thrown_away(
 
     with pytest.raises(TopicSilent, match="execution is silent although the exchange lists"):
         await deaf.live(mute)
+
+    assert [e.exec_id for e in post.delivered] == ["exec-1"]
+
+
+async def test_a_message_that_has_come_and_waits_for_us_is_no_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follower, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(silence, "SILENT_AFTER", 0.0)
+    post = NotingPost()
+    busy, mute = follower_of(ScriptedExecutions([listed(1)]), post), MuteWire()
+    mute.is_drained = False
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await busy.live(mute)
 
     assert [e.exec_id for e in post.delivered] == ["exec-1"]
 

@@ -25,7 +25,14 @@ from tradewright.app.audit import run_audit
 from tradewright.app.paper_control import control
 from tradewright.app.process import ChildProcess
 from tradewright.app.supervisor import Supervisor
-from tradewright.domain.account import Account, Approved, Decision, Limits, Refused
+from tradewright.domain.account import (
+    Account,
+    Approved,
+    Decision,
+    Limits,
+    RefusalCode,
+    Refused,
+)
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Side, Timeframe
 from tradewright.domain.plan import ExitRules, FixedNotional, Proposal, TradePlan
@@ -333,7 +340,13 @@ class LiveSystem:
         return self.client.get_workflow_handle(ids.trade_workflow(plan.symbol, plan.trade_id))
 
     async def approved(self, symbol: str, side: Side = Side.BUY, **wishes: Any) -> TradePlan:
-        decision = await self.reserve(symbol, side, **wishes)
+        async def decided() -> Decision | None:
+            decision = await self.reserve(symbol, side, **wishes)
+            # After a kill the streams take a moment to come back
+            is_deaf = isinstance(decision, Refused) and decision.code is RefusalCode.STALE_DATA
+            return None if is_deaf else decision
+
+        decision = await until(decided)
         assert isinstance(decision, Approved), decision
         return decision.plan
 

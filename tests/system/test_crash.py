@@ -61,10 +61,12 @@ async def test_a_worker_without_vault_says_what_is_missing_and_goes_on_when_it_i
 ) -> None:
     vault = live.child("vault").spec
     await live.refresh()
+    # Without the key there is no private stream, and without that no entry is approved
+    plan = await live.approved("ADAUSDT")
     await live.supervisor.stop("vault")
     try:
         await live.kill_and_restart("worker")
-        handle = await live.start(await live.approved("ADAUSDT"))
+        handle = await live.start(plan)
 
         async def complaint() -> str:
             return await live.failure_of(handle, "place_entry")
