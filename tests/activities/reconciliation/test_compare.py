@@ -1,124 +1,29 @@
-"""The exchange beside the trades: real workflows trade on the paper exchange, without a stream."""
+"""The exchange beside the trades."""
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.account import BybitAccount
-from activities.interceptor import DomainErrors
-from activities.journal import JournalActivities
-from activities.lookup import ReadsDisagree
 from activities.pace import milliseconds
 from activities.reconciliation import BybitReconciliation
 from tradewright import ids
-from tradewright.domain.account import Account
 from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.reconciliation import Discrepancy, Kind
 from tradewright.domain.ruling import opening_of
-from tradewright.domain.trade import Adopted, TradeState
-from tradewright.ports import Comparison, TradeOrder, activities_of
-from workflows.account import AccountStart, AccountWorkflow
-from workflows.attributes import attributes
+from tradewright.ports import Comparison
 from workflows.case import CaseStart
 from workflows.case_life import CaseWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
-from workflows.trade_page import plan_attributes
 
 StartTrade = Callable[..., Awaitable[WorkflowHandle[Any, Any]]]
 Reserve = Callable[..., Awaitable[None]]
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def books(bench: Any, temporal: Client, name: str) -> BybitReconciliation:
-    return BybitReconciliation(bench.client, bench.pace, temporal, name)
-
-
-@pytest.fixture
-async def queue(bench: Any, temporal: Client) -> AsyncIterator[str]:
-    queue = f"test-{uuid.uuid4().hex}:trading"
-    account = BybitAccount(bench.client, bench.journal, bench.pace, temporal)
-    records = JournalActivities(bench.journal)
-    worker = Worker(
-        temporal,
-        task_queue=queue,
-        workflows=[TradeWorkflow, AccountWorkflow, CaseWorkflow],
-        activities=activities_of(bench.exchange, account, records),
-        interceptors=[DomainErrors()],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
-    async with worker:
-        yield queue
-
-
-@pytest.fixture
-def plan(make_plan: Any, name: str) -> TradePlan:
-    made: TradePlan = make_plan()
-    trade_id = ids.trade_id(name, made.preset, made.symbol, made.trigger)
-    return made.model_copy(update={"account": name, "trade_id": trade_id})
-
-
-@pytest.fixture
-async def start_trade(temporal: Client, queue: str) -> AsyncIterator[StartTrade]:
-    """Start trades and wait until they are open; all end with the test."""
-    started = []
-
-    async def start(plan: TradePlan, adopted: Adopted | None = None) -> WorkflowHandle[Any, Any]:
-        handle = await temporal.start_workflow(
-            TradeWorkflow.run,
-            TradeStart(plan=plan, adopted=adopted),
-            id=ids.trade_workflow(plan.symbol, plan.trade_id),
-            task_queue=queue,
-            search_attributes=attributes(*plan_attributes(plan)),
-        )
-        started.append(handle)
-        async with asyncio.timeout(20):
-            while True:
-                view = await handle.query(TradeWorkflow.trade)
-                if view.trade.state is TradeState.OPEN and not view.busy:
-                    return handle
-                await asyncio.sleep(0.05)
-
-    yield start
-    for handle in started:
-        if (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-            await handle.terminate()
-
-
-@pytest.fixture
-async def reserve(temporal_env: WorkflowEnvironment, queue: str) -> AsyncIterator[Reserve]:
-    """Start the desk with the risk of a plan held, as it has been for so many seconds."""
-    started = []
-
-    async def start(plan: TradePlan, age: float = 0) -> None:
-        now = datetime.now(UTC)
-        held_since = now - timedelta(seconds=age)
-        desk = Account(name=plan.account, started_at=now).reserved(plan, held_since)
-        # Else its snapshots would follow each other without a pause
-        with temporal_env.with_time_skipping_disabled():
-            handle = await temporal_env.client.start_workflow(
-                AccountWorkflow.run,
-                AccountStart(account=plan.account, carried=desk),
-                id=ids.account_workflow(plan.account),
-                task_queue=queue,
-            )
-        started.append(handle)
-
-    yield start
-    for handle in started:
-        await handle.terminate()
 
 
 def kinds(comparison: Comparison) -> list[Kind]:
@@ -139,105 +44,6 @@ async def test_a_running_trade_owns_its_position(
     assert (found.discrepancies, found.trades, found.positions) == ((), 1, 1)
     # No desk runs that could have held its risk
     assert found.unreserved == (plan,)
-
-
-async def test_an_orphan_is_adopted_with_the_stop_that_it_has(
-    bench: Any, books: BybitReconciliation, plan: TradePlan, start_trade: StartTrade
-) -> None:
-    trade = await start_trade(plan)
-    await trade.terminate()
-
-    found = await bench.run(books.compare, plan.account)
-    (orphan,) = found.discrepancies
-    adoption = await bench.run(books.plan_adoption, orphan)
-
-    assert (orphan.kind, orphan.symbol, found.trades) == (Kind.ORPHAN_POSITION, "BTCUSDT", 0)
-    adopted = adoption.plan
-    assert (adopted.qty, adopted.stop_loss) == (plan.qty, plan.stop_loss)
-    assert adopted.trade_id != plan.trade_id
-    assert (adoption.adopted.qty, adoption.adopted.price) == (adopted.qty, adopted.price)
-
-    await start_trade(adopted, adoption.adopted)
-    after = await bench.run(books.compare, plan.account)
-    again = await bench.run(books.plan_adoption, orphan)
-
-    assert (after.discrepancies, after.trades, after.unreserved) == ((), 1, (adopted,))
-    assert again.plan.trade_id == adopted.trade_id
-
-
-@pytest.mark.parametrize(("side", "move"), [("Buy", -3), ("Buy", 3), ("Sell", 3), ("Sell", -3)])
-async def test_an_orphan_without_a_stop_gets_one_that_the_exchange_takes(
-    bench: Any, books: BybitReconciliation, name: str, side: str, move: int
-) -> None:
-    await bench.order("BTCUSDT", side, "0.01")
-    bench.move("BTCUSDT", bench.price() + 1000 * move)
-    (orphan,) = (await bench.run(books.compare, name)).discrepancies
-
-    adopted = (await bench.run(books.plan_adoption, orphan)).plan
-    stop = await bench.run(bench.exchange.set_stop, TradeOrder(plan=adopted))
-
-    assert stop.kind == "stop_confirmed"
-    assert (adopted.price - adopted.stop_loss) * adopted.side.sign > 0
-
-
-async def test_an_orphan_that_is_gone_is_not_adopted(
-    bench: Any, books: BybitReconciliation, name: str
-) -> None:
-    await bench.order("BTCUSDT", "Buy", "0.01")
-    (orphan,) = (await bench.run(books.compare, name)).discrepancies
-    await bench.order("BTCUSDT", "Sell", "0.01", reduceOnly=True)
-
-    assert await bench.run(books.plan_adoption, orphan) is None
-
-
-class PassingTime:
-    """The market's time, and what a test lets pass of it."""
-
-    def __init__(self, pace: Any) -> None:
-        self._pace = pace
-        self.passed = timedelta(0)
-
-    async def market_now(self) -> datetime:
-        now: datetime = await self._pace.market_now()
-        return now + self.passed
-
-
-async def test_what_closes_an_orphan_while_it_is_adopted_is_counted(
-    bench: Any, temporal: Client, name: str, make_plan: Any
-) -> None:
-    pace: Any = PassingTime(bench.pace)
-    books = BybitReconciliation(bench.client, pace, temporal, name)
-    plan = make_plan()
-    await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
-    (orphan,) = (await bench.run(books.compare, name)).discrepancies
-
-    def close_after(send: Any) -> Any:
-        shown = send()
-        bench.move_meanwhile("BTCUSDT", plan.stop_loss - 10)
-        pace.passed = timedelta(seconds=1)
-        return shown
-
-    bench.line.spoil("get_positions", close_after)
-
-    adoption = await bench.run(books.plan_adoption, orphan)
-    order = TradeOrder(plan=adoption.plan, since=adoption.adopted.at)
-    found = await bench.run(bench.exchange.look_up, order)
-
-    executed, read = found.events
-    assert (executed.execution.qty, read.qty) == (plan.qty, 0)
-
-
-async def test_an_orphan_that_trades_while_it_is_read_is_read_again(
-    bench: Any, books: BybitReconciliation, name: str
-) -> None:
-    await bench.order("BTCUSDT", "Buy", "0.01")
-    (orphan,) = (await bench.run(books.compare, name)).discrepancies
-    later = str(milliseconds(await bench.pace.market_now()) + 1)
-    change = bench.faults.rows(lambda rows: [row | {"execTime": later} for row in rows])
-    bench.line.spoil("get_executions", change)
-
-    with pytest.raises(ReadsDisagree, match="it traded after"):
-        await bench.run(books.plan_adoption, orphan)
 
 
 async def test_a_trade_whose_position_is_gone_is_a_ghost(
@@ -482,22 +288,6 @@ async def test_a_position_whose_executions_are_too_old_to_be_listed_keeps_its_ow
     found = await bench.run(books.compare, plan.account)
 
     assert (found.discrepancies, found.trades) == ((), 1)
-
-
-async def test_an_old_position_of_nobody_is_adopted_all_the_same(
-    bench: Any, books: BybitReconciliation, name: str
-) -> None:
-    """B3: without one fill to be seen, the position itself says what there is to own."""
-    await bench.order("BTCUSDT", "Buy", "0.01")
-    bench.line.always["get_executions"] = bench.faults.empty_list
-    (orphan,) = (await bench.run(books.compare, name)).discrepancies
-
-    first = await bench.run(books.plan_adoption, orphan)
-    again = await bench.run(books.plan_adoption, orphan)
-
-    assert orphan.kind is Kind.ORPHAN_POSITION
-    assert first.plan.qty == orphan.position.qty
-    assert first.plan.trade_id == again.plan.trade_id
 
 
 async def test_a_stop_that_was_moved_by_hand_is_reported(
