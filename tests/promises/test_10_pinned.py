@@ -92,7 +92,7 @@ async def test_a_paused_preset_still_leaves_by_its_rules(live: LiveSystem, tmp_p
 
 
 async def test_what_ran_is_what_the_code_would_do_again(live: LiveSystem, tmp_path: Path) -> None:
-    """E4: the histories of this version replay, so that trades outlive the processes they ran in."""
+    """E4: the histories of this version replay: trades outlive the processes they ran in."""
     preset = PresetAtWork(live, "replayed", "BNBUSDT", tmp_path)
     await preset.applied(BUYS, "stop: {fraction: 0.05}, max_candles: 2")
     handle = await preset.trade()
