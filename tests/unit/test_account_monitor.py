@@ -179,7 +179,7 @@ def test_an_account_that_was_emptied_begins_anew_with_the_next_deposit() -> None
     account = desk().observed(snapshot(0, 1, cash=cash(moved=-10_000)))
     account = account.observed(snapshot(500, 2, cash=cash(moved=500)))
 
-    assert (account.peak_equity, account.day_equity) == (500, 500)
+    assert account.peak_equity == account.day_equity == 500
     assert account.drawdown_fraction == account.day_loss_fraction == 0
 
 
@@ -398,7 +398,8 @@ def test_a_fresh_desk_goes_on_from_what_the_journal_knows() -> None:
     fresh = Account(name="main", started_at=NOW).observed(snapshot(10_900, 2, past=past))
 
     assert fresh.is_rebuilt
-    assert (fresh.peak_equity, fresh.day_equity, fresh.losses) == (12_000, 12_000, 3)
+    assert fresh.peak_equity == fresh.day_equity == 12_000
+    assert fresh.losses == 3
     assert fresh.baseline == before.baseline.model_copy(update={"losses": 3})
     assert fresh.snapshot is not None
     assert fresh.snapshot.past is None

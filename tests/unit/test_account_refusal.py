@@ -55,7 +55,7 @@ def entry_codes() -> list[str]:
             elif isinstance(value, ast.JoinedStr):
                 head = value.values[0]
                 assert isinstance(head, ast.Constant)
-                found.append(f"{head.value}x")
+                found.append(str(head.value) + "x")
     return found
 
 

@@ -11,6 +11,7 @@ from tradewright.domain.account import CashMark, tally
 from tradewright.domain.cash import CashFlow
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+NOTHING = Decimal(0)
 MARK = CashMark(
     at=NOON - timedelta(minutes=1),
     balance=Decimal(1_000),
@@ -45,7 +46,7 @@ def test_trades_and_moves_are_told_apart() -> None:
     found = tally(flows(5, ("moved", 100), -2), Decimal("1102.8"), MARK, NOON)
 
     assert found.explained
-    assert (found.moved, found.realised, found.fees) == (100, Decimal("2.8"), Decimal("0.2"))
+    assert (found.moved, found.realised, found.fees) == tuple(map(Decimal, ("100", "2.8", "0.2")))
     assert found.mark.balance == Decimal("1102.8")
 
 
@@ -56,9 +57,9 @@ def test_what_came_after_the_wallet_was_read_is_counted_the_next_time() -> None:
     second = tally(log, Decimal("911.8"), first.mark, NOON)
     third = tally(log, Decimal("911.8"), second.mark, NOON)
 
-    assert (first.moved, first.realised) == (0, Decimal("4.9"))
-    assert (second.moved, second.realised) == (-100, Decimal("6.9"))
-    assert (third.explained, third.moved, third.realised) == (True, 0, 0)
+    assert (first.moved, first.realised) == (NOTHING, Decimal("4.9"))
+    assert (second.moved, second.realised) == (Decimal(-100), Decimal("6.9"))
+    assert (third.explained, third.moved, third.realised) == (True, NOTHING, NOTHING)
 
 
 def test_a_flow_that_is_not_listed_yet_is_not_explained() -> None:
@@ -70,13 +71,13 @@ def test_a_flow_that_is_not_listed_yet_is_not_explained() -> None:
 def test_money_that_was_there_at_the_first_look_was_not_moved() -> None:
     found = tally(flows(("moved", 1_000), 5, start=Decimal(0)), Decimal("1004.9"), None, NOON)
 
-    assert (found.explained, found.moved, found.realised) == (True, 0, Decimal("4.9"))
+    assert (found.explained, found.moved, found.realised) == (True, NOTHING, Decimal("4.9"))
 
 
 def test_an_account_without_any_flow_is_explained() -> None:
     found = tally([], Decimal(500), None, NOON)
 
-    assert (found.explained, found.mark.balance) == (True, 500)
+    assert (found.explained, found.mark.balance) == (True, Decimal(500))
 
 
 def test_only_the_flows_of_the_day_are_of_the_day() -> None:
