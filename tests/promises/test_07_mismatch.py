@@ -1,16 +1,23 @@
 """Promise 7: a mismatch blocks entries, never exits, and ends by policy or by a person."""
 
+from collections.abc import AsyncIterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
-from tests.system.live_system import LiveSystem, until
+from tests.system.conftest import running_system
+from tests.system.live_system import LIMITS, LiveSystem, until
 from tradewright import ids
 from tradewright.domain.account import Approved, RefusalCode
 from tradewright.domain.case import Case, CaseState
 from tradewright.domain.event import EventKind
+from tradewright.domain.gate import GateState
+from tradewright.domain.reconciliation import Policies
 from tradewright.domain.trade import TradeState
+from tradewright.settings import Settings
 
 
 async def look(live: LiveSystem) -> None:
@@ -275,3 +282,39 @@ async def test_safe_mode_enters_nothing_and_manages_everything_else(live: LiveSy
     assert (on.code, off.code) == (0, 0), on.err + off.err
     assert refusal.code is RefusalCode.GATE_CLOSED
     assert ended.state is TradeState.CLOSED
+
+
+@pytest.fixture
+async def strict(tmp_path: Path) -> AsyncIterator[LiveSystem]:
+    """A system of its own that trips on a position which no trade owns."""
+    settings = Settings(limits=LIMITS, reconciliation=Policies(orphan_position="trip"))
+    async with running_system(settings, tmp_path) as running:
+        yield running
+
+
+async def test_what_must_not_be_trips_the_kill_switch_where_the_settings_say_so(
+    strict: LiveSystem,
+) -> None:
+    instrument = await strict.bybit.instrument("XRPUSDT")
+    await strict.by_hand(
+        "place_order",
+        symbol="XRPUSDT",
+        side="Buy",
+        orderType="Market",
+        qty=str(instrument.min_qty * 100),
+    )
+
+    await look(strict)
+
+    async def is_flat() -> bool:
+        switch = await strict.switch()
+        halted = switch.gate.state is GateState.HALTED and not switch.flattening
+        return halted and await strict.position("XRPUSDT") is None
+
+    await until(is_flat)
+    gate = (await strict.switch()).gate
+    rearmed = await strict.command("kill", "rearm", "--by", "ann", "--reason", "it was me")
+
+    assert gate.by == "reconciliation"
+    assert gate.reason.startswith("orphan_position: Buy ")
+    assert rearmed.code == 0, rearmed.err
