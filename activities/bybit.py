@@ -21,7 +21,8 @@ from pybit.unified_trading import HTTP
 from requests import RequestException
 
 from activities.breaker import Breaker, BreakerChange, BreakerView, OnChange
-from activities.budget import LEFT, BucketView, Budget
+from activities.bucket import BucketView
+from activities.budget import LEFT, Budget
 from activities.endpoint import PUBLIC, Endpoint, endpoint_of
 from activities.instruments import InstrumentCache
 from activities.refusal import (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from activities import budget
-from activities.budget import BAN_PAUSE, EXIT_BAN_PAUSE, PATIENCE, Bucket, Budget
+from activities.bucket import PATIENCE, Bucket
+from activities.budget import BAN_PAUSE, PRESSING_BAN_PAUSE, Budget
 from activities.endpoint import ENDPOINTS, OTHER, PUBLIC, endpoint_of
 from activities.urgency import Urgency, urgent
 from tests.activities.conftest import KEY, SECRET, Bench
@@ -189,7 +190,7 @@ def test_nobody_but_exits_uses_what_is_kept_for_them(steps: list[tuple[Urgency, 
 async def test_those_who_wait_go_by_urgency_and_then_by_turn() -> None:
     own = Bucket("order/create", 10)
     own.heed(10, 10)
-    own.pause(0.05, exits=0.05)
+    own.pause(0.05, pressing=0.05)
     done: list[str] = []
 
     async def ask(name: str, urgency: Urgency) -> None:
@@ -227,10 +228,10 @@ async def test_a_long_pause_is_told_and_not_slept_through() -> None:
     barred = Budget(clock)
 
     assert barred.ban(READ) == BAN_PAUSE
-    assert barred.ban(EXIT) == EXIT_BAN_PAUSE
+    assert barred.ban(EXIT) == barred.ban(STOP) == PRESSING_BAN_PAUSE
     assert await enter(barred, POSITIONS, READ) == pytest.approx(BAN_PAUSE)
-    assert PATIENCE < await enter(barred, CREATE, EXIT) <= EXIT_BAN_PAUSE
-    clock.now += EXIT_BAN_PAUSE
+    assert PATIENCE < await enter(barred, CREATE, EXIT) <= PRESSING_BAN_PAUSE
+    clock.now += PRESSING_BAN_PAUSE
     assert await enter(barred, CREATE, EXIT) == 0
 
 
