@@ -1,4 +1,7 @@
-"""What the desk tells a person: each breach that fires, and what somebody has to mend."""
+"""What the desk tells a person: each breach that fires, and what somebody has to mend.
+
+Of a degraded stream its consumer tells, which knows when it is over.
+"""
 
 from collections.abc import Iterable
 
@@ -60,15 +63,6 @@ class DeskNotices:
             f"no entries: the margin mode is {account.margin_mode}",
             f"allowed is {allowed}; switch it at Bybit, or allow it in the settings",
         )
-        degraded = {channel.name: channel.fault for channel in account.channels}
-        for name in ("private", "public"):
-            await self._while(
-                name in degraded,
-                f"channel/{name}",
-                Priority.WARNING,
-                f"no entries: the {name} stream is degraded",
-                degraded.get(name, ""),
-            )
         since = account.unexplained_since
         await self._while(
             since is not None and workflow.now() - since >= UNEXPLAINED_PATIENCE,
