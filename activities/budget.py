@@ -14,7 +14,7 @@ from activities.urgency import Urgency
 
 BUSY_PAUSE: Final = 1.0
 BAN_PAUSE, PRESSING_BAN_PAUSE, LONGEST_BAN_PAUSE = 60.0, 10.0, 600.0
-"""After HTTP 403: Bybit wants ten minutes of silence, which no exit and no stop can keep; pauses double."""
+"""After HTTP 403: Bybit wants ten minutes of silence, which what is pressing cannot keep."""
 
 LIMIT, LEFT = "X-Bapi-Limit", "X-Bapi-Limit-Status"
 
