@@ -21,6 +21,7 @@ from tradewright.app.connect import opened_journal
 from tradewright.app.direct import DirectTrip, Progress, trip_directly
 from tradewright.app.gate_watch import watch_gate
 from tradewright.app.paper_control import control
+from tradewright.app.trip_key import KEY_VARIABLE, SECRET_VARIABLE
 from tradewright.app.trip_record import FOLDER, recorded, take_in, wish_to_halt
 from tradewright.domain import gate
 from tradewright.domain.errors import KeyRefused
@@ -38,6 +39,8 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "QUIET_TIME", timedelta(seconds=0.3))
     monkeypatch.setattr(gate, "BETWEEN_READS", timedelta(seconds=0.1))
     monkeypatch.setattr(direct, "REWRITE_EVERY", 0.05)
+    # A busy machine may take long to open a journal
+    monkeypatch.setattr(direct, "ROW_FIRST", 30)
     monkeypatch.setattr(direct, "ROW_LAST", 0.2)
 
 
@@ -64,8 +67,8 @@ def settings(paper: PaperExchange, tmp_path: Path, free_port: int) -> Settings:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(direct.KEY_VARIABLE, KEY)
-    monkeypatch.setenv(direct.SECRET_VARIABLE, SECRET)
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv(SECRET_VARIABLE, SECRET)
 
 
 keyed = pytest.mark.usefixtures("environment")
@@ -259,7 +262,7 @@ async def test_without_any_key_it_ends_and_says_so(settings: Settings) -> None:
 async def test_a_key_that_the_exchange_refuses_ends_it_at_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(direct.KEY_VARIABLE, "nobodys-key-at-all")
+    monkeypatch.setenv(KEY_VARIABLE, "nobodys-key-at-all")
 
     with pytest.raises(KeyRefused):
         await run(settings)

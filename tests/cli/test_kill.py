@@ -34,6 +34,7 @@ class Person:
 async def paper(monkeypatch: pytest.MonkeyPatch, call: Call) -> AsyncIterator[PaperExchange]:
     """An exchange on which one position is held; Temporal and Vault are away."""
     monkeypatch.setattr(gate, "QUIET_TIME", timedelta(seconds=0.2))
+    monkeypatch.setattr(direct, "ROW_FIRST", 30)
     monkeypatch.setattr(direct, "ROW_LAST", 0.1)
     settings = PaperSettings(
         port=0,

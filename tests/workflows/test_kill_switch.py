@@ -561,12 +561,14 @@ async def test_what_was_closed_past_it_is_flattened_and_kept(stage: Any, until: 
     switch = await stage.start_kill_switch()
     await until(switch, "state", waiting)
     row = stage.gate(GateState.HALTED, reason="temporal was away", by="ann")
-    stage.kill.row = row.model_copy(update={"at": datetime.now(UTC) + timedelta(seconds=1)})
+    # Written by a machine whose clock is ahead
+    stage.kill.row = row.model_copy(update={"at": datetime.now(UTC) + timedelta(hours=1)})
 
-    await switch.signal("adopt", stage.kill.row)
+    shown = stage.kill.row
+    await switch.signal("adopt", shown)
     state = await until(switch, "state", gate_is(GateState.HALTED))
-    await switch.signal("adopt", stage.kill.row)
-    older = stage.kill.row.at - timedelta(minutes=1)
+    await switch.signal("adopt", shown)
+    older = datetime.now(UTC) - timedelta(hours=1)
     await switch.signal("adopt", row.model_copy(update={"at": older}))
     await switch.signal("safe_mode", {"on": False, "by": "bob"})
     await stage.kill.script.called("write_gate", 2)

@@ -1,40 +1,25 @@
 """The kill switch without Temporal: from this process, with pybit alone, until flat is proven."""
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-import structlog
-from pydantic import SecretStr
-
 from activities.bybit import BybitClient
 from activities.flattening import Flattening, Links
-from activities.secrets import (
-    ExchangeKey,
-    PlaceholderKey,
-    SecretMissing,
-    VaultRefused,
-    VaultSecrets,
-    VaultUnreachable,
-)
 from activities.urgency import Urgency
 from tradewright import ids
 from tradewright.app.connect import opened_journal
+from tradewright.app.trip_key import KEYLESS, AskKey, Keys
 from tradewright.app.trip_record import FLAT, FOLDER, TripRecord, recorded, wish_to_halt
 from tradewright.domain.errors import KeyRefused, TradewrightError
 from tradewright.domain.gate import FlatProof, Gate
 from tradewright.domain.market import Value
 from tradewright.ports import Exposure
 from tradewright.settings import Settings
-from tradewright.telemetry import register_secret
 
-log = structlog.get_logger(__name__)
-
-KEY_VARIABLE, SECRET_VARIABLE = "BYBIT_API_KEY", "BYBIT_API_SECRET"
 ROUND: Final = 10.0
 """Seconds after which a round of closing says what is left, and begins again."""
 CANCEL_WITHIN: Final = 10.0
@@ -43,9 +28,6 @@ REWRITE_EVERY: Final = 2.0
 ROW_LAST: Final = 3.0
 """Seconds that the gate's row is still waited for when flat is proven."""
 LONGEST_PAUSE: Final = 5.0
-
-AskKey = Callable[[], Awaitable[ExchangeKey | None]]
-KEYLESS = (VaultUnreachable, VaultRefused, SecretMissing, PlaceholderKey)
 
 
 class Progress(Value):
@@ -74,34 +56,6 @@ class DirectTrip(Value):
     journal_fault: str = ""
     record: str
     record_fault: str = ""
-
-
-class Keys:
-    """Vault's key; where Vault gives none, that of the environment, or else a person's."""
-
-    def __init__(self, settings: Settings, ask: AskKey) -> None:
-        self._vault = VaultSecrets.of(settings)
-        self._ask = ask
-        self._given: ExchangeKey | None = None
-
-    async def exchange_key(self) -> ExchangeKey:
-        try:
-            return await self._vault.exchange_key()
-        except KEYLESS as e:
-            self._given = self._given or _from_environment() or await self._ask()
-            if self._given is None:
-                raise
-            log.warning("vault_gives_no_key", detail=str(e))
-        for secret in (self._given.api_key, self._given.api_secret):
-            register_secret(secret)
-        return self._given
-
-
-def _from_environment() -> ExchangeKey | None:
-    key, secret = os.environ.get(KEY_VARIABLE), os.environ.get(SECRET_VARIABLE)
-    if not key or not secret:
-        return None
-    return ExchangeKey(api_key=SecretStr(key), api_secret=SecretStr(secret))
 
 
 async def trip_directly(

@@ -121,7 +121,7 @@ class DirectView:
         from pydantic import SecretStr
 
         from activities.secrets import ExchangeKey
-        from tradewright.app.direct import KEY_VARIABLE, SECRET_VARIABLE
+        from tradewright.app.trip_key import KEY_VARIABLE, SECRET_VARIABLE
 
         say(f"vault gives no key, and {KEY_VARIABLE} and {SECRET_VARIABLE} are not set")
         if not sys.stdin.isatty():
