@@ -1,6 +1,6 @@
 """What a reconciliation looks at beside positions and trades: orders, wallet, journal."""
 
-import uuid
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,21 +13,16 @@ from temporalio.client import Client
 
 from activities.recent import fetch_recent_cash, fetch_recent_executions
 from activities.reconciliation import BybitReconciliation
+from tradewright import ids
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.reconciliation import Kind, Policies
+from tradewright.domain.ruling import opening_of
 from tradewright.journal import Journal
 from tradewright.journal.database import Database
 from tradewright.ports import Comparison
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def books(bench: Any, temporal: Client, name: str) -> BybitReconciliation:
-    return BybitReconciliation(bench.client, bench.pace, temporal, name)
+from workflows.attributes import ACCOUNT, attributes
+from workflows.case import CaseStart
+from workflows.case_life import CaseWorkflow
 
 
 def kinds(comparison: Comparison) -> list[Kind]:
@@ -182,33 +177,65 @@ def event(number: int) -> JournalEvent:
     )
 
 
+@pytest.fixture
+async def altered(journal: Journal, tmp_path: Path) -> Journal:
+    """A journal whose five hundredth of a thousand rows was altered by hand."""
+    await journal.append([event(number) for number in range(1, 1001)])
+    database = Database(f"sqlite:///{tmp_path / 'journal.db'}")
+    await database.write(lambda c: [c.execute(text(s)) for s in BY_HAND])
+    await database.close()
+    return journal
+
+
 async def test_a_row_of_the_journal_that_a_person_altered_is_reported_by_every_pass(
-    bench: Any, temporal: Client, name: str, journal: Journal, tmp_path: Path
+    bench: Any, temporal: Client, name: str, altered: Journal
 ) -> None:
     books = BybitReconciliation(
         bench.client,
         bench.pace,
         temporal,
         name,
-        journal=journal,
+        journal=altered,
         policies=Policies(altered_journal="trip"),
     )
-    await journal.append([event(number) for number in range(1, 4)])
-    before = await bench.run(books.compare, name)
-    database = Database(f"sqlite:///{tmp_path / 'journal.db'}")
-    await database.write(lambda c: [c.execute(text(s)) for s in BY_HAND])
-    await database.close()
 
-    found = [await bench.run(books.compare, name) for _ in range(2)]
+    found = [await bench.run(books.compare, name) for _ in range(4)]
 
-    assert before.discrepancies == ()
-    assert [kinds(f) for f in found] == [[Kind.ALTERED_JOURNAL]] * 2
-    (altered,) = found[0].discrepancies
-    assert "event 2 of trade/BTCUSDT/tw: its content is not what was written" in altered.detail
+    # Not among the newest, nor in the first part of the round
+    assert [kinds(f) for f in found] == [[], *([[Kind.ALTERED_JOURNAL]] * 3)]
+    (reported,) = found[-1].discrepancies
+    assert "event 500 of trade/BTCUSDT/tw: its content is not what was" in reported.detail
     assert found[0].policies.altered_journal == "trip"
+
+
+async def test_a_worker_that_is_new_learns_from_the_case_what_was_altered(
+    bench: Any, temporal: Client, queue: str, name: str, altered: Journal
+) -> None:
+    def anew() -> BybitReconciliation:
+        return BybitReconciliation(bench.client, bench.pace, temporal, name, journal=altered)
+
+    first = anew()
+    await bench.run(first.compare, name)
+    found = await bench.run(first.compare, name)
+    forgotten = await bench.run(anew().compare, name)
+    case = await temporal.start_workflow(
+        CaseWorkflow.run,
+        CaseStart(opening=opening_of(name, found.discrepancies, found.at)),
+        id=ids.case_workflow(name, "-", Kind.ALTERED_JOURNAL),
+        task_queue=queue,
+        search_attributes=attributes((ACCOUNT, name)),
+    )
+    async with asyncio.timeout(20):
+        while not (await temporal.count_workflows(f"Account='{name}'")).count:  # noqa: ASYNC110 the list lags
+            await asyncio.sleep(0.05)
+
+    remembered = await bench.run(anew().compare, name)
+    await case.terminate()
+
+    assert (kinds(forgotten), kinds(remembered)) == ([], [Kind.ALTERED_JOURNAL])
 
 
 BY_HAND = (
     "DROP TRIGGER events_refuse_update",
-    "UPDATE events SET account = 'other' WHERE event_id = 'e2'",
+    "UPDATE events SET account = 'other' WHERE event_id = 'e500'",
 )
