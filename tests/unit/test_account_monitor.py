@@ -200,6 +200,21 @@ def test_a_wallet_that_is_not_explained_yet_fires_nothing() -> None:
     assert found[-1].account.day_equity == 6_000
 
 
+def test_a_deposit_that_is_not_explained_yet_makes_no_peak() -> None:
+    """E7: a deposit that the transaction log shows late is no gain that could be lost again."""
+    found = looks(
+        desk(),
+        snapshot(20_000, 1, cash=cash(explained=False)),
+        snapshot(20_000, 2, cash=cash(moved=10_000)),
+        snapshot(20_000, 3, cash=cash()),
+    )
+
+    assert fired(found) == [[], [], []]
+    account = found[-1].account
+    assert account.peak_equity == account.day_equity == 20_000
+    assert account.drawdown_fraction == 0
+
+
 def test_a_wallet_that_nothing_explains_counts_as_a_loss_in_the_end() -> None:
     seen = [snapshot(6_000, step, cash=cash(explained=False)) for step in range(1, 10)]
 
