@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.system.live_system import LiveSystem, TradeHandle, until
+from tests.system.live_system import TIGHT, LiveSystem, TradeHandle, until
 from tradewright import ids
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Side
-from tradewright.domain.plan import LimitEntry, TradePlan
+from tradewright.domain.plan import LimitEntry, Target, TradePlan, TrailedBy, Trailing
 from tradewright.domain.trade import Trade, TradeState
 
 pytestmark = pytest.mark.timeout(300)
@@ -180,3 +180,59 @@ async def test_a_stop_that_is_taken_away_from_an_open_trade_is_set_again(live: L
     await until(is_protected)
     assert (await live.is_open(handle)).stop == plan.stop_loss
     assert await live.differences(await live.leave(handle)) == []
+
+
+async def test_what_a_target_leaves_is_under_its_stop_and_nothing_is_left_of_it_at_the_end(
+    live: LiveSystem,
+) -> None:
+    """D1, C6: the stop follows the size, the exit takes what is held, no order stays behind."""
+    plan = await live.approved("AVAXUSDT")
+    # The first one is passed already when it is placed, the second one is out of reach
+    prices = [plan.instrument.floor_price(plan.price * Decimal(k)) for k in ("0.99", "2")]
+    fractions = Decimal("0.5"), Decimal("0.25")
+    targets = tuple(Target(price=p, fraction=f) for p, f in zip(prices, fractions, strict=True))
+    handle = await live.start(plan.model_copy(update={"targets": targets}))
+
+    async def is_read_back() -> Trade | None:
+        view = await live.view(handle)
+        return view.trade if view.trade.targets_reached == 1 and not view.busy else None
+
+    trade = await until(is_read_back)
+    assert trade is not None
+    assert (trade.state, trade.stop) == (TradeState.OPEN, plan.stop_loss)
+    position = await live.position("AVAXUSDT")
+    assert position is not None
+    assert Decimal(position["size"]) == trade.open_qty == plan.qty - trade.targets[0].qty
+    assert await stop_of(live, "AVAXUSDT") == plan.stop_loss
+
+    trade = await live.leave(handle)
+    working = await live.by_hand("get_open_orders", symbol="AVAXUSDT", openOnly=0)
+    assert (trade.exit_qty, working["list"]) == (plan.qty, [])
+    legs = [o["orderLinkId"].rpartition("-")[2] for o in await live.orders_with(plan.trade_id)]
+    assert sorted(legs) == ["e1", "t2", "t3", "x4"]
+    assert await live.differences(trade) == []
+
+
+async def test_a_stop_that_the_exchange_trails_stands_beside_the_stop_of_the_plan(
+    live: LiveSystem,
+) -> None:
+    """C4: it follows the price without anybody of us, and the whole stop is never touched."""
+    plan = await live.approved("BNBUSDT")
+    distance = plan.instrument.ceil_price(plan.price * TIGHT)
+    trailing = Trailing(after_r=Decimal(0), distance=distance, by=TrailedBy.EXCHANGE)
+    exits = plan.exits.model_copy(update={"trailing": trailing})
+    handle = await live.start(plan.model_copy(update={"exits": exits}))
+
+    assert (await live.is_open(handle)).trailed_by is TrailedBy.EXCHANGE
+    position = await live.position("BNBUSDT")
+    assert position is not None
+    shown = Decimal(position["trailingStop"]), Decimal(position["stopLoss"])
+    assert shown == (distance, plan.stop_loss)
+
+    dead = live.child("worker").pid
+    await live.kill("worker")
+    await live.step_until_flat("BNBUSDT")
+    await live.restarted("worker", dead)
+    trade = await live.ended(handle)
+    assert (trade.state, trade.exit_reason) == (TradeState.CLOSED, ExitReason.TRAILING_STOP)
+    assert await live.differences(trade) == []
