@@ -55,6 +55,7 @@ def rows(send: Any, *shown: dict[str, Any]) -> Any:
 async def test_a_stop_that_does_not_show_in_time_is_missing(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """C5: a deadline, not a hope."""
     monkeypatch.setattr("activities.stops.STOP_DEADLINE", 0.3)
     plan = make_plan()
     await bench.enter(plan)
@@ -127,6 +128,7 @@ async def test_a_stop_that_was_hit_at_once_reads_flat(bench: Any, make_plan: Any
 async def test_the_stop_is_amended_in_place_and_the_target_stays(
     bench: Any, make_plan: Any
 ) -> None:
+    """C4, C11: amended at the position, which knows it without an id of ours."""
     plan = make_plan()
     await bench.enter(plan)
     price = plan.stop_loss + 100
@@ -140,6 +142,7 @@ async def test_the_stop_is_amended_in_place_and_the_target_stays(
 
 
 async def test_a_stop_beyond_the_price_is_refused(bench: Any, make_plan: Any) -> None:
+    """C1: the price has passed it; the trade leaves instead."""
     plan = make_plan()
     await bench.enter(plan)
 

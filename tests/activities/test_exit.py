@@ -93,6 +93,7 @@ async def test_a_lost_answer_never_flattens_twice(bench: Any, make_plan: Any) ->
 
 
 async def test_a_failed_read_is_never_taken_for_flat(bench: Any, make_plan: Any) -> None:
+    """B7: not to know is not to hold nothing."""
     plan = make_plan()
     await bench.enter(plan)
     bench.line.spoil("get_positions", bench.faults.http_status(502))
@@ -152,6 +153,7 @@ async def test_an_exit_that_is_in_already_is_not_sent_under_another_link(
 async def test_settling_removes_what_is_left_of_the_trades_own_orders(
     bench: Any, make_plan: Any
 ) -> None:
+    """C2: what a trade has left behind is swept up at its end, and nothing else."""
     plan = make_plan()
     await bench.enter(plan)
     low, link = f"{bench.price() // 2:f}", ids.order_link(plan.trade_id, "t", 1)
@@ -193,6 +195,7 @@ async def test_settling_finds_the_execution_of_the_stop(bench: Any, make_plan: A
 async def test_settling_does_not_believe_in_flat_against_the_executions(
     bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch, shown: str
 ) -> None:
+    """B2: reads that disagree are read again; nothing is made up to reconcile them."""
     monkeypatch.setattr("activities.exits.READS_LAG", 0.2)
     plan = make_plan()
     await bench.enter(plan)
@@ -237,6 +240,7 @@ async def test_what_reads_flat_for_long_is_believed(
 async def test_settling_finds_the_target_and_what_a_person_closed(
     bench: Any, make_plan: Any
 ) -> None:
+    """B6, B9: closed by its target or by hand, without a link of ours, it is closed."""
     won, by_hand = make_plan(), make_plan(symbol="ETHUSDT")
     await bench.enter(won)
     await bench.enter(by_hand)
