@@ -108,10 +108,12 @@ async def test_with_a_wrong_key_entries_are_rejected_and_the_status_says_what_to
     vault, right = VaultSecrets.of(live.settings), live.key
     wrong = ExchangeKey(api_key=right.api_key, api_secret=SecretStr("b7" + "0f3c" * 9))
     await live.refresh()
+    # A stream that is refused lets the desk approve nothing
+    plan = await live.approved("BNBUSDT")
     await vault.write_exchange_key(wrong)
     try:
         await live.kill_and_restart("worker")
-        trade = await live.ended(await live.start(await live.approved("BNBUSDT")))
+        trade = await live.ended(await live.start(plan))
         assert trade.state is TradeState.REJECTED
         assert trade.rejection.startswith("key_refused: ")
         assert "write a valid key for this venue to Vault" in trade.rejection
