@@ -112,7 +112,26 @@ events: st.SearchStrategy[Any] = st.one_of(
         ]
     ),
 )
-lives = st.lists(events, max_size=25).map(lambda rest: [Started(), *rest])
+
+
+def _entry_filled(trade: Trade) -> Executed:
+    return fill(9, trade.plan.side, order_link_id=f"{TRADE_ID}-e1")
+
+
+def _stop_seen(trade: Trade) -> StopConfirmed:
+    return StopConfirmed(price=trade.plan.stop_loss)
+
+
+ANSWERS = (_targets_placed, _some_targets_placed, _exit_sent, _entry_filled, _stop_seen)
+# Chance alone seldom opens a position, and never does all that follows
+beginnings = st.sampled_from(
+    [
+        [Started()],
+        [Started(), EntryPlaced(order_id="o"), _entry_filled, _stop_seen],
+        [Started(), _entry_filled, _stop_seen, _targets_placed, ExitRequested(), _exit_sent],
+    ]
+)
+lives = st.builds(lambda first, rest: [*first, *rest], beginnings, st.lists(events, max_size=20))
 
 
 def _plan(side: Side, is_rich: bool) -> TradePlan:
@@ -147,8 +166,7 @@ def steps(plan: TradePlan, life: list[Any]) -> list[tuple[Trade, Any, Trade]]:
     """Return every step of *life* that the table allows."""
     trade, taken, refused = Trade(plan=plan), [], []
     for event_or_answer in life:
-        is_answer = event_or_answer in (_targets_placed, _some_targets_placed, _exit_sent)
-        event = event_or_answer(trade) if is_answer else event_or_answer
+        event = event_or_answer(trade) if event_or_answer in ANSWERS else event_or_answer
         try:
             then = trade.after(event)
         except IllegalTransition as e:

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 from pydantic import AwareDatetime, Field
 
+from tradewright import ids
 from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.plan import TrailedBy
@@ -314,7 +315,8 @@ class Trade(Fills):
     @property
     def next_leg(self) -> int:
         """Return the number of the next order; the entry's is 1."""
-        return 2 + len(self.targets) + self.exits_sent
+        links = (ids.parse_link(order.order_link_id) for order in self.targets)
+        return max((link.number for link in links if link), default=1) + self.exits_sent + 1
 
     def age(self, now: datetime) -> float:
         """Return how many seconds of market time the position has been open at *now*."""
