@@ -22,10 +22,11 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from tests.system.live_system import LiveSystem, TradeHandle, until
 from tradewright import ids
-from tradewright.app import notice
+from tradewright.app import notice, operate
 from tradewright.app.paper_control import control
 from tradewright.domain.account import RefusalCode
 from tradewright.domain.errors import TradewrightError
+from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import GateState
 from tradewright.domain.plan import LimitEntry, Origin
 from tradewright.domain.trade import Trade, TradeState
@@ -167,7 +168,7 @@ State = Callable[[LiveSystem, str], Awaitable[TradeHandle]]
 STATES: list[State] = [entering, is_open, exiting, settling]
 
 
-def on(symbols: str) -> Any:
+def on(symbols: str) -> pytest.MarkDecorator:
     """Let a test see a trade in each state, each on a symbol of its own."""
     pairs = zip(STATES, symbols.split(), strict=True)
     return pytest.mark.parametrize(
@@ -582,3 +583,31 @@ async def test_strategies_hear_of_candles_again_after_the_market_was_terminated(
 
     await hears(live, handle)
     await handle.cancel()
+
+
+# --- the one that must not be reset -----------------------------------------------------------
+
+
+async def test_a_kill_switch_that_is_reset_repeats_its_trips_and_ends_with_the_gate_it_had(
+    live: LiveSystem,
+) -> None:
+    account, handle = live.settings.account, singleton(live, "kill-switch")
+
+    async def is_open_again() -> bool:
+        state = await live.switch()
+        return state.step == "waiting" and state.gate.state is GateState.OPEN
+
+    await operate.trip(live.client, account, reason="smoke", by="ann")
+    await operate.rearm(live.client, account, reason="toast", by="ann")
+    await until(is_open_again)
+    trade = await live.open("LTCUSDT")
+
+    async with never_naked(live, "LTCUSDT"):
+        await reset(live, handle)
+        ended = await live.ended(trade)
+        await until(is_open_again)
+
+    assert ended.exit_reason is ExitReason.KILL_SWITCH
+    gate = await live.journal.gate(account)
+    assert gate is not None
+    assert (gate.state, gate.by) == (GateState.OPEN, "ann")
