@@ -97,22 +97,24 @@ class EntryOrders:
                 return _entry(found)
         try:
             await self._set_leverage(plan)
-            refusal = await self._refusal(plan)
-            if refusal is None:
-                return await self._send(plan, link)
+            answer = await self._refusal(plan) or await self._send(plan, link)
         except TradewrightError as e:
             if e.retry is not Retry.ASK_FIRST:
                 pulse.note(attempt, sent_by)
             raise
-        if sent_by is not None and _age(sent_by) < ABSENCE_BELIEVED_AFTER:
+        if isinstance(answer, PlacedOrder):
+            return _entry(answer)
+        is_in_doubt = sent_by is not None and _age(sent_by) < ABSENCE_BELIEVED_AFTER
+        if isinstance(answer, EntryRejected) and is_in_doubt:
+            # Of this request; an earlier one may be what takes the margin, and not be shown yet
             pulse.note(attempt, sent_by)
             raise OutcomeUnknown(
-                f"place_order {link}", f"no read shows it, and it is not sent again: {refusal.code}"
+                f"place_order {link}", f"no read shows it, and it is not sent again: {answer.code}"
             )
-        return refusal
+        return answer
 
-    async def _send(self, plan: TradePlan, link: str) -> EntryPlaced | EntryRejected:
-        """Send an entry of which the exchange has nothing yet."""
+    async def _send(self, plan: TradePlan, link: str) -> EntryPlaced | EntryRejected | PlacedOrder:
+        """Send an entry of which no read shows anything; return it if one does after all."""
         stop_and_target = {"stopLoss": parse.text(plan.stop_loss), "slTriggerBy": "LastPrice"}
         if plan.take_profit is not None:
             stop_and_target |= {
@@ -137,14 +139,14 @@ class EntryOrders:
                 # It is taken first and ended then, if it would have been filled at once
                 found = await self._shown(plan.symbol, link)
                 if found is not None:
-                    return _entry(found)
+                    return found
         except OrderRejected as e:
             if e.ret_code == DUPLICATE_LINK:
                 return await self._duplicate(plan.symbol, link)
             if e.ret_code not in PLAIN_REJECTIONS:
                 found = await self._shown(plan.symbol, link)
                 if found is not None:
-                    return _entry(found)
+                    return found
             return EntryRejected(code=f"bybit_{e.ret_code}", reason=e.ret_msg)
         except KeyRefused as e:
             return EntryRejected(code="key_refused", reason=str(e))
@@ -205,12 +207,12 @@ class EntryOrders:
                 return found
             await asyncio.sleep(LOOK_UP_POLL)
 
-    async def _duplicate(self, symbol: str, link: str) -> EntryPlaced | EntryRejected:
-        """Return what became of the order that the exchange says it has."""
+    async def _duplicate(self, symbol: str, link: str) -> PlacedOrder:
+        """Return the order that the exchange says it has."""
         found = await self._shown(symbol, link)
         if found is None:
             raise OutcomeUnknown(f"place_order {link}", "it exists and no read shows it yet")
-        return _entry(found)
+        return found
 
     async def _shown(self, symbol: str, link: str) -> PlacedOrder | None:
         """Return the order that was just sent if a read shows it as soon as reads show writes.

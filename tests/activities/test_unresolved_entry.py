@@ -127,6 +127,32 @@ async def test_a_trade_does_not_end_because_reads_lag_behind_its_entry(
     assert bench.line.count("place_order") == 1
 
 
+@pytest.mark.parametrize("code", [110007, 10005])
+async def test_what_rejects_a_second_request_says_nothing_of_the_first(
+    bench: Any, make_plan: Any, code: int
+) -> None:
+    """A3: the order that is there and not shown may be what the margin is missing for."""
+    plan = make_plan()
+    await bench.fault("lagging_reads", name="lag", ms=30_000)
+    bench.line.spoil("place_order", bench.faults.lost_answer)
+    with pytest.raises(OutcomeUnknown):
+        await bench.enter(plan)
+    bench.line.always["place_order"] = bench.faults.answers(code, "no")
+    ago = datetime.now(UTC) - timedelta(seconds=30)
+
+    with pytest.raises(OutcomeUnknown, match="it is not sent again"):
+        await bench.run(
+            bench.exchange.place_entry, TradeOrder(plan=plan), attempt=2, scheduled_at=ago
+        )
+    await bench.mend("lag")
+    placed = await bench.run(
+        bench.exchange.place_entry, TradeOrder(plan=plan), attempt=3, details=bench.heartbeats[-1]
+    )
+
+    assert isinstance(placed, EntryPlaced)
+    assert bench.held() == plan.qty
+
+
 async def test_a_trade_ends_when_its_entry_is_absent_for_long_and_not_wanted_any_more(
     bench: Any, make_plan: Any
 ) -> None:
