@@ -138,6 +138,7 @@ class BybitReconciliation(ReconciliationPort):
             ),
             policies=self._policies,
             cases=cases,
+            ended=await self._ended(cases),
             uncompared=tuple(sorted(unread | {b.symbol for b in believed if b.busy})),
             unlooked=tuple(unlooked),
             halted=desk is not None and desk.gate is GateState.HALTED,
@@ -249,6 +250,17 @@ class BybitReconciliation(ReconciliationPort):
         patrolled = await self._journal.patrol(self._beat.model_copy(update={"suspects": suspects}))
         self._beat = patrolled.beat
         return [_of_journal(altered) for altered in patrolled.altered]
+
+    async def _ended(self, cases: Iterable[Case]) -> tuple[str, ...]:
+        """Return the trades that have asked a person themselves, and run no more."""
+        asked = {
+            Owner(*owner)
+            for case in cases
+            if case.opening.kind not in set(Kind)
+            and (owner := ids.parse_trade_workflow(case.opening.workflow_id)) is not None
+        }
+        running = await self._ownership.running(asked)
+        return tuple(ids.trade_workflow(*owner) for owner in sorted(asked - running.keys()))
 
     async def _possible_owners(self, position: Position) -> set[Owner]:
         """Return the trades that may hold *position*, read from what was traded."""

@@ -202,7 +202,7 @@ class ReconciliationWorkflow:
         """Tell each case what it has to hear; return those that do not end by it."""
         seen = openings(self._account, last.discrepancies, last.at)
         cases = cases_by_key(last.cases)
-        for heard in told(last.at, cases, found, seen, last.uncompared, last.unlooked):
+        for heard in told(last.at, cases, found, seen, last.uncompared, last.unlooked, last.ended):
             opening = heard.case.opening
             handle = workflow.get_external_workflow_handle(case_id(opening))
             try:

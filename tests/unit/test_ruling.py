@@ -122,7 +122,7 @@ def test_a_case_hears_what_is_news_to_it(
 ) -> None:
     both, all_of_it = (openings("main", some, NOW) for some in (found, seen))
 
-    heard = told(NOW, {KEY: case(state=state)}, both, all_of_it, (), ())
+    heard = told(NOW, {KEY: case(state=state)}, both, all_of_it, (), (), ())
 
     assert [h.sighting.opening is not None for h in heard] == ([] if hears is None else [hears])
 
@@ -141,21 +141,27 @@ def test_what_was_not_compared_is_no_news(
     stop = Key("BTCUSDT", "wrong_stop")
     cases = {KEY: case(), stop: case(order(kind=Kind.WRONG_STOP))}
 
-    heard = told(NOW, cases, {}, {}, uncompared, unlooked)
+    heard = told(NOW, cases, {}, {}, uncompared, unlooked, ())
 
     assert [h.case.opening.kind for h in heard] == hears
 
 
-def test_what_a_trade_asks_itself_ends_when_nothing_differs_after_the_answer() -> None:
-    opening = case().opening.model_copy(update={"kind": "unknown_event", "subjects": ()})
-    asked = case().model_copy(update={"opening": opening})
-    decided = case(state=CaseState.DECIDED).model_copy(update={"opening": opening})
+def test_what_a_trade_asks_itself_ends_with_its_answer_or_with_the_trade() -> None:
+    name = "trade/BTCUSDT/tw"
+    changes = {"kind": "unknown_event", "subjects": (), "workflow_id": name}
+    opening = case().opening.model_copy(update=changes)
+    asked, decided, ignored = (
+        case(state=state).model_copy(update={"opening": opening})
+        for state in (CaseState.OPEN, CaseState.DECIDED, CaseState.IGNORED)
+    )
     key = Key("BTCUSDT", "unknown_event")
 
-    assert told(NOW, {key: asked}, {}, {}, (), ()) == ()
-    assert told(NOW, {key: decided}, {}, {KEY: opening}, (), ()) == ()
-    (heard,) = told(NOW, {key: decided}, {}, {}, (), ())
-    assert heard.sighting.opening is None
+    def hears(one: Case, seen: Any = (), ended: tuple[str, ...] = ()) -> bool:
+        return bool(told(NOW, {key: one}, {}, seen, (), (), ended))
+
+    assert [hears(one) for one in (asked, decided, ignored)] == [False, True, False]
+    assert not hears(decided, seen={KEY: opening})
+    assert [hears(one, ended=(name,)) for one in (asked, decided, ignored)] == [True] * 3
 
 
 def test_every_kind_has_a_policy_and_a_person_a_choice() -> None:

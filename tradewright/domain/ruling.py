@@ -150,6 +150,7 @@ def told(
     seen: Collection[Key],
     uncompared: Iterable[str],
     unlooked: Iterable[Kind],
+    ended: Collection[str],
 ) -> tuple[Told, ...]:
     """Return what each case learns from the comparison; nothing where it learns nothing.
 
@@ -160,6 +161,7 @@ def told(
         seen: All that the comparison saw: what is merely on its way is no news.
         uncompared: Symbols of which it saw nothing: a read failed, or the trade is at work.
         unlooked: Kinds that it could not look for.
+        ended: Workflow ids of trades that have asked themselves, and run no more.
     """
     blind, unseen = set(uncompared), {kind.value for kind in unlooked}
     differing = {key.symbol for key in seen}
@@ -172,10 +174,14 @@ def told(
             key in seen or key.kind in unseen or (key.symbol in blind and key.kind not in OF_ORDERS)
         ):
             continue
-        elif key.kind in set(Kind):
-            heard.append(Told(case, Sighting(at=at)))
-        elif case.state is CaseState.DECIDED and key.symbol not in differing:
-            # What a trade asked itself is over when nothing differs after its answer
+        elif (
+            key.kind in set(Kind)
+            or case.opening.workflow_id in ended
+            or (
+                # What a trade asked itself is answered when nothing differs afterwards
+                case.state is CaseState.DECIDED and key.symbol not in differing
+            )
+        ):
             heard.append(Told(case, Sighting(at=at)))
     return tuple(heard)
 

@@ -27,6 +27,9 @@ class Comparison(Value):
     )
     policies: Policies = Field(default=Policies(), description="In force when it was read.")
     cases: tuple[Case, ...] = Field(default=(), description="Those that run and have answered.")
+    ended: tuple[str, ...] = Field(
+        default=(), description="Workflow ids of trades that asked themselves and run no more."
+    )
     uncompared: tuple[str, ...] = Field(
         default=(), description="Symbols of which nothing can be said: unread, or at work."
     )

@@ -13,11 +13,13 @@ from temporalio.testing import WorkflowEnvironment
 from activities.pace import milliseconds
 from activities.reconciliation import BybitReconciliation
 from tradewright import ids
+from tradewright.domain.case import CaseOpening, Choice
 from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.reconciliation import Discrepancy, Kind
 from tradewright.domain.ruling import opening_of
 from tradewright.ports import Comparison
+from workflows.attributes import ACCOUNT, attributes
 from workflows.case import CaseStart
 from workflows.case_life import CaseWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
@@ -348,4 +350,43 @@ async def test_a_comparison_brings_along_what_the_open_cases_say(
 
     (told,) = found.cases
     assert told.accepts(opening.fingerprint)
+    assert found.ended == ()
     assert (before.cases, after.cases) == ((), ())
+
+
+async def test_a_trade_that_has_asked_itself_and_run_out_is_named(
+    bench: Any,
+    books: BybitReconciliation,
+    temporal: Client,
+    queue: str,
+    plan: TradePlan,
+    start_trade: StartTrade,
+) -> None:
+    trade = await start_trade(plan)
+    opening = CaseOpening(
+        account=plan.account,
+        symbol=plan.symbol,
+        kind="unknown_event",
+        detail="an event that the table does not know",
+        fingerprint="f",
+        workflow_id=trade.id,
+        choices=(Choice.IGNORE,),
+    )
+    case = await temporal.start_workflow(
+        CaseWorkflow.run,
+        CaseStart(opening=opening),
+        id=ids.case_workflow(plan.account, plan.symbol, opening.kind),
+        task_queue=queue,
+        search_attributes=attributes((ACCOUNT, plan.account)),
+    )
+    query = f"WorkflowType='CaseWorkflow' AND Account='{plan.account}'"
+    async with asyncio.timeout(20):
+        while not (await temporal.count_workflows(query)).count:  # noqa: ASYNC110 the list lags
+            await asyncio.sleep(0.05)
+
+    runs = await bench.run(books.compare, plan.account)
+    await trade.terminate()
+    ended = await bench.run(books.compare, plan.account)
+    await case.terminate()
+
+    assert (runs.ended, ended.ended) == ((), (trade.id,))
