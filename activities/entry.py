@@ -96,8 +96,7 @@ class EntryOrders:
             if found is not None:
                 return _entry(found)
         try:
-            await self._set_leverage(plan)
-            answer = await self._refusal(plan) or await self._send(plan, link)
+            answer = await self._prepared(plan) or await self._send(plan, link)
         except TradewrightError as e:
             if e.retry is not Retry.ASK_FIRST:
                 pulse.note(attempt, sent_by)
@@ -112,6 +111,16 @@ class EntryOrders:
                 f"place_order {link}", f"no read shows it, and it is not sent again: {answer.code}"
             )
         return answer
+
+    async def _prepared(self, plan: TradePlan) -> EntryRejected | None:
+        """Return why nothing is sent, or None when all is as the entry needs it."""
+        try:
+            await self._set_leverage(plan)
+            return await self._refusal(plan)
+        except KeyRefused as e:
+            return EntryRejected(code="key_refused", reason=str(e))
+        except OrderRejected as e:
+            return EntryRejected(code=f"bybit_{e.ret_code}", reason=e.ret_msg)
 
     async def _send(self, plan: TradePlan, link: str) -> EntryPlaced | EntryRejected | PlacedOrder:
         """Send an entry of which no read shows anything; return it if one does after all."""
