@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,19 @@ def test_a_shipped_preset_is_valid_by_model_and_schema(path: Path) -> None:
     assert [*SCHEMA.iter_errors(_data(path))] == []
     params = Checker(plugin_schema(loaded.preset.strategy.plugin))
     assert [*params.iter_errors(_data(path)["strategy"]["params"])] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/presets.md"])
+def test_presets_in_the_documents_are_valid(page: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    shown = [block for block in blocks if "version: 1" in block]
+
+    assert shown
+    for block in shown:
+        preset.loads(block)
+        root, _ = document.parse(block)
+        assert root is not None
+        assert SCHEMA.is_valid(root.data)
 
 
 def test_the_committed_schemas_are_the_generated_ones() -> None:

@@ -153,6 +153,14 @@ def test_targets_are_placed_once_the_stop_is_seen_and_the_entry_is_over() -> Non
     assert due(seen, sent) == ()
 
 
+def test_a_second_answer_about_targets_changes_nothing() -> None:
+    sent = placed(after(*OPENED, SEEN, trade=target_trade("0.3")))
+
+    again = sent.after(TargetsPlaced(orders=sent.target_orders(sent.next_leg)))
+
+    assert again == sent
+
+
 def test_no_targets_are_placed_while_the_entry_may_still_fill() -> None:
     part = after(*RESTING, fill(1, qty="0.06"), trade=target_trade("0.5"))
 
@@ -252,6 +260,19 @@ def test_a_target_that_fills_while_leaving_does_not_change_the_reason() -> None:
 
 
 # --- stops ----------------------------------------------------------------------------------------
+
+
+def test_a_stop_is_amended_in_place_and_never_taken_away_first() -> None:
+    """C4: cancel the old one, create the new one: nothing protects in between."""
+    seen = after(*OPENED, SEEN)
+
+    moved = seen.after(StopMoved(price=Decimal(49_800), reason="trailing"))
+    set_ = moved.after(StopConfirmed(price=Decimal(49_800)))
+
+    assert due(seen, moved) == (Command.SET_STOP,)
+    # The old one stands until the new one does
+    assert [moved.stop, set_.stop] == [49_500, 49_800]
+    assert not [command for command in Command if "cancel" in command and "stop" in command]
 
 
 def test_a_wish_that_the_exchange_does_not_take_leaves_the_stop_where_it_was() -> None:
