@@ -10,7 +10,7 @@ import structlog
 from activities.messenger import Messenger
 from activities.parse import Payment
 from tradewright import ids
-from tradewright.domain.account import Account
+from tradewright.domain.account import Account, Filled
 from tradewright.domain.execution import Execution
 from tradewright.domain.plan import Origin, TradePlan
 from tradewright.domain.trade import (
@@ -49,6 +49,8 @@ class Post:
                 # The exchange's list, read in order, tells whose it is
                 event = RecheckRequested(reason=f"execution {execution.exec_id} names no trade")
         await self.report(owner, event, exec_id=execution.exec_id, symbol=symbol)
+        desk = ids.account_workflow(self._account)
+        await self._messenger.tell(desk, "filled", Filled(symbol=symbol))
 
     async def deliver_payment(self, payment: Payment) -> None:
         """Tell of funding whoever held the symbol then."""

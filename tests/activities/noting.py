@@ -23,7 +23,7 @@ from activities.secrets import ExchangeKey
 from activities.stream import BybitStream
 from tradewright import ids
 from tradewright.app.paper_control import control
-from tradewright.domain.account import Account, Channel, Reservation
+from tradewright.domain.account import Account, Channel, Filled, Reservation
 from tradewright.domain.execution import Execution
 from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.notice import Notice
@@ -82,6 +82,7 @@ class NotingDesk:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._channels: list[Channel] = []
+        self._fills: list[str] = []
 
     @workflow.run
     async def run(self, account: Account) -> None:
@@ -90,6 +91,14 @@ class NotingDesk:
     @workflow.query
     def account(self) -> Account:
         return self._account
+
+    @workflow.signal
+    def filled(self, told: Filled) -> None:
+        self._fills.append(told.symbol)
+
+    @workflow.query
+    def fills(self) -> list[str]:
+        return self._fills
 
     @workflow.signal
     def channel(self, told: Channel) -> None:
@@ -205,6 +214,11 @@ class Desk:
         desk = self.client.get_workflow_handle(ids.account_workflow(self.account))
         told: list[Channel] = await desk.query("channels", result_type=list[Channel])
         return told
+
+    async def fills(self) -> list[str]:
+        handle = self.client.get_workflow_handle(ids.account_workflow(self.account))
+        found: list[str] = await handle.query(NotingDesk.fills)
+        return found
 
     async def notices(self) -> list[Notice]:
         notifier = self.client.get_workflow_handle(ids.notifier_workflow(self.account))

@@ -74,6 +74,19 @@ async def test_an_execution_goes_to_the_trade_that_its_link_names(
     assert of_eth.symbol == "ETHUSDT"
 
 
+async def test_the_desk_hears_of_every_fill(desk: Desk, paper: PaperExchange) -> None:
+    (plan,) = await desk.open("BTCUSDT")
+
+    async with following(desk, paper):
+        await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
+        await order(paper, "ETHUSDT", "Buy")
+
+        async def both() -> bool:
+            return await desk.fills() == ["BTCUSDT", "ETHUSDT"]
+
+        await eventually(both)
+
+
 async def test_an_execution_without_our_link_goes_to_the_trade_that_holds_the_symbol(
     desk: Desk, paper: PaperExchange
 ) -> None:
