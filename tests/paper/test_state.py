@@ -80,6 +80,7 @@ async def ready(url: str) -> None:
 async def test_a_killed_exchange_keeps_orders_position_and_links(
     tmp_path: Path, free_port: int
 ) -> None:
+    """B8: a restart closes nothing: positions, stops and orders are as they were."""
     url, state = f"http://127.0.0.1:{free_port}", tmp_path / "paper.db"
     http = pybit.HTTP(api_key=KEY, api_secret=SECRET, max_retries=1, retry_codes={-999999})
     http.endpoint = url
