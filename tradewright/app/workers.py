@@ -146,7 +146,9 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
         await ensure_singletons(client, settings)
         await _ensure_reconciliation(client, settings.account)
         if ids.QUEUE_TRADING in queues:
-            await _declare_limits(client, settings)
+            if settings.limits_file is None:
+                await _declare_limits(client, settings)
+            # One that is spoiled at the start must not bring back what it said before the last good
             beside.append(asyncio.create_task(follow_limits(client, settings)))
         yield built
     finally:
