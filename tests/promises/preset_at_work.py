@@ -14,10 +14,11 @@ name: {name}
 market: {{category: linear, symbols: [{symbol}]}}
 trigger: {{on: candle, timeframe: 1m}}
 strategy: {{plugin: rules, params: {{{rules}}}}}
-entry: {{type: market, expires_after: 60s}}
+entry: {{{entry}}}
 exits: {{{exits}}}
 risk: {{sizing: fixed_notional, notional: 500, leverage: 2}}
 """
+STOP, MARKET = "stop: {fraction: 0.05}", "type: market, expires_after: 60s"
 
 
 @dataclass
@@ -27,16 +28,17 @@ class PresetAtWork:
     symbol: str
     folder: Path
 
-    async def apply(self, rules: str, exits: str = "stop: {fraction: 0.05}") -> Answer:
+    async def apply(self, rules: str, exits: str = STOP, entry: str = MARKET) -> Answer:
         """Apply a version of the preset with the command."""
-        text = PRESET.format(name=self.name, symbol=self.symbol, rules=rules, exits=exits)
+        terms = {"rules": rules, "exits": exits, "entry": entry}
+        text = PRESET.format(name=self.name, symbol=self.symbol, **terms)
         path = self.folder / f"{self.name}.yaml"
         path.write_text(text)
         return await self.live.command("apply", path)
 
-    async def applied(self, rules: str, exits: str = "stop: {fraction: 0.05}") -> str:
+    async def applied(self, rules: str, exits: str = STOP, entry: str = MARKET) -> str:
         """Apply a version that is right, and return its hash."""
-        answer = await self.apply(rules, exits)
+        answer = await self.apply(rules, exits, entry)
         assert answer.code == 0, answer
         return (await self.status()).preset_hash
 
