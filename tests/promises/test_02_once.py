@@ -233,9 +233,9 @@ async def test_a_workflow_that_was_reset_to_its_beginning_enters_no_second_time(
     assert await links_of(live, plan) == [entry_link(plan)]
     await again.signal("exit", WISH)
 
-    async def has_left() -> bool:
-        return (await live.view(again)).trade.is_final
+    trade = await live.ended(again)
 
-    await until(has_left)
+    assert trade.state is TradeState.CLOSED
     assert await links_of(live, plan) == [entry_link(plan), exit_link(plan)]
     assert await live.position("LTCUSDT") is None
+    assert await live.differences(trade) == []
