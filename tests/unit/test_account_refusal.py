@@ -9,7 +9,7 @@ from tradewright.cli.refusals import page
 from tradewright.domain.account import EXPLANATIONS, RefusalCode, explained
 
 ROOT = Path(__file__).parents[2]
-ENTRY = ROOT / "activities" / "entry.py"
+ENTRY = (ROOT / "activities" / "entry.py", ROOT / "workflows" / "trade_command.py")
 STABLE = [
     "already_traded",
     "below_minimum",
@@ -47,7 +47,8 @@ STABLE = [
 def entry_codes() -> list[str]:
     """Return the codes that entries are rejected with, as the source has them."""
     found = []
-    for node in ast.walk(ast.parse(ENTRY.read_text("utf-8"))):
+    nodes = (n for file in ENTRY for n in ast.walk(ast.parse(file.read_text("utf-8"))))
+    for node in nodes:
         if isinstance(node, ast.keyword) and node.arg == "code":
             value = node.value
             if isinstance(value, ast.Constant):
@@ -71,7 +72,7 @@ def test_every_code_of_the_desk_is_explained(code: RefusalCode) -> None:
 def test_every_code_of_an_entry_is_explained() -> None:
     codes = entry_codes()
 
-    assert {"price_moved", "expired", "bybit_x"} <= set(codes)
+    assert {"price_moved", "expired", "exit_requested", "bybit_x"} <= set(codes)
     assert [code for code in codes if explained(code) is None] == []
 
 
