@@ -224,6 +224,8 @@ async def test_a_long_life_goes_on_where_it_was(impatient_stage: Stage, until: U
     with stage.env.with_time_skipping_disabled():
         notifier = await stage.start_notifier()
     await notifier.signal("tell", notice(stage, "first"))
+    # Two that come together are one message
+    await stage.receivers.script.called("send")
     first_run = (await notifier.describe()).run_id
     latest = stage.client.get_workflow_handle(notifier.id)
 
