@@ -133,8 +133,9 @@ class BybitMarket(MarketPort):
             return Proposals(exits=exits, note=note, fault=fault)
         if evaluation.exits_only:
             return Proposals(exits=exits, note=fault, fault=fault)
+        wishes = (self._with_market(view.proposal) for view in found if view.proposal is not None)
         return Proposals(
-            proposals=tuple(view.proposal for view in found if view.proposal is not None),
+            proposals=tuple(await asyncio.gather(*wishes)),
             exits=exits,
             note="; ".join(view.note for view in found if view.note),
             fault=fault,
@@ -172,6 +173,14 @@ class BybitMarket(MarketPort):
         )
         async with heartbeats(lambda: herald.cursor):
             await together(feed.run(), herald.run(), report.run())
+
+    async def _with_market(self, proposal: Proposal) -> Proposal:
+        """Return *proposal* with the market that it was made in; a record only."""
+        try:
+            _, market = await self._ticker(proposal.symbol)
+        except (TradewrightError, TimeoutError):
+            return proposal
+        return proposal.model_copy(update={"market": market})
 
     async def _ticker(self, symbol: str) -> tuple[Decimal, dict[str, str]]:
         """Return the last price and what else is known of the market.
