@@ -38,7 +38,8 @@ class Notices:
         if wish.state is GateState.HALTED:
             self._add("trip", Priority.URGENT, f"kill switch tripped on {who}", meaning)
         elif wish.rearm:
-            self._add("trip", Priority.WARNING, f"gate rearmed on {who}", meaning, over=True)
+            # Of a key of its own: the trip's is over since it was flat
+            self._add("rearm", Priority.WARNING, f"gate rearmed on {who}", meaning)
         elif gate.state is GateState.EXITS_ONLY:
             self._add("safe_mode", Priority.WARNING, f"safe mode on {who}", meaning)
         elif gate.state is GateState.OPEN:

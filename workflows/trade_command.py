@@ -115,13 +115,21 @@ class TradeCommands:
 
     async def _perform(self, command: Command) -> Sequence[TradeEvent]:
         if command is Command.PLACE_ENTRY and self._leave_waits():
-            # Nothing was sent yet, so there is nothing to leave
-            refusal = EntryRejected(code="exit_requested", reason="before the entry was sent")
-            self._host.inbox.appendleft(refusal)
-            return ()
+            return await self._never_entered()
         if command in ADDITIONS and self._leave_waits():
             return ()
         return await self._ask(command)
+
+    async def _never_entered(self) -> Sequence[TradeEvent]:
+        """Return that the entry is not sent; of a run that begins again, only if it never was."""
+        info = workflow.info()
+        was_reset = info.run_id != info.first_execution_run_id and info.continued_run_id is None
+        found = await self._ask(Command.LOOK_UP) if was_reset else ()
+        if any(isinstance(event, EntryPlaced | Executed) for event in found):
+            return found
+        refusal = EntryRejected(code="exit_requested", reason="before the entry was sent")
+        self._host.inbox.appendleft(refusal)
+        return ()
 
     def _order(self, command: Command) -> TradeOrder:
         trade = self._host.standing

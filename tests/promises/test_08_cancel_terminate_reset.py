@@ -131,9 +131,8 @@ async def _reset_and_leave(live: LiveSystem, state: State, symbol: str, *, to_la
         return all([await written(live, trade) == trade.state for trade in trades])
 
     await until(are_written)
-    # One that was about to leave may end at its begin; its position has got another owner then
-    if not any(trade.plan.origin is Origin.ADOPTED for trade in trades):
-        assert await live.differences(*trades) == []
+    assert {trade.plan.origin for trade in trades} == {Origin.SIGNAL}
+    assert await live.differences(*trades) == []
 
 
 async def comes_back(live: LiveSystem, handle: TradeHandle, before: Trade) -> None:
