@@ -15,7 +15,6 @@ from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Side
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import TradeState
-from workflows.trade import TradeWorkflow
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -228,7 +227,7 @@ async def test_a_workflow_that_was_reset_to_its_beginning_enters_no_second_time(
     request.workflow_execution.workflow_id = handle.id
 
     await live.client.workflow_service.reset_workflow_execution(request)
-    again = live.client.get_workflow_handle_for(TradeWorkflow.run, handle.id)
+    again: TradeHandle = live.client.get_workflow_handle(handle.id)
     plan = (await live.is_open(again)).plan
     assert await links_of(live, plan) == [entry_link(plan)]
     await again.signal("exit", WISH)

@@ -201,7 +201,7 @@ class LiveSystem:
         async def is_so() -> bool:
             told = await asyncio.to_thread(control, self.settings.paper_url, "GET", "faults")
             found: list[dict[str, Any]] = told["strikes"]
-            return sum(strike["fault"] == name for strike in found) >= times
+            return len([s for s in found if s["fault"] == name]) >= times
 
         await until(is_so)
 

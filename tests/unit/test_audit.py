@@ -18,10 +18,10 @@ from tradewright.domain.ledger import (
     LedgerExecution,
     LedgerOrder,
     LedgerTrade,
-    OrderState,
     WorkflowTrade,
 )
 from tradewright.domain.market import Instrument, Side
+from tradewright.domain.order import OrderState
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import (
     Adopted,

@@ -257,9 +257,7 @@ def test_a_reconciliation_lists_what_it_mended_and_what_it_left() -> None:
     discrepancy = Discrepancy(kind=Kind.ORPHAN_POSITION, symbol="BTCUSDT", detail="0.1 is held")
     found = Comparison(at=NOON, discrepancies=(discrepancy,), trades=1, positions=2)
 
-    page = reconciliation_page(
-        found, mended=["adopted"], left=["0.1 is held"], namespace="default"
-    )
+    page = reconciliation_page(found, mended=["adopted"], left=["0.1 is held"], namespace="default")
 
     assert page.startswith("### 1 difference\n")
     assert "- mended: adopted\n- **left as it is:** 0.1 is held" in page
