@@ -43,11 +43,9 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
         unknown = [fault["loc"] for fault in faults if fault["type"] == "extra_forbidden"]
         if len(unknown) < len(faults):
             raise _unreadable(faults) from None
-        for place in unknown:
-            _remove(content, place)
         remarks.append(f"unknown keys were ignored: {', '.join(sorted(map(_named, unknown)))}")
         try:
-            message = adapter.validate_python(content)
+            message = adapter.validate_python(content, extra="ignore")
         except ValidationError as still:
             raise _unreadable(still.errors()) from None
     return message, "; ".join(remarks)
@@ -60,16 +58,6 @@ def _unreadable(faults: Iterable[ErrorDetails]) -> Unreadable:
 
 def _named(place: Sequence[int | str]) -> str:
     return ".".join(map(str, place))
-
-
-def _remove(content: Any, place: Sequence[int | str]) -> None:
-    """Remove the key at *place*; its steps also name the kind where there are several."""
-    *way, key = place
-    for step in way:
-        if isinstance(content, dict) and step not in content:
-            continue
-        content = content[step]
-    del content[key]
 
 
 def _content(argument: Any) -> Any:
