@@ -111,7 +111,12 @@ class Orders:
 
     async def _has_ended(self, order_id: str) -> bool:
         """Return whether an order that is listed no more has ended; a list may lag, too."""
-        row = await self._order("", order_id)
+        try:
+            row = await self._order("", order_id)
+        except TradewrightError as e:
+            # It is asked for again; the others are judged meanwhile
+            log.warning("order_not_read", order_id=order_id, detail=str(e))
+            return False
         return row is not None and row.get("orderStatus") not in WORKING
 
     async def parent(self, symbol: str, order_id: str) -> str:
@@ -132,7 +137,8 @@ class Orders:
         return self._parents[order_id]
 
     async def _order(self, symbol: str, order_id: str) -> Row | None:
-        where = {"symbol": symbol} if symbol else {}
+        # An id alone is refused
+        where = {"symbol": symbol} if symbol else {"settleCoin": "USDT"}
         for method in ("get_open_orders", "get_order_history"):
             answer = await self._source.call(method, category="linear", orderId=order_id, **where)
             for row in rows(method, answer):

@@ -148,6 +148,12 @@ RECORDS: list[Refusal] = [
         10001,
         f"{MISSING}symbol or settleCoin or baseCoin",
     ),
+    (
+        "get_open_orders",
+        {"category": "linear", "orderId": "a-1"},
+        10001,
+        f"{MISSING}symbol or settleCoin or baseCoin",
+    ),
     ("get_open_orders", BTC | {"category": ""}, 10001, ILLEGAL),
     ("get_open_orders", BTC | {"limit": 51}, 10001, "limit must be between 1 and 50"),
     ("get_open_orders", BTC | {"limit": 0}, 10001, "limit must be between 1 and 50"),

@@ -26,13 +26,14 @@ def realtime(call: Call) -> Row:
     """List open orders; by id or link, or with ``openOnly=1``, those that ended, too."""
     view, params, account = call.exchange.view, call.params, call.account
     limit = limit_of(params, 20, 50)
-    order_id, link = text(params, "orderId"), text(params, "orderLinkId")
-    if order_id or link:
-        found = _named(call, order_id, link)
-        return _listed([wire.realtime_row(o) for o in found], "")
     symbols = symbols_of(
         call.exchange.engine.markets, params, needs="symbol or settleCoin or baseCoin"
     )
+    order_id, link = text(params, "orderId"), text(params, "orderLinkId")
+    if order_id or link:
+        # They override all other filters
+        found = _named(call, order_id, link)
+        return _listed([wire.realtime_row(o) for o in found], "")
     are_stops = _are_stops(params)
     if _is_of_spot(params):
         return _listed([], "")
