@@ -73,6 +73,8 @@ class Follower:
         """Came before what precedes it, and waits for that; a list that is read ends the wait."""
         self._hurry = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._is_taking = False
+        """A message has come and is being delivered, or waits for that."""
         self._suspect = ""
         self._listed_at = 0.0
 
@@ -103,7 +105,7 @@ class Follower:
         """Deliver what *wire* brings, until it is lost or one of its topics is silent."""
         self._listed_at = asyncio.get_running_loop().time()
         if not self._suspect:
-            self._report.healthy()
+            self._healthy()
         try:
             await together(self._listen(wire), self._sweep(wire))
         except TopicSilent as e:
@@ -113,9 +115,14 @@ class Follower:
     async def _listen(self, wire: Wire) -> None:
         while True:
             message = await wire.receive(within=WAKE_EVERY)
-            if message is not None:
+            if message is None:
+                continue
+            self._is_taking = True
+            try:
                 async with self._turn:
                     await self._take(message)
+            finally:
+                self._is_taking = False
 
     async def _sweep(self, wire: Wire) -> None:
         """Compare with the exchange's lists, again and again; its absence holds up no message."""
@@ -127,6 +134,8 @@ class Follower:
                 async with asyncio.timeout(SWEEP_EVERY):
                     await self._hurry.wait()
             self._hurry.clear()
+            if self._post.fault:
+                await self._post.ask_desk()
             try:
                 await self._compare_executions()
                 if loop.time() >= orders_at:
@@ -141,11 +150,18 @@ class Follower:
             self._listed_at = loop.time()
             silent = self._silence.topic
             # What has come and waits for us is our delay, not the stream's
-            if silent is not None and wire.is_drained and not self._turn.locked():
+            if silent is not None and wire.is_drained and not self._is_taking:
                 raise TopicSilent(wire.url, silent)
             if not self._suspect or loop.time() - began > PROBATION:
                 self._suspect = ""
-                self._report.healthy()
+                self._healthy()
+
+    def _healthy(self) -> None:
+        """Report that the stream can be relied on, if what it brings reaches its owners."""
+        if self._post.fault:
+            self._report.degraded(self._post.fault)
+        else:
+            self._report.healthy()
 
     async def _compare_executions(self) -> None:
         missed = await self._missed()
@@ -171,7 +187,7 @@ class Follower:
         topic, rows = message["topic"], message["data"]
         if topic == self._suspect:
             self._suspect = ""
-            self._report.healthy()
+            self._healthy()
         if topic == EXECUTION:
             for row in rows:
                 self._silence.heard(EXECUTION, str(row.get("execId")))
@@ -266,9 +282,12 @@ class Follower:
 
     async def _missed(self) -> list[Happening]:
         """Return what is listed and was not delivered."""
+        now = await self._pace.market_now()
         if self._at is None:
-            self._at = await self._post.first_trigger() or await self._pace.market_now()
-        begin, now = self._at - OVERLAP, await self._pace.market_now()
+            first = await self._post.first_trigger()
+            # A desk that does not answer may know of trades that have run for days
+            self._at = first or (now - WINDOW if self._post.fault else now)
+        begin = self._at - OVERLAP
         self._asked_at = now
         found: list[Happening] = []
         while begin <= now:

@@ -11,6 +11,7 @@ from activities.messenger import Messenger
 from activities.parse import Payment
 from tradewright import ids
 from tradewright.domain.account import Account, Filled
+from tradewright.domain.errors import DeskUnreachable
 from tradewright.domain.execution import Execution
 from tradewright.domain.plan import Origin, TradePlan
 from tradewright.domain.trade import (
@@ -35,6 +36,9 @@ class Post:
     def __init__(self, messenger: Messenger, account: str) -> None:
         self._messenger = messenger
         self._account = account
+        self._known: Account | None = None
+        self.fault = ""
+        """Why the desk's last answer stands for the one that it does not give."""
 
     async def deliver(self, execution: Execution, parent_link: str = "") -> None:
         """Tell the owner of *execution*; *parent_link* is of the entry whose stop traded."""
@@ -120,7 +124,7 @@ class Post:
 
     async def _holder(self, symbol: str, at: datetime | None) -> str | None:
         """Return the trade that held *symbol* at *at*; at None, the one that holds it now."""
-        # Never an old answer: symbols change hands
+        # An old answer only of a desk that is stuck: elsewhere symbols change hands
         account = await self._desk()
         for reservation in account.reservations if account else ():
             plan = reservation.plan
@@ -130,4 +134,18 @@ class Post:
         return None
 
     async def _desk(self) -> Account | None:
-        return await self._messenger.ask(ids.account_workflow(self._account), "account", Account)
+        # One that is stuck holds up one execution, not each of them
+        if not self.fault:
+            await self.ask_desk()
+        return self._known
+
+    async def ask_desk(self) -> None:
+        """Ask the desk what is held, and find out whether it answers."""
+        desk = ids.account_workflow(self._account)
+        try:
+            self._known = await self._messenger.ask(desk, "account", Account, ANSWER_WITHIN)
+        except TimeoutError:
+            log.error("workflow_does_not_answer", workflow_id=desk, query="account")
+            self.fault = str(DeskUnreachable(desk, f"no answer within {ANSWER_WITHIN:.0f} s"))
+        else:
+            self.fault = ""

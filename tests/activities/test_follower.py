@@ -54,6 +54,8 @@ class ScriptedExecutions:
 class NotingPost:
     """Keeps what is delivered."""
 
+    fault = ""
+
     def __init__(self, first_trigger: datetime | None = START) -> None:
         self.delivered: list[Execution] = []
         self.payments: list[Payment] = []
@@ -159,6 +161,40 @@ async def test_a_message_that_has_come_and_waits_for_us_is_no_silence(
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await busy.live(mute)
+
+    assert [e.exec_id for e in post.delivered] == ["exec-1"]
+
+
+async def test_a_message_that_comes_while_a_list_is_delivered_is_no_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follower, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(silence, "SILENT_AFTER", 0.02)
+
+    class QueuedWire(MuteWire):
+        def __init__(self) -> None:
+            self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+        @property
+        def is_drained(self) -> bool:
+            return self.messages.empty()
+
+        async def receive(self, within: float) -> dict[str, Any] | None:
+            return await self.messages.get()
+
+    class SlowPost(NotingPost):
+        async def deliver(self, execution: Execution, parent_link: str = "") -> None:
+            wire.messages.put_nowait({"topic": "execution", "data": [listed(1)]})
+            # The trade answers later than a topic may lag
+            await asyncio.sleep(0.05)
+            await super().deliver(execution, parent_link)
+
+    wire, post = QueuedWire(), SlowPost()
+    slow = follower_of(ScriptedExecutions([listed(1)]), post)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await slow.live(wire)
 
     assert [e.exec_id for e in post.delivered] == ["exec-1"]
 
