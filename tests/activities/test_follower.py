@@ -171,7 +171,9 @@ async def test_a_message_that_comes_while_a_list_is_delivered_is_no_silence(
     monkeypatch.setattr(follower, "SWEEP_EVERY", 0.0)
     monkeypatch.setattr(silence, "SILENT_AFTER", 0.02)
 
-    class QueuedWire(MuteWire):
+    class QueuedWire:
+        url = "ws://queued"
+
         def __init__(self) -> None:
             self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
