@@ -197,7 +197,7 @@ class BybitAccount(AccountPort):
 
 
 class _Wallet(NamedTuple):
-    """Of the settle coin its balance, of the whole account the rest."""
+    """Of the settle coin, as is the log that explains it; the margin ratio is the account's."""
 
     balance: Decimal
     equity: Decimal
@@ -208,12 +208,14 @@ def _wallet(answer: dict[str, Any]) -> _Wallet:
     accounts = parse.rows("get_wallet_balance", answer)
     try:
         account = accounts[0]
-        wallets = {coin["coin"]: coin["walletBalance"] for coin in account["coin"]}
+        coins = {coin["coin"]: coin for coin in account["coin"]}
+        # One that never held it has no row of it
+        ours = coins.get(SETTLE_COIN, {"walletBalance": 0, "equity": 0})
         # Empty under isolated margin, where each position has its own
         ratio = account.get("accountMMRate") or None
         return _Wallet(
-            balance=Decimal(wallets.get(SETTLE_COIN) or 0),
-            equity=Decimal(account["totalEquity"]),
+            balance=Decimal(ours["walletBalance"] or 0),
+            equity=Decimal(ours["equity"]),
             margin_ratio=Decimal(ratio) if ratio else None,
         )
     except (IndexError, KeyError, TypeError, InvalidOperation) as e:

@@ -215,6 +215,24 @@ async def test_deposits_and_withdrawals_are_no_profit(bench: Any, account: Bybit
     assert again.peak_equity == before.peak_equity
 
 
+async def test_a_withdrawal_of_another_coin_is_no_loss(bench: Any, account: BybitAccount) -> None:
+    """E7: deposits and withdrawals are not PnL, in whatever coin."""
+
+    def richer(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        (row,) = rows
+        bitcoin = {"coin": "BTC", "walletBalance": "1", "equity": "1", "usdValue": "60000"}
+        total = str(Decimal(row["totalEquity"]) + 60_000)
+        return [row | {"coin": [bitcoin, *row["coin"]], "totalEquity": total}]
+
+    bench.line.spoil("get_wallet_balance", bench.faults.rows(richer))
+    before = await look(bench, account)
+    after = await look(bench, account, before)
+
+    assert before.snapshot is not None
+    assert before.snapshot.equity == before.snapshot.wallet
+    assert after.drawdown_fraction == after.day_loss_fraction == 0
+
+
 async def test_the_day_realises_what_executions_did(bench: Any, account: BybitAccount) -> None:
     before = await look(bench, account)
     await bench.order("BTCUSDT", "Buy", "0.1", stopLoss=f"{bench.price() - 1000:f}")
