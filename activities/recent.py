@@ -26,7 +26,9 @@ async def fetch_recent_executions(client: BybitClient, now: datetime) -> tuple[E
     A row that cannot be understood is left out: its trade asks for its executions itself.
     """
     found: dict[str, Execution] = {}
-    for row in await _newest(client, "get_executions", now, settleCoin=SETTLE_COIN, limit=100):
+    for row in await _newest(
+        client, "get_executions", now, category=LINEAR, settleCoin=SETTLE_COIN, limit=100
+    ):
         try:
             execution = parse.execution(row)
         except AnswerMalformed as e:
@@ -39,6 +41,7 @@ async def fetch_recent_executions(client: BybitClient, now: datetime) -> tuple[E
 
 async def fetch_recent_cash(client: BybitClient, now: datetime) -> CashBook:
     """Return the newest changes of the wallet without a gap between them, and the wallet."""
+    # With a category, Bybit leaves out what was moved in and out
     rows = await _newest(
         client, "get_transaction_log", now, accountType=UNIFIED, currency=SETTLE_COIN, limit=50
     )
@@ -59,7 +62,7 @@ async def _newest(
     cursor = ""
     for _ in range(PAGES):
         page = {"cursor": cursor} if cursor else {}
-        answer = await client.call(method, category=LINEAR, **arguments, **window, **page)
+        answer = await client.call(method, **arguments, **window, **page)
         rows = parse.rows(method, answer)
         found.extend(rows)
         cursor = answer["result"].get("nextPageCursor") or ""

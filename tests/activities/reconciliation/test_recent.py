@@ -1,6 +1,7 @@
 """What a reconciliation looks at beside positions and trades: orders, wallet, journal."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -95,6 +96,26 @@ async def test_a_wallet_that_its_log_explains_has_not_drifted(
 
     found = await bench.run(books.compare, name)
 
+    assert (found.discrepancies, found.unlooked) == ((), ())
+
+
+async def test_money_that_was_moved_is_no_drift(
+    bench: Any, books: BybitReconciliation, name: str
+) -> None:
+    await traded(bench)
+    await bench.client.call(
+        "create_internal_transfer",
+        transferId=str(uuid.uuid4()),
+        coin="USDT",
+        amount="250",
+        fromAccountType="UNIFIED",
+        toAccountType="FUND",
+    )
+
+    book = await fetch_recent_cash(bench.client, await bench.pace.market_now())
+    found = await bench.run(books.compare, name)
+
+    assert [flow.change for flow in book.flows if not flow.is_trade] == [-250]
     assert (found.discrepancies, found.unlooked) == ((), ())
 
 

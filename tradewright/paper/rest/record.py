@@ -121,11 +121,15 @@ def transaction_log(call: Call) -> Row:
     if text(params, "accountType") not in ("", "UNIFIED"):
         raise RequestRejected(10001, "accountType only support UNIFIED.")
     start, end = window(params, call.exchange.clock.now_ms(), span_ms=DAY_MS)
+    types = frozenset({_LOGGED[kind]}) if kind in _LOGGED else None
+    if "category" in params:
+        # What was moved in or out is of none
+        types = (types or frozenset(_LOGGED.values())) - {TRANSFER}
     query = BookingQuery(
         symbols=symbols_of(call.exchange.engine.markets, params),
         start_ms=start,
         end_ms=end,
-        types=frozenset({_LOGGED[kind]}) if kind in _LOGGED else None,
+        types=types,
         limit=limit_of(params, 20, 50),
         cursor=text(params, "cursor"),
     )
