@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tradewright.domain.account import CashMark, tally
-from tradewright.domain.cash import CashFlow
+from tradewright.domain.cash import CashBook, CashFlow
+from tradewright.domain.reconciliation import balance_drift
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 NOTHING = Decimal(0)
@@ -66,6 +68,20 @@ def test_a_flow_that_is_not_listed_yet_is_not_explained() -> None:
     found = tally(flows(5), Decimal("904.9"), MARK, NOON)
 
     assert not found.explained
+
+
+@pytest.mark.parametrize(("apart", "is_explained"), [("0.01", True), ("0.011", False)])
+def test_wallet_and_log_may_differ_by_as_much_here_as_in_a_reconciliation(
+    apart: str, is_explained: bool
+) -> None:
+    log = flows(5)
+    wallet = log[-1].balance + Decimal(apart)
+    nothing = Decimal(0)
+    book = CashBook(flows=tuple(log), wallet=wallet, unrealised=nothing, equity=nothing)
+
+    found = tally(log, wallet, MARK, NOON)
+
+    assert found.explained is (balance_drift(book) is None) is is_explained
 
 
 def test_money_that_was_there_at_the_first_look_was_not_moved() -> None:

@@ -14,6 +14,8 @@ from tradewright.domain.market import Value
 
 CENT: Final = Decimal("1e-8")
 """Exchanges round what they show: a wallet, a valuation."""
+DRIFT: Final = Decimal("0.01")
+"""USDT by which wallet and log may differ while both are read of a running account."""
 
 
 class CashFlow(Value):

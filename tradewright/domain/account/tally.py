@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field
 
-from tradewright.domain.cash import CENT, CashFlow
+from tradewright.domain.cash import DRIFT, CashFlow
 from tradewright.domain.market import Value
 
 OVERLAP: Final = timedelta(minutes=5)
@@ -64,7 +64,7 @@ def tally(
     else:
         opening = new[0].balance - new[0].change if new else wallet
     balances = [opening, *(flow.balance for flow in new)]
-    fitting = [n for n, balance in enumerate(balances) if abs(balance - wallet) <= CENT]
+    fitting = [n for n, balance in enumerate(balances) if abs(balance - wallet) <= DRIFT]
     counted = new[: fitting[-1]] if fitting else new
     today = [flow for flow in counted if flow.is_trade and flow.at.date() == now.date()]
     moved = sum((f.change for f in counted if not f.is_trade), Decimal(0)) if mark else Decimal(0)
