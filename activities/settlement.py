@@ -65,6 +65,8 @@ class Settlement:
         desk = await self._messenger.ask(ids.account_workflow(self._account), "account", Account)
         if desk is None or not desk.reservations:
             return desk, []
+        if desk.leaving:
+            return desk, [f"trade {trade_id} is being told to leave" for trade_id in desk.leaving]
         held = await self._pace.holdings()
         plans = [reservation.plan for reservation in desk.reservations]
         found = await asyncio.gather(*(self._why_not(plan, held) for plan in plans))

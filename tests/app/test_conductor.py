@@ -90,12 +90,15 @@ class Stage:
         self.desk = client.get_workflow_handle(ids.account_workflow(plan.account))
         self.trade = client.get_workflow_handle(ids.trade_workflow(plan.symbol, plan.trade_id))
 
-    async def start(self, view: TradeView | None, *, with_trade: bool = True) -> None:
+    async def start(
+        self, view: TradeView | None, *, with_trade: bool = True, **changes: Any
+    ) -> None:
         plans = () if view is None else (self.plan,)
         account = Account(
             name=self.plan.account,
             started_at=START,
             reservations=tuple(Reservation(plan=plan, at=START) for plan in plans),
+            **changes,
         )
         await self.client.start_workflow(
             ScriptedDesk.run, account, id=self.desk.id, task_queue=self.queue
@@ -227,6 +230,18 @@ async def test_the_market_stands_while_a_trade_is_at_work(make_stage: MakeStage)
 
         assert standing == START + timedelta(minutes=1)
         assert (await stage.pace.status())["ended"]
+
+
+async def test_the_market_stands_while_a_trade_is_told_to_leave(make_stage: MakeStage) -> None:
+    async with make_stage(steps=1) as stage:
+        stage.buy("0.01")
+        await stage.start(stage.open("0.01"), leaving=(stage.plan.trade_id,))
+        conductor = stage.conductor(timedelta(seconds=0.05))
+        await conductor.subscribe()
+        await stage.pace.start()
+
+        with pytest.raises(NotSettled, match=f"{stage.plan.trade_id} is being told to leave"):
+            await conductor.run()
 
 
 async def _waits_for(stage: Stage) -> bool:
