@@ -83,6 +83,15 @@ def test_what_was_ignored_is_accepted_until_it_changes() -> None:
     assert (changed.state, changed.blocks, changed.decision) == (CaseState.OPEN, True, None)
 
 
+def test_what_a_trade_asks_itself_ends_when_it_is_ignored() -> None:
+    """No comparison would ever see it, nor that it is gone."""
+    asked = case(opening=opening(kind="unknown_event", choices=(Choice.IGNORE,)))
+
+    ended = asked.decided(IGNORE, at(1))
+
+    assert (ended.state, ended.outcome) == (CaseState.CLOSED, "ignore by ann")
+
+
 def test_people_are_asked_ever_less_often_and_never_not_at_all() -> None:
     asked, waits = case(), []
     for _ in range(6):

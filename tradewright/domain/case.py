@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import AwareDatetime, Field
 
 from tradewright.domain.market import Value
-from tradewright.domain.reconciliation import Choice, Discrepancy
+from tradewright.domain.reconciliation import Choice, Discrepancy, Kind
 
 __all__ = ["Case", "CaseOpening", "CaseState", "Choice", "Decision", "Sighting"]
 
@@ -41,6 +41,11 @@ class CaseOpening(Value):
     at: AwareDatetime | None = Field(
         default=None, description="Wall clock, when the reads began that showed it."
     )
+
+    @property
+    def is_of_trade(self) -> bool:
+        """Return whether a trade itself asks: no comparison sees what it asks about."""
+        return self.kind not in set(Kind)
 
 
 class Decision(Value):
@@ -117,7 +122,7 @@ class Case(Value):
 
     def decided(self, decision: Decision, now: AwareDatetime) -> "Case":
         ignored = decision.choice is Choice.IGNORE
-        return self.model_copy(
+        case = self.model_copy(
             update={
                 "state": CaseState.IGNORED if ignored else CaseState.DECIDED,
                 "decision": decision,
@@ -129,6 +134,9 @@ class Case(Value):
                 "not_there": 0,
             }
         )
+        if ignored and self.opening.is_of_trade:
+            return case._closed(f"{decision.choice} by {decision.by}")
+        return case
 
     def acted(self, remedy: str, now: AwareDatetime) -> "Case":
         return self.model_copy(update={"remedy": remedy, "acted_at": now})
