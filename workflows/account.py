@@ -301,10 +301,7 @@ class AccountWorkflow:
         account = self._account.model_copy(
             update={"reconciled_at": found.at, "blocks": found.blocks}
         )
-        for plan in found.unreserved:
-            # One that ended after the pass had seen it is not held again
-            if account.reservation(plan.trade_id) is None and plan.trade_id not in account.done:
-                account = account.reserved(plan, workflow.now())
+        account = account.held_again(found.unreserved, workflow.now())
         for trade_id in found.released:
             if held := account.reservation(trade_id):
                 account = account.released(Released(trade_id=trade_id, at=held.plan.trigger))
@@ -350,13 +347,22 @@ class AccountWorkflow:
         if wish is None:
             return
         exit_ = ExitRequested(reason=ExitReason.SIGNAL, note=wish.reason, by=wish.preset)
-        for plan in self._account.held_by(wish):
+        plans = self._account.held_by(wish)
+        self._tell_leaving(*self._account.leaving, *(plan.trade_id for plan in plans))
+        for plan in plans:
             trade = ids.trade_workflow(plan.symbol, plan.trade_id)
             try:
                 await workflow.get_external_workflow_handle(trade).signal("report", exit_)
             except ApplicationError as e:
                 # Its end is on the way to us, or the next reconciliation finds what became of it
                 workflow.logger.warning("trade_not_told", extra={"id": trade, "error": str(e)})
+            finally:
+                leaving = list(self._account.leaving)
+                leaving.remove(plan.trade_id)
+                self._tell_leaving(*leaving)
+
+    def _tell_leaving(self, *trade_ids: str) -> None:
+        self._account = self._account.model_copy(update={"leaving": trade_ids})
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:

@@ -63,6 +63,13 @@ class DeskNotices:
             f"no entries: the margin mode is {account.margin_mode}",
             f"allowed is {allowed}; switch it at Bybit, or allow it in the settings",
         )
+        await self._while(
+            workflow.now() - account.compared_at > limits.max_reconciliation_age,
+            "not_reconciled",
+            Priority.URGENT,
+            f"no entries: nothing was compared with the exchange since {account.compared_at}",
+            "`tradewright reconcile` says what is wrong",
+        )
         since = account.unexplained_since
         await self._while(
             since is not None and workflow.now() - since >= UNEXPLAINED_PATIENCE,

@@ -37,7 +37,7 @@ CONSEQUENCE_WORDS: Final[Mapping[Consequence, str]] = MappingProxyType(
         Consequence.TRIP: "the kill switch trips",
     }
 )
-TIMED: Final = frozenset({"max_snapshot_age", "max_clock_skew"})
+TIMED: Final = frozenset({"max_snapshot_age", "max_reconciliation_age", "max_clock_skew"})
 """Limits whose use is another one at every look."""
 DIGITS: Final = 8
 """That count, of a price or a quantity: an average of fills may have fifty."""

@@ -163,6 +163,12 @@ REFUSALS: list[tuple[RefusalCode, Account, Proposal, Limits]] = [
         proposal(),
         Limits(),
     ),
+    (
+        Code.NOT_RECONCILED,
+        desk(reconciled_at=NOW - timedelta(minutes=5, seconds=1)),
+        proposal(),
+        Limits(),
+    ),
     (Code.SNAPSHOT_STALE, desk(snapshot=None), proposal(), Limits()),
     (
         Code.SNAPSHOT_STALE,

@@ -171,6 +171,23 @@ async def test_a_trade_that_has_ended_meanwhile_is_not_held_again(stage: Any, un
     assert (await desk.query("account"))["reservations"] == []
 
 
+async def test_a_trade_that_runs_after_its_release_is_held_when_it_is_seen_twice(
+    stage: Any, until: Until
+) -> None:
+    """B2: a trade that starts late, or is reset, is not left alone with its position."""
+    desk = await open_desk(stage, until)
+    decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+    assert isinstance(decision, Approved)
+    plan, now = decision.plan, datetime.now(UTC)
+
+    held = []
+    for seen in ({"released": (plan.trade_id,)}, *[{"unreserved": (plan,)}] * 2):
+        await desk.signal("reconciled", Reconciled(at=now, **seen))
+        held.append(len((await desk.query("account"))["reservations"]))
+
+    assert held == [0, 0, 1]
+
+
 async def test_a_release_by_reconciliation_keeps_the_cooldowns_of_the_market_clock(
     stage: Any, until: Until
 ) -> None:

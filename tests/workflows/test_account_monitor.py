@@ -165,6 +165,24 @@ async def test_a_strategys_wish_to_leave_reaches_the_trade_that_it_is_about(
     )
 
 
+async def test_the_desk_shows_whom_it_is_telling_to_leave(stage: Any, until: Until) -> None:
+    """A lockstep goes on only when the trade has heard of it."""
+    desk = await open_desk(stage, until)
+    proposal = stage.proposal()
+    await stage.listen_as(ids.trade_workflow("BTCUSDT", proposal.trade_id))
+    await desk.execute_update(AccountWorkflow.reserve, proposal)
+    wish = LeaveWish(preset=stage.preset, symbol="BTCUSDT")
+
+    seen: set[str] = set()
+    async with asyncio.timeout(30):
+        while not seen:
+            await desk.signal("leave", wish)
+            seen |= {*(await desk.query("account"))["leaving"]}
+
+    assert seen == {proposal.trade_id}
+    await until(desk, "account", lambda account: not account["leaving"])
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 
@@ -192,6 +210,24 @@ async def test_a_streak_of_losses_pauses_entries_until_a_person_lifts_it(
     assert await told(notifier) == [("limit/loss_streak", False), ("limit/loss_streak", True)]
     steps = [e.data["step"] for e in stage.journal.events if e.kind is EventKind.DESK]
     assert steps == ["fired", "lifted"]
+
+
+async def test_a_reconciliation_that_stays_away_refuses_entries_and_is_told(
+    stage: Any, until: Until
+) -> None:
+    """B7: nothing is entered on books that nobody compares any more."""
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    limits = Limits(max_reconciliation_age=timedelta(milliseconds=1))
+    desk = await open_desk(stage, until, limits=limits)
+
+    await desk.signal("reconciled", Reconciled(at=datetime.now(UTC) - HOUR))
+    await desk.execute_update(AccountWorkflow.refresh)
+    late = await code_of(desk, stage.proposal())
+    await desk.signal("reconciled", Reconciled(at=datetime.now(UTC) + HOUR))
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    assert (late, await code_of(desk, stage.proposal())) == (RefusalCode.NOT_RECONCILED, None)
+    assert await told(notifier) == [("not_reconciled", False), ("not_reconciled", True)]
 
 
 async def test_a_breach_that_is_declared_to_pause_trips_nothing(stage: Any, until: Until) -> None:

@@ -36,7 +36,7 @@ POLL = 0.05
 STARTED_WITHIN = 30.0
 ENDED_WITHIN = 60.0
 NO_TIMER = timedelta(hours=6)
-"""Between snapshots of the desk in a lockstep, whose conductor asks for them."""
+"""In a lockstep, whose conductor asks for the desk's snapshots, and whose market waits."""
 HOME = "replay"
 
 
@@ -253,7 +253,10 @@ async def replay(
     forget(home)
     placed = on_free_ports(settings, home)
     if recording.is_lockstep:
-        placed = placed.model_copy(update={"snapshot_every": NO_TIMER})
+        limits = placed.limits.model_copy(update={"max_reconciliation_age": NO_TIMER})
+        placed = placed.model_copy(
+            update={"snapshot_every": NO_TIMER, "limits": limits, "limits_file": None}
+        )
     async with stage(placed, recording.market, presets) as ready:
         conductor = Conductor(ready.client, ready.pace, placed.account)
         if recording.is_lockstep:

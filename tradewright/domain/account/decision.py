@@ -177,6 +177,8 @@ def _unready(account: Account, limits: Limits, now: datetime) -> Iterator[tuple[
     code, snapshot = RefusalCode, account.snapshot
     if account.reconciled_at is None or account.reconciled_at < account.started_at:
         yield code.NOT_RECONCILED, "no reconciliation has finished since the desk started"
+    elif (age := now - account.reconciled_at) > limits.max_reconciliation_age:
+        yield code.NOT_RECONCILED, f"the last reconciliation is {age.total_seconds():.0f} s old"
     if snapshot is None:
         yield code.SNAPSHOT_STALE, "the account snapshot is none"
         return

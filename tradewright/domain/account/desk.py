@@ -1,5 +1,6 @@
 """The desk of one account: what it carries from one decision to the next."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -83,11 +84,20 @@ class Account(Value):
     cooldowns: tuple[Cooldown, ...] = ()
     done: tuple[str, ...] = ()
     """Ids of the last released trades: a late repeat must not open a second one."""
+    returned: tuple[str, ...] = ()
+    """Of those, what the last reconciliation saw running."""
+    leaving: tuple[str, ...] = ()
+    """Trades that are being told to leave."""
 
     unresolved: tuple[Unresolved, ...] = ()
     """Of the last hour, and those that still are."""
     channels: tuple[Channel, ...] = ()
     """The degraded ones."""
+
+    @property
+    def compared_at(self) -> datetime:
+        """Return when the books were last compared; before the first time, the desk's start."""
+        return max(self.reconciled_at or self.started_at, self.started_at)
 
     def reservation(self, trade_id: str) -> Reservation | None:
         return next((r for r in self.reservations if r.plan.trade_id == trade_id), None)
@@ -101,11 +111,31 @@ class Account(Value):
             }
         )
 
+    def held_again(self, running: Sequence[TradePlan], now: datetime) -> "Account":
+        """Return the account with the risk held of trades that run without a reservation.
+
+        One that was released may have ended after it was seen: it is held when seen once more.
+        """
+        account, returned = self, []
+        for plan in running:
+            if account.reservation(plan.trade_id) is not None:
+                continue
+            if plan.trade_id in self.done and plan.trade_id not in self.returned:
+                returned.append(plan.trade_id)
+                continue
+            account = account.reserved(plan, now)
+        return account.model_copy(update={"returned": tuple(returned)})
+
     def released(self, release: Released) -> "Account":
         """Return the account without that trade's risk; a repeat changes nothing."""
         held = self.reservation(release.trade_id)
+        # Nobody will tell any more what became of its orders
+        unresolved = tuple(
+            u.model_copy(update={"over": True}) if u.trade_id == release.trade_id else u
+            for u in self.unresolved
+        )
         if held is None:
-            return self
+            return self.model_copy(update={"unresolved": unresolved})
         cooldowns = tuple(c for c in self.cooldowns if c.until > release.at)
         if release.cooldown:
             plan = held.plan
@@ -120,6 +150,7 @@ class Account(Value):
                 "reservations": tuple(r for r in self.reservations if r is not held),
                 "cooldowns": cooldowns,
                 "losses": 0 if release.pnl > 0 else losses,
+                "unresolved": unresolved,
                 "done": (*self.done, release.trade_id)[-REMEMBERED_TRADES:],
             }
         )

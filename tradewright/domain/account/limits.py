@@ -121,6 +121,11 @@ class Limits(Value):
     max_snapshot_age: Length = Field(
         default=timedelta(seconds=90), gt=timedelta(0), description="Of the account; wall clock."
     )
+    max_reconciliation_age: Length = Field(
+        default=timedelta(minutes=5),
+        gt=timedelta(0),
+        description="Since exchange and trades were last compared; wall clock.",
+    )
     max_unresolved: int = Field(
         default=3, ge=1, description="Orders of unknown outcome, at once or within an hour."
     )

@@ -167,7 +167,9 @@ def lifted(account: Account, code: RefusalCode | None) -> Account:
     if code is RefusalCode.MAX_DRAWDOWN and account.snapshot is not None:
         update["peak_equity"] = account.snapshot.equity
     if code is RefusalCode.MAX_UNRESOLVED:
-        update["unresolved"] = tuple(u for u in account.unresolved if not u.over)
+        update["unresolved"] = tuple(
+            u for u in account.unresolved if not u.over and account.reservation(u.trade_id)
+        )
     account = account.model_copy(update=update)
     return account.streak_ended() if code is RefusalCode.LOSS_STREAK else account
 

@@ -57,7 +57,8 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
             "`tradewright status` says by whom and why; `safe-mode off` or `kill rearm` opens it",
         ),
         RefusalCode.NOT_RECONCILED: Explanation(
-            "No reconciliation has finished since the desk started.",
+            "No reconciliation has finished since the desk started, or for longer than "
+            "`max_reconciliation_age`.",
             "wait a minute; if it lasts, `tradewright reconcile` says what is wrong",
         ),
         RefusalCode.HISTORY_UNREAD: Explanation(

@@ -121,6 +121,10 @@ def _measured(
     dead = [now - channel.since for channel in account.channels if channel.name == "private"]
     if dead:
         found["stream_dead_after"] = length(dead[0], limits.stream_dead_after, 0)
+    if account.reconciled_at is not None:
+        found["max_reconciliation_age"] = length(
+            now - account.compared_at, limits.max_reconciliation_age, 0
+        )
     if account.margin_mode is not None:
         found["margin_modes"] = (str(account.margin_mode), None)
     snapshot = account.snapshot
