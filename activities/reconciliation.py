@@ -225,7 +225,7 @@ class BybitReconciliation(ReconciliationPort):
     async def _owners(self, shown: Shown, known: set[Owner]) -> dict[Owner, TradeView | None]:
         """Return the trades that run: those *known*, linked, or named by what was traded."""
         views = await self._ownership.running({*known, *_linked(shown)})
-        owned = {owner.symbol for owner in views}
+        owned = {o.symbol for o, view in views.items() if view is None or not view.trade.is_final}
         orphans = [p for p in shown.positions if p.symbol not in owned]
         possible = await asyncio.gather(*map(self._possible_owners, orphans))
         return views | await self._ownership.running(set().union(*possible))
@@ -256,7 +256,7 @@ class BybitReconciliation(ReconciliationPort):
         asked = {
             Owner(*owner)
             for case in cases
-            if case.opening.kind not in set(Kind)
+            if case.opening.is_of_trade
             and (owner := ids.parse_trade_workflow(case.opening.workflow_id)) is not None
         }
         running = await self._ownership.running(asked)
@@ -329,6 +329,7 @@ def _believed(
             open_qty=Decimal(0),
             # Nothing is compared with what it did not say
             busy=True,
+            answers=False,
         )
     trade = view.trade
     return Believed(

@@ -21,6 +21,7 @@ from tradewright.domain.ruling import (
     Key,
     Memory,
     Ruling,
+    barring,
     cases_by_key,
     openings,
     remembered,
@@ -89,7 +90,7 @@ class ReconciliationWorkflow:
         await self._journal.flush_within(RECORD_WITHIN)
         rulings = [made for made, _ in done]
         acted = {made.name for made in rulings}
-        seen = openings(start.account, last.discrepancies, last.at)
+        seen = self._seen(last)
         report = ReconciliationReport(
             found=len(last.discrepancies),
             mended=tuple(line for _, lines in done for line in lines),
@@ -117,8 +118,10 @@ class ReconciliationWorkflow:
 
     def _standing(self, seen: Comparison) -> dict[Key, CaseOpening]:
         """Return what neither the settings nor a person lets be."""
-        found = openings(self._account, seen.discrepancies, seen.at)
-        return standing(found, seen.policies, cases_by_key(seen.cases))
+        return standing(self._seen(seen), seen.policies, cases_by_key(seen.cases))
+
+    def _seen(self, seen: Comparison) -> dict[Key, CaseOpening]:
+        return openings(self._account, seen.discrepancies, seen.at)
 
     async def _rule(
         self, last: Comparison, found: Mapping[Key, CaseOpening]
@@ -200,7 +203,7 @@ class ReconciliationWorkflow:
         self, last: Comparison, found: Mapping[Key, CaseOpening]
     ) -> tuple[Case, ...]:
         """Tell each case what it has to hear; return those that do not end by it."""
-        seen = openings(self._account, last.discrepancies, last.at)
+        seen = self._seen(last)
         cases = cases_by_key(last.cases)
         for heard in told(last.at, cases, found, seen, last.uncompared, last.unlooked, last.ended):
             opening = heard.case.opening
@@ -230,9 +233,10 @@ class ReconciliationWorkflow:
     def _blocks(self, last: Comparison, cases: Sequence[Case]) -> tuple[Block, ...]:
         """Return which symbols may not be entered: by a difference, or by a case about one."""
         mended = {plan.symbol for plan in self._adopted}
+        bars = barring(self._seen(last), last.policies, cases_by_key(last.cases))
         blocks = [
             Block(symbol=d.symbol, reason=f"{d.kind}: {d.detail}")
-            for opening in self._standing(last).values()
+            for opening in bars.values()
             for d in opening.subjects
             if d.symbol and d.symbol not in mended
         ]

@@ -212,6 +212,29 @@ def test_a_stop_is_not_compared_with_what_is_held_on_the_other_side() -> None:
     assert kinds(discrepancies(shown(position()), [trade])) == [Kind.SIDE_MISMATCH]
 
 
+@pytest.mark.parametrize("ended_id", ["tw" + "2" * 16, "tw" + "z" * 16])
+def test_a_trade_that_has_ended_owns_nothing_while_it_waits_for_the_journal(ended_id: str) -> None:
+    """B1: what is held belongs to the trade that is open, or to nobody."""
+    ended = believed(trade_id=ended_id, state=TradeState.CLOSED, open_qty="0", busy=True)
+    bare = shown(position(stop_loss=None), orders=(order(ids.order_link(ended_id, "x", 2)),))
+
+    assert kinds(discrepancies(bare, [believed(), ended])) == [Kind.MISSING_STOP]
+    assert kinds(discrepancies(bare, [ended])) == [Kind.ORPHAN_POSITION]
+
+
+def test_a_trade_that_does_not_answer_is_told_of_and_its_stop_is_looked_at() -> None:
+    """B5: a wedged workflow hides no position without a stop."""
+    silent = believed(busy=True, answers=False, open_qty="0")
+
+    both = discrepancies(shown(position(stop_loss=None)), [silent])
+    safe = discrepancies(shown(position()), [silent])
+    flat = discrepancies(shown(), [silent])
+
+    assert kinds(both) == [Kind.MISSING_STOP, Kind.UNANSWERING_TRADE]
+    assert kinds(safe) == kinds(flat) == [Kind.UNANSWERING_TRADE]
+    assert agreed(both, safe) == safe
+
+
 def execution(exec_id: str, link: str = "", **changes: Any) -> Execution:
     fields = {
         "exec_id": exec_id,

@@ -11,6 +11,7 @@ from tradewright.domain.ruling import (
     Key,
     Memory,
     Ruling,
+    barring,
     opening_of,
     openings,
     remembered,
@@ -97,6 +98,19 @@ def test_what_the_settings_or_a_person_let_be_does_not_stand() -> None:
     assert list(standing(found, Policies(foreign_order="ignore"), ignored)) == []
     changed = openings("main", [order(), order(3)], NOW)
     assert list(standing(changed, Policies(), ignored)) == [key]
+
+
+def test_a_position_that_is_let_be_still_bars_its_symbol() -> None:
+    """No trade may become one with a position that it does not know."""
+    orphan = order(1, Kind.ORPHAN_POSITION)
+    found = openings("main", [orphan, order(2, Kind.FOREIGN_ORDER, "ETHUSDT")], NOW)
+    policies = Policies(orphan_position="ignore", foreign_order="ignore")
+    key = Key("BTCUSDT", "orphan_position")
+    ignored = {key: case(orphan, state=CaseState.IGNORED)}
+
+    assert standing(found, policies, {}) == {}
+    assert list(barring(found, policies, {})) == [key]
+    assert list(barring(found, Policies(foreign_order="ignore"), ignored)) == [key]
 
 
 KEY = Key("BTCUSDT", "unknown_order")

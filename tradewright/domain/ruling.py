@@ -91,6 +91,22 @@ def standing(
     }
 
 
+def barring(
+    found: Mapping[Key, CaseOpening], policies: Policies, cases: Mapping[Key, Case]
+) -> dict[Key, CaseOpening]:
+    """Return those of *found* that let nothing be entered on their symbols.
+
+    A position that is let be does not stand in the way of others, but a trade on its symbol
+    would become one with it.
+    """
+    stand = standing(found, policies, cases)
+    return {
+        key: opening
+        for key, opening in found.items()
+        if key in stand or key.kind == Kind.ORPHAN_POSITION
+    }
+
+
 def ruling(
     opening: CaseOpening, policies: Policies, case: Case | None, memory: Memory, *, halted: bool
 ) -> Ruling:
@@ -175,7 +191,7 @@ def told(
         ):
             continue
         elif (
-            key.kind in set(Kind)
+            not case.opening.is_of_trade
             or case.opening.workflow_id in ended
             or (
                 # What a trade asked itself is answered when nothing differs afterwards

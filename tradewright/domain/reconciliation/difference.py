@@ -9,15 +9,13 @@ from pydantic import AwareDatetime, Field
 
 from tradewright import ids
 from tradewright.domain.account import Position
-from tradewright.domain.cash import CashBook
+from tradewright.domain.cash import DRIFT, CashBook
 from tradewright.domain.execution import Execution
 from tradewright.domain.market import Side, Symbol, Value
-from tradewright.domain.trade import TradeState
+from tradewright.domain.trade import FINAL, TradeState
 
 OF_NO_POSITION: Final = frozenset({"", "Stop"})
 """Bybit's stop order types that do not belong to a position: plain and conditional orders."""
-DRIFT: Final = Decimal("0.01")
-"""USDT; the log and the wallet are rounded apart."""
 
 
 class Kind(StrEnum):
@@ -35,6 +33,7 @@ class Kind(StrEnum):
     MISSING_EXECUTION = "missing_execution"
     BALANCE_DRIFT = "balance_drift"
     ALTERED_JOURNAL = "altered_journal"
+    UNANSWERING_TRADE = "unanswering_trade"
 
 
 class OpenOrder(Value):
@@ -80,6 +79,7 @@ class Believed(Value):
     since: AwareDatetime | None = Field(default=None, description="Market clock; of its opening.")
     exec_ids: frozenset[str] = frozenset()
     busy: bool = Field(description="It has work in flight: its belief may be about to change.")
+    answers: bool = Field(default=True, description="Else it says nothing of what it believes.")
 
 
 class Discrepancy(Value):
@@ -113,7 +113,8 @@ def discrepancies(shown: Shown, believed: Iterable[Believed]) -> tuple[Discrepan
             the orders shown, each confirmed by `describe`.
     """
     trades = sorted(believed, key=lambda b: b.trade_id)
-    by_symbol = {b.symbol: b for b in trades}
+    # One that has ended and waits for the journal owns nothing any more
+    by_symbol = {b.symbol: b for b in trades if b.state not in FINAL}
     by_id = {b.trade_id: b for b in trades}
     held = {p.symbol: p for p in shown.positions}
     found: list[Discrepancy] = []
@@ -128,9 +129,14 @@ def discrepancies(shown: Shown, believed: Iterable[Believed]) -> tuple[Discrepan
                     detail=f"{position.side} {position.qty} is held and no trade owns it",
                 )
             )
+        elif not trade.answers and position.stop_loss is None:
+            found.append(_without_stop(trade, position))
         elif not trade.busy:
             found.extend(_of_position(trade, position))
     for trade in trades:
+        if not trade.answers:
+            detail = "runs and does not answer; reset its workflow, or terminate it: what it "
+            found.append(_of_trade(Kind.UNANSWERING_TRADE, trade, f"{detail}holds is adopted then"))
         if trade.symbol not in held and not trade.busy and trade.state is TradeState.OPEN:
             detail = f"believes in {trade.open_qty}, nothing is held"
             found.append(_of_trade(Kind.GHOST_TRADE, trade, detail))
@@ -158,12 +164,17 @@ def _of_position(trade: Believed, position: Position) -> Iterable[Discrepancy]:
     if trade.state is not TradeState.OPEN:
         return
     if position.stop_loss is None:
-        yield differs(Kind.MISSING_STOP, "has no stop at the exchange")
+        yield _without_stop(trade, position)
     elif fault := _fault_of_stop(trade, position.stop_loss):
         detail = f"wants its stop at {trade.stop}, the exchange has a {fault} at "
         yield differs(
             Kind.WRONG_STOP, f"{detail}{position.stop_loss}", mark=str(position.stop_loss)
         )
+
+
+def _without_stop(trade: Believed, position: Position) -> Discrepancy:
+    detail = "has no stop at the exchange"
+    return _of_trade(Kind.MISSING_STOP, trade, detail, position=position)
 
 
 def _fault_of_stop(trade: Believed, stands: Decimal) -> str:

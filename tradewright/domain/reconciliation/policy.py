@@ -52,6 +52,9 @@ class Policies(Value):
     altered_journal: Literal["ignore", "ask", "trip"] = Field(
         default="ask", description="A row of the journal is not as it was written."
     )
+    unanswering_trade: Literal["ignore", "ask", "trip"] = Field(
+        default="ask", description="A trade runs, and two looks in a row got no answer from it."
+    )
     attempts: int = Field(
         default=3, ge=1, le=100, description="After so many remedies without effect it is unmended."
     )
