@@ -184,6 +184,8 @@ class CaseWorkflow:
         self._needs_operator = ""
         self._change(self._case.decided(decision, workflow.now()))
         self._note("decided", decision=dump(decision))
+        if self._case.is_over:
+            self._note("closed")
         self._is_to_look = decision.choice is Choice.IGNORE
         # Nobody is asked any more, whatever comes of it
         self._news.append(self._notice(resolved=True))
@@ -271,7 +273,12 @@ class CaseWorkflow:
     # --- going on -------------------------------------------------------------------------------
 
     def _may_continue_as_new(self) -> bool:
-        return workflow.info().is_continue_as_new_suggested() and self._journal.fits
+        # What is not told yet is not carried
+        return (
+            workflow.info().is_continue_as_new_suggested()
+            and self._journal.fits
+            and not self._has_work()
+        )
 
     def _continue_as_new(self) -> None:
         workflow.continue_as_new(

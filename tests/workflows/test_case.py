@@ -271,6 +271,30 @@ async def test_a_case_of_a_trade_tells_that_trade_to_leave(stage: Any, until: Un
     assert case["remedy"] == "trade leaves the market"
 
 
+async def test_a_case_of_a_trade_ends_when_it_is_ignored(stage: Any, until: Until) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    about = opening(stage, kind="unknown_event", subjects=(), choices=(Choice.IGNORE,))
+    handle = await opened(stage, about)
+
+    await handle.signal("decide", decision("ignore"))
+    ended = await result_of(handle)
+
+    assert ended.outcome == "ignore by ann"
+    assert [n["resolved"] for n in await notices(notifier, until, 2)] == [False, True]
+    assert stage.reconciliation.script.count("look_again") == 1
+    changes = [e.data["change"] for e in stage.journal.events]
+    assert changes == ["opened", "decided", "closed"]
+
+
+async def test_a_case_of_a_trade_ends_with_it(stage: Any, until: Until) -> None:
+    handle = await opened(stage, opening(stage, kind="unknown_event", subjects=()))
+
+    for minutes in (1, 2):
+        await handle.signal("compared", Sighting(at=later(60 * minutes)))
+
+    assert (await result_of(handle)).outcome == "gone"
+
+
 @pytest.mark.parametrize(
     ("wish", "fault"),
     [
