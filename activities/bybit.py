@@ -7,6 +7,7 @@ holds back what leaves the market.
 import asyncio
 import functools
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ from activities.refusal import (
 from activities.secrets import LOOPBACK, ExchangeKey
 from activities.skew import ClockSkew
 from activities.urgency import Urgency, current_urgency, urgency_of
-from tradewright.domain.errors import BreakerOpen, KeyRefused, RateLimited
+from tradewright.domain.errors import BreakerOpen, ExchangeUnreachable, KeyRefused, RateLimited
 from tradewright.domain.market import Instrument
 from tradewright.telemetry.redaction import MASK
 
@@ -45,10 +46,8 @@ log = structlog.get_logger(__name__)
 
 LINEAR: Final = "linear"
 SETTLE_COIN: Final = "USDT"
-THREADS = 16
-INSTRUMENT_MAX_AGE = 3600.0
-THREADS, URGENT_THREADS = 16, 8
-"""Reads that hang must not keep an exit from being sent."""
+THREADS: Final = {Urgency.EXIT: 8, Urgency.STOP: 8, Urgency.ENTRY: 16, Urgency.READ: 16}
+"""Each has its own, and once more for what needs no key: what hangs holds up only its like."""
 
 
 class KeySource(Protocol):
@@ -101,8 +100,11 @@ class BybitClient:
         self._sessions = session_factory or functools.partial(
             http_session, rest_url, recv_window_ms=recv_window_ms, timeout_s=timeout_s
         )
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bybit")
-        self._urgent_threads = ThreadPoolExecutor(URGENT_THREADS, thread_name_prefix="bybit-urgent")
+        self._threads = {
+            (urgency, is_public): ThreadPoolExecutor(count, thread_name_prefix=f"bybit-{urgency}")
+            for urgency, count in THREADS.items()
+            for is_public in (False, True)
+        }
         self._local = threading.local()
         self._opened: list[Any] = []
         self._key: ExchangeKey | None = None
@@ -120,8 +122,15 @@ class BybitClient:
         """How far the exchange's clock is ahead of this machine's; None before any answer."""
         return self._skew.value
 
-    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+    async def call(
+        self, method: str, *, send_by: float = math.inf, **arguments: Any
+    ) -> dict[str, Any]:
         """Call pybit's *method* and return Bybit's whole answer, its retCode being 0.
+
+        Args:
+            method: Of pybit.
+            send_by: When, by the monotonic clock, what waits for its turn is not sent any more.
+            arguments: Of the method.
 
         Raises:
             OutcomeUnknown: A write may or may not have been carried out.
@@ -134,13 +143,13 @@ class BybitClient:
         """
         key = None if method in PUBLIC else self._key or await self._renewed_key(None)
         try:
-            return await self._attempt(method, key, arguments)
+            return await self._attempt(method, key, send_by, arguments)
         except KeyRefused as refused:
             fresh = await self._renewed_key(key)
             if key is None or fresh == key:
                 raise
             log.info("exchange_key_renewed", after=str(refused))
-            return await self._attempt(method, fresh, arguments)
+            return await self._attempt(method, fresh, send_by, arguments)
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return the trading rules of *symbol*, at most an hour old; older only for an exit.
@@ -174,7 +183,7 @@ class BybitClient:
 
     def close(self) -> None:
         """Give threads and connections back; what is under way ends unanswered."""
-        for threads in (self._threads, self._urgent_threads):
+        for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
         for session in self._opened:
             # pybit has no way to close; the session of requests is its `client`
@@ -187,7 +196,7 @@ class BybitClient:
             return self._key
 
     async def _attempt(
-        self, method: str, key: ExchangeKey | None, arguments: Mapping[str, Any]
+        self, method: str, key: ExchangeKey | None, send_by: float, arguments: Mapping[str, Any]
     ) -> dict[str, Any]:
         endpoint = endpoint_of(method)
         urgency = min(self._floor, urgency_of(method, arguments))
@@ -201,16 +210,20 @@ class BybitClient:
         if pause := breaker.admit(urgency):
             self._budget.leave(endpoint, begun, None)
             raise self._broken(method, arguments, breaker, pause)
-        threads = self._urgent_threads if urgency <= Urgency.STOP else self._threads
+        threads = self._threads[urgency, method in PUBLIC]
         # Of one whose asker is gone nobody hears, but it is under way and counts
         headers: Mapping[str, str] | None = {}
         try:
             reply = await asyncio.get_running_loop().run_in_executor(
-                threads, self._send, method, key, dict(arguments)
+                threads, self._send, method, key, send_by, dict(arguments)
             )
-            headers = reply.failure.headers if reply.failure else reply.headers
+            said = None if reply is None else reply.failure or reply
+            headers = None if said is None else said.headers
         finally:
             self._budget.leave(endpoint, begun, headers)
+        if reply is None:
+            waited = f"it had waited {time.monotonic() - begun:.1f} s and was not sent"
+            raise ExchangeUnreachable(request_name(method, arguments), waited)
         return self._learn(method, arguments, endpoint, urgency, reply)
 
     def _learn(
@@ -263,12 +276,17 @@ class BybitClient:
         request = request_name(method, arguments)
         return BreakerOpen(request, breaker.group, breaker.detail, timedelta(seconds=pause))
 
-    def _send(self, method: str, key: ExchangeKey | None, arguments: dict[str, Any]) -> _Reply:
+    def _send(
+        self, method: str, key: ExchangeKey | None, send_by: float, arguments: dict[str, Any]
+    ) -> _Reply | None:
+        """Return what was answered; None if it was too late to send it."""
         known, session = getattr(self._local, "session", (None, None))
         if session is None or (key is not None and known != key):
             session = self._sessions(key)
             self._local.session = (key, session)
             self._opened.append(session)
+        if time.monotonic() > send_by:
+            return None
         sent = datetime.now(UTC)
         failure: Failure | None = None
         body: Any = {}

@@ -42,6 +42,8 @@ MOST_MOVED = Decimal("0.5")
 LOOK_UP_POLL = 0.5
 READS_LAG = 3.0
 """How long a read may lag behind a write before it is taken as it is."""
+SEND_WITHIN = 5.0
+"""Seconds that an entry may wait for its turn once it asks the gate; then it asks again."""
 LANDING_MARGIN = timedelta(seconds=2)
 """Beyond recv_window: the second that Bybit allows for clocks, and one for its queues."""
 ABSENCE_BELIEVED_AFTER = timedelta(seconds=60)
@@ -96,7 +98,11 @@ class EntryOrders:
             if found is not None:
                 return _entry(found)
         try:
-            answer = await self._prepared(plan) or await self._send(plan, link)
+            answer = await self._prepared(plan)
+            if answer is None:
+                left = (plan.expires_at - datetime.now(UTC)).total_seconds()
+                send_by = time.monotonic() + min(SEND_WITHIN, left)
+                answer = await self._barred(plan) or await self._send(plan, link, send_by)
         except TradewrightError as e:
             if e.retry is not Retry.ASK_FIRST:
                 pulse.note(attempt, sent_by)
@@ -122,7 +128,9 @@ class EntryOrders:
         except OrderRejected as e:
             return EntryRejected(code=f"bybit_{e.ret_code}", reason=e.ret_msg)
 
-    async def _send(self, plan: TradePlan, link: str) -> EntryPlaced | EntryRejected | PlacedOrder:
+    async def _send(
+        self, plan: TradePlan, link: str, send_by: float
+    ) -> EntryPlaced | EntryRejected | PlacedOrder:
         """Send an entry of which no read shows anything; return it if one does after all."""
         stop_and_target = {"stopLoss": parse.text(plan.stop_loss), "slTriggerBy": "LastPrice"}
         if plan.take_profit is not None:
@@ -133,6 +141,7 @@ class EntryOrders:
         try:
             answer = await self._client.call(
                 "place_order",
+                send_by=send_by,
                 category=LINEAR,
                 symbol=plan.symbol,
                 side=plan.side.value,
@@ -162,7 +171,7 @@ class EntryOrders:
         return EntryPlaced(order_id=str(answer["result"]["orderId"]))
 
     async def _refusal(self, plan: TradePlan) -> EntryRejected | None:
-        """Return why the entry must not be sent now; the last thing that is asked before it."""
+        """Return why the market does not want the entry any more."""
         last = await lookup.fetch_last_price(self._client, plan.symbol)
         refusal = _price_refusal(plan, last)
         if refusal is not None:
@@ -170,6 +179,10 @@ class EntryOrders:
         until = plan.rest_until
         if until is not None and await self._pace.market_now() >= until:
             return EntryRejected(code="expired", reason=f"it was to wait until {until}")
+        return None
+
+    async def _barred(self, plan: TradePlan) -> EntryRejected | None:
+        """Return why nothing may be sent now; the last thing that is asked before it."""
         gate = await self._journal.gate(plan.account)
         if gate is not None and gate.state is not GateState.OPEN:
             reason = f"the gate is {gate.state} by {gate.by or 'nobody'}: {gate.reason}"

@@ -9,7 +9,12 @@ import structlog
 
 from activities import parse
 from activities.flight import SingleFlight
-from tradewright.domain.errors import OrderRejected, SymbolUnknown, TradewrightError
+from tradewright.domain.errors import (
+    ExchangeUnreachable,
+    OrderRejected,
+    SymbolUnknown,
+    TradewrightError,
+)
 from tradewright.domain.market import Instrument
 
 log = structlog.get_logger(__name__)
@@ -17,7 +22,7 @@ log = structlog.get_logger(__name__)
 LINEAR: Final = "linear"
 MAX_AGE: Final = 3600.0
 EXIT_PATIENCE: Final = 1.0
-"""Seconds that an exit waits for fresh rules when it has old ones."""
+"""Seconds that an exit waits for fresh rules; then it takes old ones, or goes without."""
 
 Call = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
 
@@ -35,6 +40,7 @@ class InstrumentCache:
         """Return the trading rules of *symbol*.
 
         Raises:
+            ExchangeUnreachable: There are none, and none come as soon as an exit wants them.
             SymbolUnknown: Bybit does not list it.
         """
         read_at, known = self._known.get(symbol, (0.0, None))
@@ -43,7 +49,7 @@ class InstrumentCache:
             return known
         # What an exit asks goes first, so it does not wait for what somebody else asks
         share = self._flights.fetch((symbol, for_exit), lambda: self._fetch(symbol))
-        if known is None or not for_exit:
+        if not for_exit:
             return await share
         try:
             async with asyncio.timeout(EXIT_PATIENCE):
@@ -51,6 +57,11 @@ class InstrumentCache:
         except SymbolUnknown:
             raise
         except (TradewrightError, TimeoutError) as e:
+            if known is None:
+                if isinstance(e, TradewrightError):
+                    raise
+                late = f"not within {EXIT_PATIENCE:g} s"
+                raise ExchangeUnreachable(f"get_instruments_info {symbol}", late) from e
             log.warning("instrument_stale", symbol=symbol, age_s=round(age), detail=str(e))
             return known
 

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -376,3 +377,64 @@ async def test_a_client_that_is_closed_gives_its_connections_back(bench: Any) ->
     client.close()
 
     assert not any(len(adapter.poolmanager.pools) for adapter in adapters)
+
+
+async def test_what_must_be_sent_by_a_moment_is_not_sent_after_it_whatever_held_it_up(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowKey:
+        """A Vault that is slow to show the key that replaced the first one."""
+
+        async def exchange_key(self) -> ExchangeKey:
+            key: ExchangeKey = await bench.keys.exchange_key()
+            if bench.keys.reads == 1:
+                return key.model_copy(update={"api_key": SecretStr("replaced")})
+            await asyncio.sleep(0.2)
+            return key
+
+    monkeypatch.setattr(bench.client, "_keys", SlowKey())
+    order = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market"}
+
+    with pytest.raises(ExchangeUnreachable, match=r"it had waited .* was not sent") as caught:
+        await bench.client.call("place_order", send_by=time.monotonic() + 0.15, qty="0.1", **order)
+
+    assert (caught.value.retry, bench.line.count("place_order"), bench.held()) == (
+        *(Retry.SAFE, 1, 0),
+    )
+    assert [bucket.used for bucket in bench.client.buckets() if bucket.name == "order/create"] == [
+        1
+    ]
+    await bench.client.call("place_order", qty="0.1", **order)
+    assert bench.held() == Decimal("0.1")
+
+
+async def test_reads_that_protect_and_hang_hold_no_exit_up(bench: Any) -> None:
+    let_go = threading.Event()
+    bench.line.always["get_positions"] = lambda send: let_go.wait(20) and send()
+
+    async def read() -> None:
+        with urgent(Urgency.STOP):
+            await bench.client.call("get_positions", category="linear", symbol="BTCUSDT")
+
+    reading = [asyncio.create_task(read()) for _ in range(40)]
+    await asyncio.sleep(0.2)
+    try:
+        async with asyncio.timeout(2):
+            with urgent(Urgency.EXIT):
+                await bench.client.call("get_open_orders", category="linear", symbol="BTCUSDT")
+    finally:
+        let_go.set()
+        await asyncio.gather(*reading)
+
+
+async def test_an_exit_goes_without_rules_that_do_not_come(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instruments, "EXIT_PATIENCE", 0.05)
+    let_go = threading.Event()
+    bench.line.spoil("get_instruments_info", lambda send: let_go.wait(5) and send())
+
+    with urgent(Urgency.EXIT), pytest.raises(ExchangeUnreachable, match=r"not within 0\.05 s"):
+        await bench.client.instrument("ETHUSDT")
+
+    let_go.set()

@@ -1,6 +1,8 @@
 """How an entry comes to the exchange: intended first, sent once, and only while it is wanted."""
 
+import asyncio
 import csv
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -8,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from activities.entry import PLAIN_REJECTIONS
+from activities.entry import LANDING_MARGIN, PLAIN_REJECTIONS, SEND_WITHIN
 from tradewright import ids
 from tradewright.domain.errors import (
     AnswerMalformed,
     ExchangeUnreachable,
 )
-from tradewright.domain.gate import GateState
+from tradewright.domain.gate import QUIET_TIME, GateState
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import EntryPlaced, EntryRejected
 from tradewright.ports import TradeOrder
@@ -197,3 +199,49 @@ async def test_a_plain_rejection_is_not_looked_up(bench: Any, make_plan: Any) ->
 
     assert rejected.code == "bybit_110007"
     assert bench.line.count("get_open_orders") == 0
+
+
+async def test_an_entry_that_waited_too_long_for_its_turn_asks_the_gate_again(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_gate = bench.journal.gate
+    plan = make_plan(trade_id=ids.trade_id("main", "next", "BTCUSDT", datetime.now(UTC)))
+    gate_read, let_go = asyncio.Event(), threading.Event()
+
+    async def gate(account: str) -> Any:
+        gate_read.set()
+        return await read_gate(account)
+
+    # So that the leverage is set, and it is known that this venue counts no requests
+    await bench.enter(make_plan())
+    monkeypatch.setattr(bench.journal, "gate", gate)
+    monkeypatch.setattr("activities.entry.SEND_WITHIN", 0.05)
+    bench.line.spoil("place_order", *[lambda send: let_go.wait(20) and send()] * 16)
+    others = [asyncio.create_task(bench.order("ETHUSDT", "Buy", f"0.{n}")) for n in range(10, 26)]
+    async with asyncio.timeout(10):
+        while bench.line.count("place_order") < 17:  # noqa: ASYNC110 the line tells nobody
+            await asyncio.sleep(0.01)
+    entering = asyncio.create_task(bench.run(bench.exchange.place_entry, TradeOrder(plan=plan)))
+    await gate_read.wait()
+    await asyncio.sleep(0.1)
+    bench.journal.close_gate()
+    let_go.set()
+
+    with pytest.raises(ExchangeUnreachable, match="it had waited"):
+        await entering
+    await asyncio.gather(*others, return_exceptions=True)
+    again = await bench.run(
+        bench.exchange.place_entry,
+        TradeOrder(plan=plan),
+        attempt=2,
+        details=bench.heartbeats[-1],
+    )
+
+    assert again.code == "gate_closed"
+    assert bench.orders(entry_link(plan)) == []
+
+
+def test_nothing_lands_after_the_quiet_time() -> None:
+    recv_window = timedelta(seconds=5)
+
+    assert timedelta(seconds=SEND_WITHIN) + recv_window + LANDING_MARGIN < QUIET_TIME

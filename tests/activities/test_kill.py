@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from activities.bybit import THREADS
 from activities.flattening import Links, slices
 from activities.kill import BybitKillSwitch
 from activities.urgency import Urgency, urgency_of
@@ -331,3 +332,24 @@ async def test_one_entry_that_cannot_be_cancelled_holds_up_no_other(
 
     assert cancelled == 1
     assert (await bench.run(kill.flatten_all, TRIP)).is_flat
+
+
+@pytest.mark.usefixtures("crowd")
+async def test_rules_that_cannot_be_read_hold_no_close_up(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has just begun knows no rules, and the endpoint that tells them hangs."""
+    monkeypatch.setitem(THREADS, Urgency.EXIT, 2)
+    let_go = threading.Event()
+    bench.line.always["get_instruments_info"] = lambda send: let_go.wait(30) and send()
+    fresh = BybitKillSwitch(bench.make_client(), bench.journal)
+    bench.line.calls.clear()
+
+    try:
+        async with asyncio.timeout(8):
+            exposure = await bench.run(fresh.flatten_all, TRIP)
+    finally:
+        let_go.set()
+
+    assert exposure.is_flat
+    assert bench.line.count("get_instruments_info") == 2
