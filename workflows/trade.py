@@ -18,7 +18,12 @@ from tradewright.domain.case import Choice as CaseChoice
 from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.event import EventKind
 from tradewright.domain.execution import ExitReason
-from tradewright.domain.notice import trade_closed, trade_needs_operator, trade_opened
+from tradewright.domain.notice import (
+    target_reached,
+    trade_closed,
+    trade_needs_operator,
+    trade_opened,
+)
 from tradewright.domain.trade import (
     Command,
     ExitRequested,
@@ -308,6 +313,8 @@ class TradeWorkflow:
             self._last_event = event
         if trade.state is TradeState.OPEN and before.state is TradeState.ENTERING:
             self._errands.send(partial(tell, trade_opened(trade)))
+        if trade.targets_reached > before.targets_reached:
+            self._errands.send(partial(tell, target_reached(trade)))
         self._show()
         self._commands.add(due(before, trade))
 

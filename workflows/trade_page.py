@@ -104,7 +104,8 @@ def plan_details(plan: TradePlan) -> str:
         + (f", target {_goals(plan)}" if plan.take_profit or plan.targets else ""),
         f"- worth {plan.notional:,.2f} USDT, leverage {number(plan.leverage)}",
         f"- at risk between entry and stop: {plan.risk:,.2f} USDT (1 R)",
-        f"- preset `{plan.preset}`, version `{plan.preset_hash[:12]}`",
+        f"- preset `{plan.preset}`"
+        + (f", version `{plan.preset_hash[:12]}`" if plan.preset_hash else ""),
         f"- because: {plan.reason or plan.origin}",
         f"- candle closed {moment(plan.trigger)} (market time)",
     ]
@@ -149,7 +150,10 @@ def trade_details(trade: Trade, needs_operator: str, choices: Sequence[Choice] =
     if trade.rejection:
         lines.append(f"- entry not made: {trade.rejection}")
     if not trade.is_final:
-        lines += ["", "*Request Cancellation flattens and journals this trade.*"]
+        lines += [
+            "",
+            "*Request Cancellation flattens and journals this trade; so does Send Signal* `exit`.",
+        ]
     return "\n".join(lines)
 
 
@@ -171,7 +175,9 @@ def _protection(trade: Trade) -> list[str]:
     if trade.wanted_stop is not None and trade.wanted_stop != trade.stop:
         lines.append(f"- stop wanted, not confirmed yet: {number(trade.wanted_stop)}")
     if trade.trailed_by is TrailedBy.EXCHANGE:
-        lines.append("- the exchange trails it")
+        start = trade.trailing_from
+        begins = f" from {number(start)} on" if start is not None else ""
+        lines.append(f"- the exchange trails it{begins}")
     for order in trade.targets:
         filled = trade.filled(order.order_link_id)
         reached = f", {number(filled)} filled" if filled else ""

@@ -144,6 +144,7 @@ async def test_a_target_takes_its_part_and_the_next_order_has_the_next_number(
 async def test_the_stop_goes_to_the_entry_when_the_target_is_reached(
     stage: Any, until: Until
 ) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
     exits = ExitRules(timeframe=Timeframe.M1, break_even_after_target=1)
     plan = stage.plan(**TARGETS, exits=exits)
     handle = await stage.start_trade(plan)
@@ -157,6 +158,8 @@ async def test_the_stop_goes_to_the_entry_when_the_target_is_reached(
 
     assert stage.exchange.script.of("set_stop")[-1].price == Decimal(50_000)
     assert commands(stage).count("set_stop") == 1
+    heard = await until(notifier, "heard", lambda told: len(told) == 2)
+    assert "reached target 1 of 2" in heard[1][1]["title"]
 
 
 async def test_the_exchange_trails_the_stop_from_its_gain_on(stage: Any, until: Until) -> None:

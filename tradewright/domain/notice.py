@@ -185,6 +185,18 @@ def trade_opened(trade: "Trade") -> Notice:
     return _notice(trade, "opened", Priority.ROUTINE, title, "\n".join(lines))
 
 
+def target_reached(trade: "Trade") -> Notice:
+    """Say that *trade* has taken a part of its profit, and what is still held."""
+    number, count = trade.targets_reached, len(trade.targets)
+    lines = [
+        f"{_number(trade.open_qty)} of {_number(trade.entry_qty)} still held, "
+        f"stop {_number(trade.wanted_stop)}",
+        f"{trade.pnl:+.2f} USDT so far, preset {trade.plan.preset}",
+    ]
+    title = f"{_what(trade)} reached target {number} of {count}"
+    return _notice(trade, f"target-{number}", Priority.ROUTINE, title, "\n".join(lines))
+
+
 def trade_closed(trade: "Trade") -> Notice:
     """Say what *trade* came to: PnL, R, and why it left; or why it never entered."""
     if not trade.was_open:
