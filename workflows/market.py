@@ -1,24 +1,18 @@
 """Holds the consumer of the public streams, and what it has to watch."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
+from tradewright import ids
 from tradewright.domain.market import Value
 from tradewright.ports import MarketPort, Watch, Watchlist
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
-from workflows.channel import tell_of_fault
+from workflows.channel import fault_of, follow, is_untaken, tell_of_fault
 from workflows.message import Unreadable, read, refused
 from workflows.page import market_page
-
-SHIFT = timedelta(hours=6)
-HEARTBEAT = timedelta(seconds=5)
-RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5)
-)
 
 
 class MarketStart(Value):
@@ -41,22 +35,18 @@ class MarketWorkflow:
         self._show()
         while not workflow.info().is_continue_as_new_suggested():
             try:
-                await workflow.execute_activity_method(
-                    MarketPort.consume_market,
-                    self.watchlist(),
-                    start_to_close_timeout=SHIFT,
-                    heartbeat_timeout=HEARTBEAT,
-                    retry_policy=RETRY,
-                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    summary="public streams",
+                await follow(
+                    MarketPort.consume_market, self.watchlist(), ids.QUEUE_MARKET, "public streams"
                 )
             except ActivityError as e:
                 if is_cancelled_exception(e):
                     raise
-                self._needs_operator = f"the market stream fails: {e.cause}; it is tried again"
+                fault = fault_of(e, ids.QUEUE_MARKET)
+                self._needs_operator = f"the market stream fails: {fault}; it is tried again"
                 self._show()
-                await tell_of_fault(start.account, "public", f"its consumer fails: {e.cause}")
-                await workflow.sleep(5, summary="until it is tried again")
+                await tell_of_fault(start.account, "public", fault)
+                if not is_untaken(e):
+                    await workflow.sleep(5, summary="until it is tried again")
                 self._needs_operator = ""
                 self._show()
         workflow.continue_as_new(MarketStart(account=start.account, watches=self._watches))

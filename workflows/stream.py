@@ -1,25 +1,20 @@
-"""Holds the consumer of an account's private stream: one, for ever, on a queue of its own."""
+"""Holds the consumer of an account's private stream: one, for ever, on a queue of its own.
+
+The workflow is no guest of that queue: it has to tell if nobody serves it.
+"""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
+from tradewright import ids
 from tradewright.domain.market import Value
 from tradewright.ports import StreamPort
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
-from workflows.channel import tell_of_fault
+from workflows.channel import fault_of, follow, is_untaken, tell_of_fault
 from workflows.message import refused
-
-SHIFT = timedelta(hours=6)
-"""How long one activity follows before it is relieved."""
-HEARTBEAT = timedelta(seconds=5)
-"""A consumer that is silent for so long is dead; another goes on from its cursor."""
-RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5)
-)
 
 
 class StreamStart(Value):
@@ -32,28 +27,23 @@ class StreamWorkflow:
 
     @workflow.run
     async def run(self, start: StreamStart) -> None:
+        queue = ids.stream_queue(start.account)
         while not workflow.info().is_continue_as_new_suggested():
             show([(ACCOUNT, start.account), (NEEDS_OPERATOR, False)])
             workflow.set_current_details(f"### Follows executions and orders of {start.account}")
             try:
-                await workflow.execute_activity_method(
-                    StreamPort.consume_stream,
-                    start.account,
-                    start_to_close_timeout=SHIFT,
-                    heartbeat_timeout=HEARTBEAT,
-                    retry_policy=RETRY,
-                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    summary="private stream",
-                )
+                await follow(StreamPort.consume_stream, start.account, queue, "private stream")
             except ActivityError as e:
                 if is_cancelled_exception(e):
                     raise
                 show([(NEEDS_OPERATOR, True)])
+                fault = fault_of(e, queue)
                 workflow.set_current_details(
-                    f"### The stream of {start.account} fails\n- {e.cause}\n- it is tried again"
+                    f"### The stream of {start.account} fails\n- {fault}\n- it is tried again"
                 )
-                await tell_of_fault(start.account, "private", f"its consumer fails: {e.cause}")
-                await workflow.sleep(5, summary="until it is tried again")
+                await tell_of_fault(start.account, "private", fault)
+                if not is_untaken(e):
+                    await workflow.sleep(5, summary="until it is tried again")
         workflow.continue_as_new(start)
 
     @workflow.signal(dynamic=True)

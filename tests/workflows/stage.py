@@ -56,6 +56,8 @@ TRADING = (
     ReconciliationWorkflow,
     CaseWorkflow,
     NotifierWorkflow,
+    MarketWorkflow,
+    StreamWorkflow,
 )
 
 
@@ -135,7 +137,8 @@ class Stage:
                 self.desk,
                 self.reconciliation,
             ),
-            serve(ids.QUEUE_MARKET, (MarketWorkflow, StreamWorkflow), self.market, self.stream),
+            serve(ids.QUEUE_MARKET, (), self.market),
+            serve(ids.stream_queue(self.account), (), self.stream),
             serve(ids.QUEUE_KILL, (KillSwitchWorkflow,), self.kill, self.journal),
         )
 

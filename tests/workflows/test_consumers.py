@@ -2,14 +2,19 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner
 
+from tests.workflows.stage import Stage
 from tradewright import ids
-from tradewright.domain.market import Timeframe
+from tradewright.domain.market import Instrument, Timeframe
 from tradewright.ports import Watch
+from workflows import channel
 from workflows.market import MarketStart, MarketWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
 
@@ -24,7 +29,6 @@ async def start_market(stage: Any) -> Any:
         MarketWorkflow.run,
         MarketStart(account=stage.account),
         ids.market_workflow(stage.account),
-        ids.QUEUE_MARKET,
     )
 
 
@@ -33,7 +37,6 @@ async def start_stream(stage: Any) -> Any:
         StreamWorkflow.run,
         StreamStart(account=stage.account),
         ids.stream_workflow(stage.account),
-        ids.QUEUE_MARKET,
     )
 
 
@@ -106,6 +109,48 @@ async def test_a_cancel_ends_the_consumer(stage: Any, start: Any, activity: str)
     with pytest.raises(WorkflowFailureError):
         await handle.result()
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+
+
+@pytest.mark.parametrize(("start", "name"), [(start_stream, "private"), (start_market, "public")])
+async def test_a_consumer_that_fails_for_no_final_reason_is_told_of_all_the_same(
+    stage: Any, failure: Failure, start: Any, name: str
+) -> None:
+    """F4: a bug that may pass fails for ever, too."""
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
+    activity = "consume_stream" if name == "private" else "consume_market"
+    script = (stage.stream if name == "private" else stage.market).script
+    script.answer(activity, *(failure("a bug") for _ in range(5)))
+    hanging = script.hold(activity)
+
+    await start(stage)
+    await script.called(activity, 6)
+    ((signal, told),) = await desk.query("heard")
+    hanging.let_go(0)
+
+    assert (signal, told["name"]) == ("channel", name)
+    assert told["fault"].endswith(": a bug")
+
+
+async def test_a_stream_that_no_worker_follows_is_told_of(
+    temporal_env: WorkflowEnvironment,
+    make_instrument: Callable[..., Instrument],
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """F4: the workers of its queue are gone, and with them all who could have told."""
+    # A sandbox would have its own
+    monkeypatch.setattr(channel, "TAKEN_WITHIN", timedelta(seconds=0.1))
+    async with Stage(temporal_env, make_instrument()).running(UnsandboxedWorkflowRunner()) as stage:
+        unserved = f"{stage.account}-2"
+        desk = await stage.listen_as(ids.account_workflow(unserved))
+
+        await stage.start(
+            StreamWorkflow.run, StreamStart(account=unserved), ids.stream_workflow(unserved)
+        )
+        ((signal, told), *_) = await until(desk, "heard", bool)
+
+    assert (signal, told["name"]) == ("channel", "private")
+    assert f"no worker serves the queue stream-{unserved}" in told["fault"]
 
 
 async def test_watches_come_and_go(stage: Any, until: Until) -> None:

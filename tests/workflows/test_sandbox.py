@@ -65,13 +65,11 @@ async def test_the_streams_are_held(strict_stage: Any) -> None:
         MarketWorkflow.run,
         MarketStart(account=stage.account),
         ids.market_workflow(stage.account),
-        ids.QUEUE_MARKET,
     )
     await stage.start(
         StreamWorkflow.run,
         StreamStart(account=stage.account),
         ids.stream_workflow(stage.account),
-        ids.QUEUE_MARKET,
     )
 
     await stage.market.script.called("consume_market")

@@ -64,6 +64,9 @@ TRADING_WORKFLOWS = (
     ReconciliationWorkflow,
     CaseWorkflow,
     NotifierWorkflow,
+    # Not beside what they hold: they tell when nobody serves its queue
+    StreamWorkflow,
+    MarketWorkflow,
 )
 RECONNECT_EVERY = 2.0
 RECONCILE_EVERY = timedelta(seconds=60)
@@ -255,7 +258,7 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
         StreamWorkflow.run,
         StreamStart(account=account),
         id=ids.stream_workflow(account),
-        task_queue=ids.stream_queue(account),
+        task_queue=ids.QUEUE_TRADING,
         id_conflict_policy=use_existing,
         static_summary="executions and orders, as they happen",
     )
@@ -263,7 +266,7 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
         MarketWorkflow.run,
         MarketStart(account=account),
         id=ids.market_workflow(account),
-        task_queue=ids.QUEUE_MARKET,
+        task_queue=ids.QUEUE_TRADING,
         id_conflict_policy=use_existing,
         static_summary="candles, as they close",
     )
