@@ -365,6 +365,22 @@ async def test_continue_as_new_carries_what_was_ignored(impatient_stage: Any, un
     assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
 
 
+async def test_continue_as_new_loses_no_news(impatient_stage: Any, until: Until) -> None:
+    stage, changes = impatient_stage, 40
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    handle = await opened(stage)
+    latest = stage.client.get_workflow_handle(handle.id)
+
+    for number in range(changes):
+        await latest.signal("seen", opening(stage, foreign_order(2 + number)))
+    async with asyncio.timeout(20):
+        while (await latest.describe()).run_id == handle.first_execution_run_id:
+            await latest.signal("seen", opening(stage, foreign_order(1 + changes)))
+    await until(latest, "case", lambda case: True)
+
+    assert len(await notices(notifier, until, 1 + changes)) == 1 + changes
+
+
 async def test_the_case_keeps_to_the_sandbox(strict_stage: Any, until: Until) -> None:
     handle = await opened(strict_stage)
 
