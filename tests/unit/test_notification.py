@@ -135,6 +135,52 @@ def test_urgent_notices_wait_for_nobody(told: Told) -> None:
     assert told.times == [n * S for n in range(5)]
 
 
+# --- the gate ---------------------------------------------------------------------------------
+
+
+SAFE_MODE, TRIP, REARM = (f"kill-switch/main/{name}" for name in ("safe_mode", "trip", "rearm"))
+
+
+def test_a_change_of_the_gate_is_told_at_once_however_lately_the_last_was(told: Told) -> None:
+    told.tell(0 * S, notice(SAFE_MODE, title="safe mode on"))
+    told.tell(1 * S, notice(SAFE_MODE, title="safe mode left", resolved=True))
+    told.tell(2 * S, notice(REARM, title="rearmed"))
+
+    assert told.until(H) == ["safe mode on", "over: safe mode left", "rearmed"]
+    assert told.times == [0 * S, 1 * S, 2 * S]
+
+
+def test_that_safe_mode_is_over_is_never_told_after_a_trip() -> None:
+    book = Book().heard(notice(SAFE_MODE), NOON).composed(NOON)
+    book = book.after(1, Delivery(delivered=("log",)), NOON)
+    left = book.heard(notice(SAFE_MODE, resolved=True), NOON + S)
+
+    # Before the notifier has composed it, and while a receiver is tried again
+    untold = left.heard(notice(TRIP, priority=Priority.URGENT), NOON + 2 * S)
+    failed = Delivery(failed=(Failure(receiver="phone", reason="away"),))
+    retried = left.composed(NOON + S).after(2, failed, NOON + S)
+    retried = retried.heard(notice(TRIP, priority=Priority.URGENT), NOON + 2 * S)
+
+    for tripped in (untold, retried):
+        [message] = [
+            s.message for s in tripped.composed(NOON + M).messages if s.again_at is not None
+        ]
+        assert message.title == f"{TRIP} fails"
+
+
+def test_a_trip_that_is_told_again_in_the_same_words_keeps_its_message() -> None:
+    trip = notice(TRIP, priority=Priority.URGENT)
+    book = Book().heard(trip, NOON).composed(NOON)
+
+    assert book.heard(trip, NOON + S).to_send(NOON + S) == book.to_send(NOON + S)
+
+
+def test_the_gate_is_told_apart_from_what_else_is_due(told: Told) -> None:
+    told.tell(0 * S, notice("a"), notice(SAFE_MODE), notice("b"))
+
+    assert told.until(H) == [f"{SAFE_MODE} fails", "2 notices: a fails, …"]
+
+
 # --- escalation -------------------------------------------------------------------------------
 
 

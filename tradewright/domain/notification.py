@@ -5,6 +5,7 @@ sent next and when to look again. All times are of the wall clock.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -27,6 +28,8 @@ SPACING: Final = MappingProxyType(
     }
 )
 """Between two messages of a priority: what comes meanwhile is told together."""
+GATE: Final = re.compile(r"kill-switch/[^/]+/(trip|safe_mode|rearm)")
+"""Keys that say how the gate stands: told at once and alone, and only the newest is true."""
 ESCALATION: Final = (timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=60))
 """After the first message, while nobody answers; then every hour."""
 HOURLY: Final = timedelta(hours=1)
@@ -86,6 +89,7 @@ class Sending(Value):
     delivered: tuple[str, ...] = ()
     failed: tuple[Failure, ...] = ()
     again_at: AwareDatetime | None = Field(description="None: nothing more is tried.")
+    gate: bool = Field(default=False, description="Whether it says how the gate stands.")
 
 
 class Matter(Value):
@@ -104,6 +108,19 @@ class Matter(Value):
     acknowledged_by: str = ""
 
     @property
+    def gate(self) -> bool:
+        """Return whether it is about the gate."""
+        return GATE.fullmatch(self.notice.key) is not None
+
+    @property
+    def quiet(self) -> timedelta:
+        return timedelta(0) if self.gate else QUIET
+
+    @property
+    def spacing(self) -> timedelta:
+        return timedelta(0) if self.gate else SPACING[self.priority]
+
+    @property
     def priority(self) -> Priority:
         """Return whom its next message is for: that it is over hears who heard that it began."""
         return max(self.notice.priority, self.told_priority)
@@ -115,25 +132,26 @@ class Matter(Value):
         if self.told_at is None or self.first_told_at is None:
             return self.heard_at + (GATHER if notice.priority is Priority.ROUTINE else timedelta(0))
         if notice.resolved:
-            return max(self.heard_at, self.told_at + QUIET)
+            return max(self.heard_at, self.told_at + self.quiet)
         if notice.priority > self.told_priority:
             return self.heard_at
         times: list[datetime] = []
         if _digest(notice) != self.told_as:
-            times.append(max(self.heard_at, self.told_at + QUIET))
+            times.append(max(self.heard_at, self.told_at + self.quiet))
         if notice.priority is Priority.URGENT and not self.acknowledged_by:
             times.append(self.first_told_at + _patience(self.repeats))
         return min(times, default=None)
 
+    def is_same(self, notice: Notice) -> bool:
+        """Return whether *notice* says nothing new."""
+        return _digest(notice) == _digest(self.notice) and notice.resolved == self.notice.resolved
+
     def heard(self, notice: Notice, now: datetime) -> "Matter":
-        is_same = _digest(notice) == _digest(self.notice) and notice.resolved == (
-            self.notice.resolved
-        )
         worse = notice.priority > self.priority
         return self.model_copy(
             update={
                 "notice": notice,
-                "heard_at": self.heard_at if is_same and not worse else now,
+                "heard_at": self.heard_at if self.is_same(notice) and not worse else now,
                 "acknowledged_by": "" if worse else self.acknowledged_by,
             }
         )
@@ -178,6 +196,12 @@ class Book(Value):
     def heard(self, notice: Notice, now: datetime) -> "Book":
         """Return the book with *notice* in it; a repeat that says nothing new changes nothing."""
         known = self.matter(notice.key)
+        if GATE.fullmatch(notice.key) and (known is None or not known.is_same(notice)):
+            return self._without_stale(notice, now)._with_notice(notice, now)
+        return self._with_notice(notice, now)
+
+    def _with_notice(self, notice: Notice, now: datetime) -> "Book":
+        known = self.matter(notice.key)
         others = tuple(m for m in self.matters if m is not known and not _is_forgotten(m, now))
         if known is None and notice.resolved:
             return self.model_copy(update={"matters": others})
@@ -189,6 +213,29 @@ class Book(Value):
         else:
             matter = known.heard(notice, now)
         return self._bounded((*others, matter))
+
+    def _without_stale(self, notice: Notice, now: datetime) -> "Book":
+        """Return the book without what was not told yet of a gate that *notice* has changed.
+
+        What is more urgent stays, and goes first anyway.
+        """
+        matters = (
+            m
+            for m in self.matters
+            if not (
+                m.gate
+                and m.notice.key != notice.key
+                and m.priority <= notice.priority
+                and m.due_at is not None
+                and m.due_at <= now
+            )
+        )
+        messages = (
+            s
+            for s in self.messages
+            if not (s.gate and s.again_at is not None and s.message.priority <= notice.priority)
+        )
+        return self.model_copy(update={"matters": tuple(matters), "messages": tuple(messages)})
 
     def _bounded(self, matters: Sequence[Matter]) -> "Book":
         lost = self.lost
@@ -230,10 +277,13 @@ class Book(Value):
         if due_at is None:
             return None
         before = [s.message.at for s in self.messages if s.message.priority is matter.priority]
-        return max([due_at, *(at + SPACING[matter.priority] for at in before)])
+        return max([due_at, *(at + matter.spacing for at in before)])
 
     def composed(self, now: datetime) -> "Book":
-        """Return the book with messages of all that is due at *now*, one for each priority."""
+        """Return the book with messages of all that is due at *now*.
+
+        One for each priority, and one of its own for the gate.
+        """
         book = self
         for priority in sorted(Priority, reverse=True):
             due = [
@@ -241,8 +291,9 @@ class Book(Value):
                 for m in book.matters
                 if m.priority is priority and (at := book._due_at(m)) is not None and at <= now
             ]
-            if due:
-                book = book._with_message(due, priority, now)
+            for together in ([m for m in due if m.gate], [m for m in due if not m.gate]):
+                if together:
+                    book = book._with_message(together, priority, now)
         return book
 
     def _with_message(self, due: Sequence[Matter], priority: Priority, now: datetime) -> "Book":
@@ -267,7 +318,9 @@ class Book(Value):
             for m in self.matters
             if not (m.notice.key in keys and m.notice.resolved)
         )
-        messages = _recent((*self.messages, Sending(message=message, again_at=now)))
+        messages = _recent(
+            (*self.messages, Sending(message=message, again_at=now, gate=due[0].gate))
+        )
         return self.model_copy(
             update={
                 "matters": tuple(matters),
