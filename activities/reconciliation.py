@@ -171,8 +171,9 @@ class BybitReconciliation(ReconciliationPort):
             worse = min(prices) if sign > 0 else max(prices)
             distance = worse * self._adopt_stop_fraction
             stop_loss = instrument.protective_price(worse - sign * distance, position.side)
+        trade_id = self._adopted_id(position, recent)
         plan = TradePlan(
-            trade_id=self._adopted_id(position, recent),
+            trade_id=trade_id,
             account=self._account,
             preset="adopted",
             preset_hash="",
@@ -191,7 +192,12 @@ class BybitReconciliation(ReconciliationPort):
             decided_at=now,
             expires_at=now,
         )
-        adopted = Adopted(qty=position.qty, price=position.entry_price, at=market_now)
+        adopted = Adopted(
+            qty=position.qty,
+            price=position.entry_price,
+            at=market_now,
+            legs=_legs(trade_id, recent),
+        )
         return Adoption(plan=plan, adopted=adopted)
 
     @activity.defn
@@ -292,6 +298,12 @@ def _symbols(unreadable: Iterable[Row]) -> set[str]:
     if not all(isinstance(symbol, str) and symbol for symbol in symbols):
         raise AnswerMalformed("get_positions", "a row that cannot be read has no symbol")
     return {str(symbol) for symbol in symbols}
+
+
+def _legs(trade_id: str, recent: Iterable[Execution]) -> int:
+    """Return the highest number of an order of the trade; Bybit takes none of them again."""
+    links = (ids.parse_link(execution.order_link_id) for execution in recent)
+    return max((link.number for link in links if link and link.trade == trade_id), default=1)
 
 
 def _reservations(desk: Account | None) -> tuple[Reservation, ...]:

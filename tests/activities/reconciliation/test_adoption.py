@@ -10,8 +10,10 @@ from temporalio.client import Client, WorkflowHandle
 from activities.lookup import ReadsDisagree
 from activities.pace import milliseconds
 from activities.reconciliation import BybitReconciliation
+from tradewright import ids
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.reconciliation import Kind
+from tradewright.domain.trade import Trade
 from tradewright.ports import TradeOrder
 
 StartTrade = Callable[..., Awaitable[WorkflowHandle[Any, Any]]]
@@ -39,6 +41,27 @@ async def test_an_orphan_is_adopted_with_the_stop_that_it_has(
 
     assert (after.discrepancies, after.trades, after.unreserved) == ((), 1, (adopted,))
     assert again.plan.trade_id == adopted.trade_id
+
+
+async def test_a_position_adopted_again_is_left_by_an_order_of_its_own(
+    bench: Any, books: BybitReconciliation, name: str
+) -> None:
+    """Its trade bears the same id, and has left in part before it was ended from outside."""
+    await bench.order("BTCUSDT", "Buy", "0.02")
+    (orphan,) = (await bench.run(books.compare, name)).discrepancies
+    first = await bench.run(books.plan_adoption, orphan)
+    before = Trade(plan=first.plan).after(first.adopted)
+    link = ids.order_link(first.plan.trade_id, "x", before.next_leg)
+    await bench.order("BTCUSDT", "Sell", "0.01", reduceOnly=True, orderLinkId=link)
+
+    again = await bench.run(books.plan_adoption, orphan)
+    trade = Trade(plan=again.plan).after(again.adopted)
+    order = TradeOrder(plan=trade.plan, since=trade.opened_at, number=trade.next_leg)
+    sent = await bench.run(bench.exchange.flatten, order)
+
+    assert again.plan.trade_id == first.plan.trade_id
+    assert (before.next_leg, trade.next_leg) == (2, 3)
+    assert (sent.order_link_id, bench.held()) == (f"{trade.plan.trade_id}-x3", 0)
 
 
 @pytest.mark.parametrize(("side", "move"), [("Buy", -3), ("Buy", 3), ("Sell", 3), ("Sell", -3)])

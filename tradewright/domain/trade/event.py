@@ -22,6 +22,9 @@ class Adopted(Value):
     qty: Decimal = Field(gt=0)
     price: Price
     at: AwareDatetime = Field(description="Market clock; executions before it are not counted.")
+    legs: int = Field(
+        default=1, ge=1, description="Highest number of its orders, if it was adopted before."
+    )
 
 
 class EntryPlaced(Value):

@@ -68,6 +68,8 @@ class Trade(Fills):
         default=None, description="Who follows the price; None until the exchange has answered."
     )
     rechecks: int = 0
+    legs: int = 1
+    """Highest number of an order before its own targets and exits; the entry bears 1."""
     exits_sent: int = 0
     exit_links: tuple[str, ...] = ()
     leaving: bool = Field(default=False, description="It is to be closed, whole.")
@@ -126,6 +128,7 @@ class Trade(Fills):
                     "adopted_qty": event.qty,
                     "adopted_price": event.price,
                     "opened_at": event.at,
+                    "legs": event.legs,
                     "wanted_stop": self.plan.stop_loss,
                     "entry_ended": True,
                 }
@@ -316,7 +319,8 @@ class Trade(Fills):
     def next_leg(self) -> int:
         """Return the number of the next order; the entry's is 1."""
         links = (ids.parse_link(order.order_link_id) for order in self.targets)
-        return max((link.number for link in links if link), default=1) + self.exits_sent + 1
+        numbers = (link.number for link in links if link)
+        return max(numbers, default=self.legs) + self.exits_sent + 1
 
     def age(self, now: datetime) -> float:
         """Return how many seconds of market time the position has been open at *now*."""
