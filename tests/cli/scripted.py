@@ -8,6 +8,7 @@ from temporalio import activity
 
 from tradewright import ids
 from tradewright.domain.account import Decision, Snapshot
+from tradewright.domain.case import Case
 from tradewright.domain.execution import Execution
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Side
@@ -75,6 +76,8 @@ class ScriptedDesk(
         self.entry_fault: Exception | None = None
         self.passes: list[tuple[Discrepancy, ...]] = []
         """What the next passes of a reconciliation find."""
+        self.cases: tuple[Case, ...] = ()
+        """Those that a reconciliation reads."""
         self.deaf: set[str] = set()
         """Receivers that take nothing."""
 
@@ -184,7 +187,7 @@ class ScriptedDesk(
     @activity.defn
     async def compare(self, account: str) -> Comparison:
         found = self.passes.pop(0) if self.passes else ()
-        return Comparison(at=datetime.now(UTC), discrepancies=found)
+        return Comparison(at=datetime.now(UTC), discrepancies=found, cases=self.cases)
 
     @activity.defn
     async def look_again(self, account: str) -> None:

@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from tests.cli.conftest import System, WritePreset
 from tradewright import ids
 from tradewright.app import operate, wish
+from tradewright.domain.case import Case
 from tradewright.domain.gate import GateState
 from tradewright.domain.reconciliation import Discrepancy, Kind
 from tradewright.ports import KillSwitchState
@@ -353,7 +354,7 @@ async def test_reconcile_finds_the_books_in_agreement(working: System) -> None:
 
     assert answer.code == 0
     report = answer.document["reconciliation"]["report"]
-    assert report == {"found": 0, "mended": [], "left": []}
+    assert report == {"found": 0, "mended": [], "left": [], "ignored": []}
 
 
 async def test_reconcile_tells_what_was_mended_and_what_is_left(
@@ -375,6 +376,32 @@ async def test_reconcile_tells_what_was_mended_and_what_is_left(
     report = left.document["reconciliation"]["report"]
     assert (report["found"], report["left"]) == (2, ["Sell 2 is held"])
     assert "error: differences left: 1" in left.err
+
+
+async def test_what_waits_for_a_person_is_left_and_what_is_ignored_is_no_fault(
+    working: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = functools.partial(ReconciliationStart, second_look=timedelta(milliseconds=10))
+    monkeypatch.setattr(operate, "ReconciliationStart", at_once)
+    foreign = Discrepancy(
+        kind=Kind.FOREIGN_ORDER, symbol="BTCUSDT", detail="order o1 is not ours", order_id="o1"
+    )
+    working.desk.passes = [(foreign,)] * 4
+    case = ids.case_workflow(working.account, "BTCUSDT", Kind.FOREIGN_ORDER)
+
+    asked = await working.call("reconcile")
+    await working.listed(f"WorkflowType='CaseWorkflow' AND Account='{working.account}'")
+    await working.call("case", "decide", case, "ignore", "--by", "ann")
+    working.desk.cases = (await wish.ask(working.client, case, "case", Case),)
+    ignored = await working.call("reconcile")
+
+    assert asked.code == 1
+    assert f"left: order o1 is not ours: a person decides in {case}" in asked.out
+    assert "mended" not in asked.out
+    assert "tradewright case list" in asked.err
+    assert ignored.code == 0
+    assert "ignored: order o1 is not ours" in ignored.out
+    assert "left" not in ignored.out
 
 
 @silence

@@ -7,12 +7,12 @@ from pydantic import AwareDatetime
 from temporalio.client import WorkflowExecution
 
 from tradewright import ids
+from tradewright.app.books import Books
 from tradewright.domain.account import Account, Block, Limits, Position
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Side, Value
 from tradewright.domain.trade import Trade
 from tradewright.ports import KillSwitchState, StrategyStatus
-from workflows.reconciliation import ReconciliationReport
 
 if TYPE_CHECKING:
     from tradewright.journal import TradeRow
@@ -80,7 +80,7 @@ class FeedLine(Value):
 class ReconciliationLine(Value):
     workflow_id: str
     at: AwareDatetime
-    report: ReconciliationReport | None = None
+    report: Books | None = None
     """None if the run failed."""
 
 

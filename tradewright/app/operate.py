@@ -12,6 +12,7 @@ from temporalio.service import RPCStatusCode
 
 from tradewright import ids
 from tradewright.app.apply import apply
+from tradewright.app.books import Books, read_books
 from tradewright.app.connect import ANSWER_WITHIN, opened_journal
 from tradewright.app.wish import (
     NotRunning,
@@ -35,11 +36,7 @@ from workflows.kill_switch import (
     SafeModeWish,
     TripWish,
 )
-from workflows.reconciliation import (
-    ReconciliationReport,
-    ReconciliationStart,
-    ReconciliationWorkflow,
-)
+from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
 from workflows.strategy import PauseWish
 from workflows.trade import ExitWish, ResolveWish, StopWish
 
@@ -264,7 +261,7 @@ class Reconciliation(Value):
     """A run that has ended."""
 
     workflow_id: str
-    report: ReconciliationReport
+    report: Books
 
 
 async def reconcile(
@@ -309,7 +306,8 @@ async def reconcile(
                 raise WishStored(handle.id, "reconcile")
             for line in _pending(found):
                 progress(line)
-        return Reconciliation(workflow_id=handle.id, report=result.result())
+        report = await read_books(client, account, result.result())
+        return Reconciliation(workflow_id=handle.id, report=report)
     except WorkflowFailureError as e:
         raise WishRefused(handle.id, str(e.cause)) from None
     except RPCError as e:

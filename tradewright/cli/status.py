@@ -59,7 +59,8 @@ def status(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
 def reconcile(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Compare the exchange with the trades now, mend what differs, and tell.
 
-    Exits 1 when a difference is left.
+    Exits 1 when a difference is left, or waits for a person to decide its case; one that somebody
+    has decided to ignore is shown, and is no fault.
     """
     from tradewright.app import operate
     from tradewright.app.connect import connect
@@ -74,9 +75,9 @@ def reconcile(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     done = run(work())
     report = done.report
     if output is Format.JSON:
-        # What a run hands to the next is nobody else's business
-        row = linked(done.model_dump(mode="json", exclude={"report": {"memory"}}), settings)
-        print_document("reconciliation", reconciliation=row)
+        print_document(
+            "reconciliation", reconciliation=linked(done.model_dump(mode="json"), settings)
+        )
     else:
         found = f"differences found: {report.found}" if report.found else "the books agree"
         typer.echo(f"{found}  {settings.workflow_url(done.workflow_id)}")
@@ -84,8 +85,13 @@ def reconcile(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
             typer.echo(f"mended: {line}")
         for line in report.left:
             typer.echo(f"left: {line}")
+        for line in report.ignored:
+            typer.echo(f"ignored: {line}")
     if report.left:
-        say(f"error: differences left: {len(report.left)}; look at them, then reconcile again")
+        say(
+            f"error: differences left: {len(report.left)}; decide those of `tradewright case list`, "
+            f"look at the others, then reconcile again"
+        )
         raise typer.Exit(ExitCode.FAILED)
 
 
