@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
 from tradewright.domain.event import EventKind
-from tradewright.domain.gate import Gate, GateState
+from tradewright.domain.gate import QUIET_TIME, Gate, GateState
 from tradewright.ports import GateWish, KillPort, KillSwitchState, TripOrder
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.clearing import RETRY, Clearing, perform
@@ -64,6 +64,8 @@ class KillSwitchWorkflow:
         self._is_flattening = carried.is_flattening
         self._closed_at = now
         """Since when no entry can have been sent."""
+        self._may_land = carried.may_land
+        """In safe mode: an entry that was sent before may still come to rest."""
         self._adopted: Gate | None = None
         self._also = list(carried.also)
         self._next_link = carried.next_link
@@ -103,8 +105,11 @@ class KillSwitchWorkflow:
             await self._wait_for_work()
             if self._wishes:
                 await self._follow(self._next_wish())
-            else:
+            elif self._is_unwritten:
                 await self._write_gate()
+            else:
+                self._may_land = False
+                await self._cancel_entries()
         workflow.continue_as_new(
             KillSwitchStart(
                 account=self._account,
@@ -119,6 +124,7 @@ class KillSwitchWorkflow:
                     unwritten=self._journal.unwritten,
                     also=tuple(self._also),
                     next_link=self._next_link,
+                    may_land=self._may_land,
                     untold=self._notices.untold,
                 ),
             )
@@ -141,6 +147,10 @@ class KillSwitchWorkflow:
             self._gate = self._gate.model_copy(update={"trip": int(workflow.now().timestamp())})
             return
         self._gate = await reading
+        if self._gate.at > workflow.now():
+            # Of a clock that is ahead: nothing could be loosened before its time
+            self._gate = self._gate.model_copy(update={"at": workflow.now()})
+            self._is_unwritten = True
         await self._tell_desk()
         self._is_flattening = self._gate.state is GateState.HALTED
 
@@ -148,11 +158,15 @@ class KillSwitchWorkflow:
         self._call_operator(f"the gate could not be read: {fault}; it is tried again")
 
     async def _wait_for_work(self) -> None:
+        pause, why = None, None
+        if self._is_unwritten:
+            pause, why = REWRITE_EVERY, "until the gate is written again"
+        elif self._may_land:
+            pause = max(self._closed_at + QUIET_TIME - workflow.now(), timedelta(0))
+            why = "until nothing sent can land any more"
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: bool(self._wishes),
-                timeout=REWRITE_EVERY if self._is_unwritten else None,
-                timeout_summary="until the gate is written again",
+                lambda: bool(self._wishes), timeout=pause, timeout_summary=why
             )
 
     def _next_wish(self) -> GateStep:
@@ -181,10 +195,12 @@ class KillSwitchWorkflow:
         self._is_flattening = self._is_flattening or halt
         self._notices.tell_gate(wish, self._gate)
         await self._tell_desk()
-        self._is_unwritten = True
+        self._is_unwritten, self._may_land = True, False
         writing = asyncio.ensure_future(self._write_gate())
         if not halt:
             await writing
+            if self._gate.state is GateState.EXITS_ONLY:
+                await self._cancel_entries()
             return
         self._next_link = 1
         # The row comes first, but no trip waits for a journal that is away
@@ -214,16 +230,38 @@ class KillSwitchWorkflow:
         if not writing.done():
             await _give_up(writing)
             return
+        wanted = self._gate
         try:
             self._gate = await writing
         except ActivityError as e:
             self._call_operator(f"the gate could not be written: {e.cause}; it is tried again")
             return
+        if self._gate.is_tighter_than(wanted):
+            self._obey(self._gate)
         self._is_unwritten = self._rearmed = False
         self._closed_at = workflow.now()
+        self._may_land = self._gate.state is GateState.EXITS_ONLY
         if self._needs_operator.startswith("the gate"):
             self._call_operator("")
         await self._tell_desk()
+
+    async def _cancel_entries(self) -> None:
+        """Cancel what waits at the exchange, unless something else is wished meanwhile."""
+        self._set_step("cancelling entries")
+        order = TripOrder(account=self._account, trip=self._gate.trip)
+        cancelling = asyncio.ensure_future(
+            perform(KillPort.cancel_entries, order, self._complain_of_entries)
+        )
+        await workflow.wait_condition(lambda: cancelling.done() or bool(self._wishes))
+        if not cancelling.done():
+            await _give_up(cancelling)
+            return
+        self._note("entries_cancelled", str(await cancelling))
+        if self._needs_operator.startswith("the entries"):
+            self._call_operator("")
+
+    def _complain_of_entries(self, fault: str) -> None:
+        self._call_operator(f"the entries could not be cancelled: {fault}; it is tried again")
 
     # --- the way to flat ----------------------------------------------------------------------
 
@@ -367,8 +405,11 @@ class KillSwitchWorkflow:
             row.state is GateState.EXITS_ONLY and self._gate.state is GateState.OPEN
         )
         if is_news and is_tighter:
-            self._adopted = row
-            self._wishes.append(GateStep(state=row.state, reason=row.reason, by=row.by))
+            self._obey(row)
+
+    def _obey(self, row: Gate) -> None:
+        self._adopted = row
+        self._wishes.append(GateStep(state=row.state, reason=row.reason, by=row.by))
 
     # --- what is shown ------------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ class KillSwitchCarried(Value):
     unwritten: tuple[JournalEvent, ...] = ()
     also: tuple[str, ...] = ()
     next_link: int = 1
+    may_land: bool = False
     untold: tuple[Notice, ...] = ()
 
 

@@ -115,7 +115,9 @@ def test_the_pause_reaches_to_the_end_of_the_quiet_time_and_is_never_nothing() -
 
 def test_what_safe_mode_does_and_leaves_alone_is_said() -> None:
     """Safety semantics: safe mode says exactly what it does."""
-    assert EXITS_ONLY.meaning.startswith("no new entries; open trades are managed as always")
+    assert EXITS_ONLY.meaning.startswith(
+        "no new entries, and those that wait at the exchange are cancelled; open trades are managed"
+    )
     assert {state: "no new entries" in state.meaning for state in STATES} == {
         OPEN: False,
         EXITS_ONLY: True,

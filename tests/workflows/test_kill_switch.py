@@ -628,3 +628,92 @@ async def test_two_runs_of_it_know_who_else_tripped(impatient_stage: Any, until:
     assert state["also"] == ["bob: me too"]
     links = [order.first_link for order in stage.kill.script.of("flatten_all")]
     assert links[:13] == list(range(1, 14))
+
+
+async def test_safe_mode_cancels_entries_that_wait_and_once_more_those_under_way(
+    stage: Any, until: Until
+) -> None:
+    with stage.env.with_time_skipping_disabled():
+        switch = await stage.start_kill_switch()
+    await switch.signal("safe_mode", SafeModeWish(on=True, reason="news", by="ann"))
+    await stage.kill.script.called("cancel_entries")
+    await until(switch, "state", gate_is(GateState.EXITS_ONLY))
+    assert [name for name, _ in stage.kill.script.calls] == [
+        *("read_gate", "write_gate", "cancel_entries"),
+    ]
+
+    await stage.env.fast_forward(switch, QUIET_TIME + timedelta(seconds=1))
+    await stage.kill.script.called("cancel_entries", 2)
+    await until(switch, "state", gate_is(GateState.EXITS_ONLY))
+    await stage.env.fast_forward(switch, QUIET_TIME + timedelta(seconds=1))
+
+    assert stage.kill.script.count("cancel_entries") == 2
+    assert not stage.kill.script.count("flatten_all")
+
+
+async def test_entries_that_cannot_be_cancelled_call_a_person_and_hold_no_trip_up(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    switch = await stage.start_kill_switch()
+    refusals = [failure("key refused", final=True) for _ in range(20)]
+    stage.kill.script.answer("cancel_entries", *refusals)
+
+    await switch.signal("safe_mode", {"on": True, "by": "ann"})
+    called = await until(switch, "state", lambda s: "could not be cancelled" in s["needs_operator"])
+    await switch.signal("trip", {"reason": "panic", "by": "bob"})
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert "key refused" in called["needs_operator"]
+    assert not state["flattening"]
+    assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_trip_past_it_that_a_wish_of_its_own_runs_into_is_finished(
+    stage: Any, until: Until
+) -> None:
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", waiting)
+    direct = stage.gate(GateState.HALTED, reason="temporal was away", by="ann")
+    stage.kill.row = direct.model_copy(update={"at": datetime.now(UTC) + timedelta(hours=1)})
+    shown = stage.kill.row
+
+    await switch.signal("safe_mode", {"on": True, "reason": "careful", "by": "bob"})
+    await stage.kill.script.called("flatten_all", 2)
+    await switch.signal("adopt", shown)
+    state = await until(switch, "state", gate_is(GateState.HALTED))
+
+    assert (state["gate"]["by"], state["gate"]["reason"]) == ("ann", "temporal was away")
+    assert (state["flattening"], stage.kill.script.count("flatten_all")) == (False, 2)
+
+
+async def test_a_rearm_opens_a_gate_that_a_clock_ahead_has_closed(stage: Any, until: Until) -> None:
+    row = stage.gate(GateState.HALTED, reason="panic", by="ann")
+    stage.kill.row = row.model_copy(update={"at": datetime.now(UTC) + timedelta(hours=1)})
+    switch = await stage.start_kill_switch()
+    await until(switch, "state", gate_is(GateState.HALTED))
+
+    await switch.signal("rearm", {"by": "bob", "reason": "checked"})
+    state = await until(switch, "state", gate_is(GateState.OPEN))
+
+    assert (state["gate"]["by"], stage.kill.row.state) == ("bob", GateState.OPEN)
+
+
+async def test_a_rearm_that_the_row_refuses_is_followed_by_word_of_the_trip(
+    stage: Any, until: Until
+) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    switch = await stage.start_kill_switch()
+    await switch.signal("trip", {"reason": "panic", "by": "ann"})
+    await until(switch, "state", gate_is(GateState.HALTED))
+    again = stage.gate(GateState.HALTED, reason="again", by="cid")
+    stage.kill.row = again.model_copy(update={"at": datetime.now(UTC) + timedelta(hours=1)})
+
+    await switch.signal("rearm", {"by": "bob", "reason": "checked"})
+    await stage.kill.script.called("flatten_all", 4)
+    await until(switch, "state", gate_is(GateState.HALTED))
+    told = [notice["title"] for name, notice in await notifier.query("heard") if name == "tell"]
+    await switch.signal("rearm", {"by": "bob", "reason": "checked again"})
+    await until(switch, "state", gate_is(GateState.OPEN))
+
+    assert any(title.endswith("by cid: again") for title in told)
+    assert stage.kill.row.state is GateState.OPEN

@@ -9,7 +9,10 @@ from pydantic import AwareDatetime
 from tradewright.domain.market import Value
 
 QUIET_TIME: Final = timedelta(seconds=16)
-"""recv_window + 1 s + the HTTP time-out: no request sent before the gate closed can land later."""
+"""No entry that has read the gate before it closed can land later.
+
+It is sent within 5 s or not at all, and taken within recv_window and the second for clocks.
+"""
 BETWEEN_READS: Final = timedelta(seconds=1)
 
 
@@ -28,8 +31,8 @@ _TIGHTNESS = {GateState.OPEN: 0, GateState.EXITS_ONLY: 1, GateState.HALTED: 2}
 _MEANING = {
     GateState.OPEN: "entries are taken; open trades, stops and exits are managed",
     GateState.EXITS_ONLY: (
-        "no new entries; open trades are managed as always: stops stay and are moved, targets and "
-        "exits are carried out"
+        "no new entries, and those that wait at the exchange are cancelled; open trades are "
+        "managed as always: stops stay and are moved, targets and exits are carried out"
     ),
     GateState.HALTED: (
         "no new entries; orders that could enter are cancelled, every position is closed, and only "
@@ -56,11 +59,13 @@ class Gate(Value):
         that is older than the gate does not loosen it: its writing was merely late.
         """
         trip = max(self.trip, wanted.trip)
-        loosens = _TIGHTNESS[wanted.state] < _TIGHTNESS[self.state]
         is_kept = (self.state is GateState.HALTED and not rearm) or wanted.at < self.at
-        if loosens and is_kept:
+        if self.is_tighter_than(wanted) and is_kept:
             return self.model_copy(update={"trip": trip})
         return wanted.model_copy(update={"trip": trip})
+
+    def is_tighter_than(self, other: "Gate") -> bool:
+        return _TIGHTNESS[self.state] > _TIGHTNESS[other.state]
 
 
 class FlatProof(Value):
