@@ -494,6 +494,20 @@ def test_a_release_starts_the_rest_of_its_preset_on_its_symbol() -> None:
     assert refusal(decide(over, account, Limits(), NOW)) is None
 
 
+@pytest.mark.parametrize("account", [holding(proposal()), desk()])
+def test_the_doubts_of_a_trade_end_with_its_release(account: Account) -> None:
+    """A trade that was terminated tells nobody any more what became of its orders."""
+    own = {"trade_id": trade_id(1), "order_link_id": f"{trade_id(1)}-x2", "since": NOW}
+    doubt = IN_DOUBT.model_copy(update=own)
+    other = IN_DOUBT.model_copy(update={"since": NOW})
+    account = account.with_unresolved(doubt, NOW).with_unresolved(other, NOW)
+
+    account = account.released(Released(trade_id=trade_id(1), at=NOON))
+
+    assert len(account.doubts(NOW + timedelta(minutes=59))) == 2
+    assert account.doubts(NOW + timedelta(minutes=61)) == (other,)
+
+
 def test_a_repeated_release_changes_nothing() -> None:
     release = Released(trade_id=trade_id(1), at=NOON, cooldown=timedelta(minutes=3))
     account = holding(proposal()).released(release)

@@ -22,7 +22,6 @@ from tradewright.domain.account import (
     Pause,
     Position,
     RefusalCode,
-    Released,
     Snapshot,
     Tally,
     Unresolved,
@@ -338,25 +337,14 @@ def test_orders_in_doubt_trip_together_or_within_an_hour() -> None:
     assert account.with_unresolved(told(7, 1, over=True), NOW) == account
 
 
-def doubted(*numbers: int) -> Account:
-    account = desk()
-    for number in numbers:
-        told = Unresolved(trade_id="tw", symbol="BTCUSDT", order_link_id=f"tw-x{number}", since=NOW)
-        account = account.with_unresolved(told, NOW)
-    return account
-
-
-def test_the_doubts_of_a_trade_end_with_its_release() -> None:
-    """A trade that was terminated tells nobody any more what became of its orders."""
-    account = doubted(1, 2, 3).released(Released(trade_id="tw", at=NOON))
-
-    assert len(account.doubts(NOW + timedelta(minutes=59))) == 3
-    assert account.doubts(NOW + timedelta(minutes=61)) == ()
-    assert lifted(account, Code.MAX_UNRESOLVED).unresolved == ()
-
-
 def test_a_person_lifts_the_doubts_of_trades_that_hold_nothing() -> None:
-    assert lifted(doubted(1, 2, 3), Code.MAX_UNRESOLVED).unresolved == ()
+    account = desk()
+    for number in (1, 2, 3):
+        link = f"tw-x{number}"
+        told = Unresolved(trade_id="tw", symbol="BTCUSDT", order_link_id=link, since=NOW)
+        account = account.with_unresolved(told, NOW)
+
+    assert lifted(account, Code.MAX_UNRESOLVED).unresolved == ()
 
 
 def test_a_channel_is_degraded_since_its_first_fault() -> None:

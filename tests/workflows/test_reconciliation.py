@@ -11,7 +11,7 @@ from tradewright import ids
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Side
 from tradewright.domain.plan import Origin
-from tradewright.domain.reconciliation import Kind
+from tradewright.domain.reconciliation import Kind, Policies
 from tradewright.domain.trade import Adopted
 from tradewright.ports import Adoption
 
@@ -74,6 +74,17 @@ async def test_an_orphan_that_is_gone_is_left_alone(stage: Any) -> None:
     report, told = await reconciled(stage)
 
     assert report["mended"] == ("nobody owns it: the position is gone",)
+    assert [block["symbol"] for block in told["blocks"]] == ["BTCUSDT"]
+
+
+async def test_a_position_that_is_let_be_still_bars_its_symbol(stage: Any) -> None:
+    """No trade may become one with a position that it does not know."""
+    policies = Policies(orphan_position="ignore")
+    stage.reconciliation.script.answer("compare", comparison(orphan(), policies=policies))
+
+    report, told = await reconciled(stage)
+
+    assert (report["mended"], report["left"]) == ((), ("nobody owns it",))
     assert [block["symbol"] for block in told["blocks"]] == ["BTCUSDT"]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,10 +22,33 @@ from tradewright.ports import Comparison
 from workflows.attributes import ACCOUNT, attributes
 from workflows.case import CaseStart
 from workflows.case_life import CaseWorkflow
-from workflows.trade import TradeStart, TradeWorkflow
+from workflows.trade import ExitWish, TradeStart, TradeWorkflow
 
 StartTrade = Callable[..., Awaitable[WorkflowHandle[Any, Any]]]
 Reserve = Callable[..., Awaitable[None]]
+StartUnserved = Callable[[TradePlan], Awaitable[None]]
+
+
+@pytest.fixture
+async def start_unserved(
+    temporal_env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[StartUnserved]:
+    """Start trades that nobody serves, and that answer nobody."""
+    monkeypatch.setattr("activities.ownership.ANSWER_WITHIN", timedelta(milliseconds=300))
+    started = []
+
+    async def start(plan: TradePlan) -> None:
+        handle = await temporal_env.client.start_workflow(
+            TradeWorkflow.run,
+            TradeStart(plan=plan),
+            id=ids.trade_workflow(plan.symbol, plan.trade_id),
+            task_queue=f"nobody-{uuid.uuid4().hex}",
+        )
+        started.append(handle)
+
+    yield start
+    for handle in started:
+        await handle.terminate()
 
 
 def kinds(comparison: Comparison) -> list[Kind]:
@@ -216,28 +239,16 @@ async def test_a_failed_read_is_no_comparison(
 
 
 async def test_a_trade_that_does_not_answer_keeps_what_it_owns(
-    bench: Any,
-    temporal_env: WorkflowEnvironment,
-    books: BybitReconciliation,
-    plan: TradePlan,
-    monkeypatch: pytest.MonkeyPatch,
+    bench: Any, books: BybitReconciliation, plan: TradePlan, start_unserved: StartUnserved
 ) -> None:
-    monkeypatch.setattr("activities.ownership.ANSWER_WITHIN", timedelta(milliseconds=300))
     link = ids.order_link(plan.trade_id, "e", 1)
     await bench.order("BTCUSDT", "Buy", "0.01", orderLinkId=link)
-    # Nobody serves its queue
-    trade = await temporal_env.client.start_workflow(
-        TradeWorkflow.run,
-        TradeStart(plan=plan),
-        id=ids.trade_workflow(plan.symbol, plan.trade_id),
-        task_queue=f"nobody-{uuid.uuid4().hex}",
-    )
+    await start_unserved(plan)
 
     found = await bench.run(books.compare, plan.account)
 
     assert kinds(found) == [Kind.MISSING_STOP, Kind.UNANSWERING_TRADE]
     assert (found.trades, found.unreserved) == (1, ())
-    await trade.terminate()
 
 
 async def test_a_trade_that_the_desk_has_forgotten_is_found_by_temporals_list(
@@ -259,6 +270,32 @@ async def test_a_trade_that_the_desk_has_forgotten_is_found_by_temporals_list(
     assert kinds(found) == [Kind.GHOST_TRADE]
     assert found.discrepancies[0].workflow_id == trade.id
     assert [forgotten.trade_id for forgotten in found.unreserved] == [plan.trade_id]
+
+
+async def test_a_trade_that_waits_for_the_journal_hides_no_owner_of_its_symbol(
+    bench: Any,
+    books: BybitReconciliation,
+    plan: TradePlan,
+    start_trade: StartTrade,
+    reserve: Reserve,
+    start_unserved: StartUnserved,
+) -> None:
+    """B1: a trade that has ended owns nothing, however long it takes to be written down."""
+    ended = await start_trade(plan)
+    await reserve(plan)
+    bench.journal.is_away = True
+    await ended.signal("exit", ExitWish(by="ann"))
+    async with asyncio.timeout(20):
+        while not (await ended.query(TradeWorkflow.trade)).trade.is_final:  # noqa: ASYNC110 no signal tells it
+            await asyncio.sleep(0.05)
+    other = "tw" + "b" * 16
+    await bench.order("BTCUSDT", "Buy", "0.01", orderLinkId=ids.order_link(other, "e", 1))
+    await start_unserved(plan.model_copy(update={"trade_id": other}))
+
+    found = await bench.run(books.compare, plan.account)
+
+    assert (kinds(found), found.trades) == ([Kind.MISSING_STOP, Kind.UNANSWERING_TRADE], 2)
+    assert {d.trade_id for d in found.discrepancies} == {other}
 
 
 async def test_every_comparison_begins_by_starting_what_must_run(
