@@ -6,7 +6,13 @@ from typing import Any, Literal
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    TimeoutError,
+    TimeoutType,
+    is_cancelled_exception,
+)
 
 from tradewright import ids
 from tradewright.domain.account import Channel
@@ -19,6 +25,8 @@ HEARTBEAT = timedelta(seconds=5)
 """A consumer that is silent for so long is dead; another goes on from its cursor."""
 TAKEN_WITHIN = timedelta(seconds=30)
 """A worker that is started again takes the consumer sooner than this."""
+WORN_OUT_AFTER = timedelta(minutes=1)
+"""Deaths of its worker add up over a shift; a consumer that lasts so long is not at fault."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),
     maximum_interval=timedelta(seconds=5),
@@ -28,22 +36,28 @@ RETRY = RetryPolicy(
 
 
 async def follow(consume: Callable[..., Any], argument: Any, queue: str, summary: str) -> None:
-    """Have a worker of *queue* follow a stream until its shift is over.
+    """Have a worker of *queue* follow a stream until its shift is over, or it is worn out.
 
     Raises:
         ActivityError: It fails again and again, nobody takes it, or it was cancelled.
     """
-    await workflow.execute_activity_method(
-        consume,
-        argument,
-        task_queue=ids.sibling_queue(workflow.info().task_queue, queue),
-        schedule_to_start_timeout=TAKEN_WITHIN,
-        start_to_close_timeout=SHIFT,
-        heartbeat_timeout=HEARTBEAT,
-        retry_policy=RETRY,
-        cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=summary,
-    )
+    began = workflow.now()
+    try:
+        await workflow.execute_activity_method(
+            consume,
+            argument,
+            task_queue=ids.sibling_queue(workflow.info().task_queue, queue),
+            schedule_to_start_timeout=TAKEN_WITHIN,
+            start_to_close_timeout=SHIFT,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=RETRY,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=summary,
+        )
+    except ActivityError as e:
+        is_lasting = workflow.now() - began >= WORN_OUT_AFTER
+        if not is_lasting or is_untaken(e) or is_cancelled_exception(e):
+            raise
 
 
 def is_untaken(error: ActivityError) -> bool:

@@ -131,6 +131,26 @@ async def test_a_consumer_that_fails_for_no_final_reason_is_told_of_all_the_same
     assert told["fault"].endswith(": a bug")
 
 
+async def test_a_consumer_whose_worker_dies_now_and_then_alarms_nobody(
+    temporal_env: WorkflowEnvironment,
+    make_instrument: Callable[..., Instrument],
+    failure: Failure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A sandbox would have its own
+    monkeypatch.setattr(channel, "WORN_OUT_AFTER", timedelta(seconds=1))
+    async with Stage(temporal_env, make_instrument()).running(UnsandboxedWorkflowRunner()) as stage:
+        stage.stream.script.answer("consume_stream", *(failure("it died") for _ in range(5)))
+        held = stage.stream.script.hold("consume_stream")
+
+        stream = await start_stream(stage)
+        await stage.stream.script.called("consume_stream", 6)
+        shown = await needs_operator(stream)
+        held.let_go(0)
+
+    assert True not in shown
+
+
 async def test_a_stream_that_no_worker_follows_is_told_of(
     temporal_env: WorkflowEnvironment,
     make_instrument: Callable[..., Instrument],
