@@ -1,6 +1,7 @@
 """The exchange's own book of one account: whole for an audit, its cash for the desk."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from activities import parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
@@ -70,10 +71,10 @@ async def fetch_flows(client: BybitClient, since: datetime, until: datetime) -> 
 
 
 async def _all(
-    client: BybitClient, method: str, category: str = LINEAR, /, **arguments: object
+    client: BybitClient, method: str, category: str = LINEAR, /, **arguments: Any
 ) -> list[Row]:
     found: list[Row] = []
-    where = {"category": category, **arguments} if category else arguments
+    where: dict[str, Any] = {"category": category, **arguments} if category else arguments
     cursor = ""
     while True:
         answer = await client.call(method, cursor=cursor, **where)

@@ -1,6 +1,7 @@
 """What happened on an account of late, in a bounded number of reads."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -50,18 +51,16 @@ async def fetch_recent_cash(client: BybitClient, now: datetime) -> CashBook:
     return parse.cash_book(wallet, map(parse.cash_flow, reversed(rows)))
 
 
-async def _newest(
-    client: BybitClient, method: str, now: datetime, **arguments: object
-) -> list[Row]:
+async def _newest(client: BybitClient, method: str, now: datetime, **arguments: Any) -> list[Row]:
     """Return rows, newest first, of at most so many pages."""
-    window = {
+    window: dict[str, Any] = {
         "startTime": milliseconds(now - EXECUTION_WINDOW + timedelta(minutes=1)),
         "endTime": milliseconds(now) + 1,
     }
     found: list[Row] = []
     cursor = ""
     for _ in range(PAGES):
-        page = {"cursor": cursor} if cursor else {}
+        page: dict[str, Any] = {"cursor": cursor} if cursor else {}
         answer = await client.call(method, **arguments, **window, **page)
         rows = parse.rows(method, answer)
         found.extend(rows)

@@ -179,10 +179,12 @@ async def test_a_trade_that_runs_after_its_release_is_held_when_it_is_seen_twice
     decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
     assert isinstance(decision, Approved)
     plan, now = decision.plan, datetime.now(UTC)
+    gone = Reconciled(at=now, released=(plan.trade_id,))
+    there = Reconciled(at=now, unreserved=(plan,))
 
     held = []
-    for seen in ({"released": (plan.trade_id,)}, *[{"unreserved": (plan,)}] * 2):
-        await desk.signal("reconciled", Reconciled(at=now, **seen))
+    for seen in (gone, there, there):
+        await desk.signal("reconciled", seen)
         held.append(len((await desk.query("account"))["reservations"]))
 
     assert held == [0, 0, 1]
