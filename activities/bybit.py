@@ -122,15 +122,8 @@ class BybitClient:
         """How far the exchange's clock is ahead of this machine's; None before any answer."""
         return self._skew.value
 
-    async def call(
-        self, method: str, *, send_by: float = math.inf, **arguments: Any
-    ) -> dict[str, Any]:
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         """Call pybit's *method* and return Bybit's whole answer, its retCode being 0.
-
-        Args:
-            method: Of pybit.
-            send_by: When, by the monotonic clock, what waits for its turn is not sent any more.
-            arguments: Of the method.
 
         Raises:
             OutcomeUnknown: A write may or may not have been carried out.
@@ -140,6 +133,14 @@ class BybitClient:
             ClockSkewed: Not carried out.
             KeyRefused: Not carried out; says what to do about the key.
             OrderRejected: Any other retCode.
+        """
+        return await self.call_by(math.inf, method, **arguments)
+
+    async def call_by(self, send_by: float, method: str, **arguments: Any) -> dict[str, Any]:
+        """Do as `call`, but send nothing after *send_by* of the monotonic clock.
+
+        Raises:
+            ExchangeUnreachable: Also if it had to wait longer than that for its turn.
         """
         key = None if method in PUBLIC else self._key or await self._renewed_key(None)
         try:

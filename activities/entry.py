@@ -97,6 +97,7 @@ class EntryOrders:
             found = await self._resolved(plan.symbol, link, datetime.fromtimestamp(sent_by, UTC))
             if found is not None:
                 return _entry(found)
+        answer: EntryPlaced | EntryRejected | PlacedOrder | None
         try:
             answer = await self._prepared(plan)
             if answer is None:
@@ -139,9 +140,9 @@ class EntryOrders:
                 "tpTriggerBy": "LastPrice",
             }
         try:
-            answer = await self._client.call(
+            answer = await self._client.call_by(
+                send_by,
                 "place_order",
-                send_by=send_by,
                 category=LINEAR,
                 symbol=plan.symbol,
                 side=plan.side.value,

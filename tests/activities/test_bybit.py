@@ -396,7 +396,7 @@ async def test_what_must_be_sent_by_a_moment_is_not_sent_after_it_whatever_held_
     order = {"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market"}
 
     with pytest.raises(ExchangeUnreachable, match=r"it had waited .* was not sent") as caught:
-        await bench.client.call("place_order", send_by=time.monotonic() + 0.15, qty="0.1", **order)
+        await bench.client.call_by(time.monotonic() + 0.15, "place_order", qty="0.1", **order)
 
     assert (caught.value.retry, bench.line.count("place_order"), bench.held()) == (
         *(Retry.SAFE, 1, 0),
