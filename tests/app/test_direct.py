@@ -391,3 +391,39 @@ async def test_a_row_that_was_closed_past_temporal_is_shown_to_the_kill_switch_o
     assert (workflow_id, name) == (ids.kill_switch_workflow("main"), "adopt")
     assert (row.state, row.by) == (GateState.HALTED, "ann")
     assert os.listdir(settings.state / FOLDER)[0].endswith(".done")
+
+
+@pytest.mark.parametrize("fault", ["character", "gate", "folder"])
+async def test_no_record_ends_the_watch_or_keeps_a_later_one_out(
+    settings: Settings, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, folder = Switchboard(), settings.state / FOLDER
+    for minutes, by in ((0, "Zoë"), (1, "ann")):
+        with recorded(folder, wish_to_halt("main", "fire", by, NOON + timedelta(minutes=minutes))):
+            pass
+    first, _ = records(settings, ".jsonl")
+    if fault == "character":
+        content = first.read_bytes()
+        first.write_bytes(content + content[: content.index("ë".encode()) + 1])
+    elif fault == "gate":
+        first.write_text(first.read_text().replace('"state":"halted"', '"state":"ajar"'))
+    async with opened_journal(settings, create=True) as journal:
+        if fault == "folder":
+
+            async def refuse(*_: Any) -> int:
+                raise PermissionError(13, "Permission denied", str(folder))
+
+            monkeypatch.setattr("tradewright.app.gate_watch.take_in", refuse)
+            await journal.set_gate(wish_to_halt("main", "fire", "ann", NOON), rearm=False)
+        watching = asyncio.create_task(
+            watch_gate(board, journal, settings, every=0.01)  # type: ignore[arg-type]
+        )
+        async with asyncio.timeout(10):
+            while not board.heard and not watching.done():  # noqa: ASYNC110 the list tells nobody
+                await asyncio.sleep(0.01)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+    assert board.heard[-1][2].by == "ann"
+    assert board.heard[-1][2].state is GateState.HALTED

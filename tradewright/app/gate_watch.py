@@ -1,16 +1,16 @@
 """Beside the kill worker: what was done to the gate past Temporal reaches the kill switch."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from tradewright import ids
 from tradewright.app.trip_record import FOLDER, Books, take_in
-from tradewright.domain.errors import TradewrightError
 from tradewright.domain.gate import Gate, GateState
 from tradewright.settings import Settings
 
@@ -35,13 +35,21 @@ async def watch_gate(
     shown: Gate | None = None
     kill_switch = client.get_workflow_handle(ids.kill_switch_workflow(settings.account))
     while True:
-        try:
+        with _going_on("direct_trips_not_taken_in"):
             now = datetime.now(UTC)
             await take_in(settings.state / FOLDER, settings.account, journal, now)
+        with _going_on("gate_not_watched"):
             row = await journal.gate(settings.account)
             if row is not None and row != shown and row.state is not GateState.OPEN:
                 await kill_switch.signal("adopt", row, rpc_timeout=ANSWER_WITHIN)
             shown = row
-        except (TradewrightError, RPCError, OSError) as e:
-            log.warning("gate_not_watched", detail=str(e), again_in_s=every)
         await asyncio.sleep(every)
+
+
+@contextmanager
+def _going_on(event: str) -> Iterator[None]:
+    """Log whatever fails inside: nobody would notice that the watch has ended."""
+    try:
+        yield
+    except Exception as e:
+        log.warning(event, error=type(e).__name__, detail=str(e))

@@ -91,25 +91,37 @@ async def take_in(folder: Path, account: str, books: Books, now: datetime) -> in
     """
     taken = 0
     for path in _waiting(folder, account):
-        with path.open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            events = _read(path, file)
-            if not events or events[0].account != account or "gate" not in events[0].data:
-                continue
-            wish = Gate.model_validate(events[0].data["gate"])
-            if events[-1].data["step"] != FLAT:
-                detail = "the command ended before flat was read twice"
-                count = len(events) + 1
-                events.append(_event(account, wish.at, count, "cut_short", detail, now))
-            await books.set_gate(wish, rearm=False)
-            await books.append(events)
-            path.rename(path.with_suffix(DONE))
-            taken += 1
-            log.info("direct_trip_taken_in", record=path.name, events=len(events))
+        try:
+            # A line that was torn within a character is read as one that is torn
+            with path.open(encoding="utf-8", errors="replace") as file:
+                if await _take_one_in(path, file, account, books, now):
+                    path.rename(path.with_suffix(DONE))
+                    taken += 1
+        except (OSError, ValidationError) as e:
+            # It must not keep the others out
+            log.warning("direct_trip_not_taken_in", record=path.name, detail=str(e))
     return taken
+
+
+async def _take_one_in(
+    path: Path, file: IO[str], account: str, books: Books, now: datetime
+) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    events = _read(path, file)
+    if not events or events[0].account != account or "gate" not in events[0].data:
+        return False
+    wish = Gate.model_validate(events[0].data["gate"])
+    if events[-1].data.get("step") != FLAT:
+        detail = "the command ended before flat was read twice"
+        count = len(events) + 1
+        events.append(_event(account, wish.at, count, "cut_short", detail, now))
+    await books.set_gate(wish, rearm=False)
+    await books.append(events)
+    log.info("direct_trip_taken_in", record=path.name, events=len(events))
+    return True
 
 
 def _waiting(folder: Path, account: str) -> list[Path]:
