@@ -110,6 +110,8 @@ async def test_record_kill_switch(stage: Any, until: Until) -> None:
     await until(switch, "state", lambda s: s["step"] == "waiting")
     await switch.signal("rearm", {"reason": "checked", "by": "ann"})
     await until(switch, "state", lambda s: s["step"] == "waiting" and s["gate"]["state"] == "open")
+    await switch.signal("safe_mode", {"on": True, "reason": "news", "by": "ann"})
+    await stage.kill.script.called("cancel_entries", 3)
     await save("kill-switch", switch)
 
 
