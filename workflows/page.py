@@ -166,7 +166,8 @@ def strategy_page(status: StrategyStatus) -> str:
         f"- signals: {status.approved} traded, {status.refused} refused",
     ]
     if status.note:
-        lines.append(f"- last remark: {status.note}")
+        at = f" ({moment(status.note_at)})" if status.note_at else ""
+        lines.append(f"- last remark{at}: {status.note}")
     wish = "resume" if status.paused else "pause"
     lines += [
         "",

@@ -404,7 +404,8 @@ class StrategyWorkflow:
             self._call_operator("")
 
     def _put_note(self, note: str) -> None:
-        self._status = self._status.model_copy(update={"note": note})
+        note_at = workflow.now() if note else None
+        self._status = self._status.model_copy(update={"note": note, "note_at": note_at})
 
     def _call_operator(self, why: str) -> None:
         self._status = self._status.model_copy(update={"needs_operator": why})

@@ -72,6 +72,7 @@ class ScriptedDesk(
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self.equity = Decimal(10_000)
         self.exit_price = Decimal(101)
         self.entry_fault: Exception | None = None
         self.passes: list[tuple[Discrepancy, ...]] = []
@@ -83,7 +84,7 @@ class ScriptedDesk(
 
     @activity.defn
     async def read_snapshot(self, wish: SnapshotWish) -> Snapshot:
-        return Snapshot(at=datetime.now(UTC), market_at=NOW, equity=Decimal(10_000), wallet=10_000)
+        return Snapshot(at=datetime.now(UTC), market_at=NOW, equity=self.equity, wallet=self.equity)
 
     @activity.defn
     async def send(self, message: Message) -> Delivery:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 from tests.cli.conftest import System
 from tradewright import ids
 from tradewright.app import limits
+from tradewright.domain.account import Account, Limits, Pause, RefusalCode
 from tradewright.settings import Settings
 
 Call = Callable[..., Any]
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -85,17 +89,61 @@ async def test_a_file_with_mistakes_leaves_the_limits_as_they_are(
     assert (await in_force(working))["max_open_trades"] == 5
 
 
-async def test_a_pause_is_lifted_by_name_and_reason(working: System) -> None:
-    lifted = await working.call(
-        "limits", "lift", "loss_streak", "--reason", "another market", "--by", "ann"
-    )
-    nameless = await working.call("limits", "lift", "loss_strike", "--reason", "x", "--by", "ann")
+async def paused_by_drawdown(system: System) -> None:
+    """Return once the equity of 7000 has paused entries; the peak is 10000."""
+    desk = system.client.get_workflow_handle(ids.account_workflow(system.account))
+    wish = await desk.query("limits")
+    wish["consequences"] |= {"max_drawdown": "pause", "max_daily_loss": "refuse"}
+    await desk.execute_update("limits", {"limits": wish, "by": "ann"})
+    await desk.execute_update("refresh")
+    system.desk.equity = Decimal(7000)
+
+    async def is_paused() -> bool:
+        await desk.execute_update("refresh")
+        return bool((await desk.query("account"))["pauses"])
+
+    await eventually(is_paused)
+
+
+async def test_a_pause_is_shown_and_lifted_by_name_and_reason(working: System) -> None:
+    await paused_by_drawdown(working)
+    lift = ("limits", "lift", "max_drawdown", "--reason", "another market", "--by", "ann")
+
+    status = await working.call("status")
+    document = (await working.call("status", "-o", "json")).document["status"]
+    lifted = await working.call(*lift)
+    again = await working.call(*lift)
+
+    [line] = [line for line in status.out.splitlines() if line.startswith("paused ")]
+    assert "(market time) by max_drawdown: max_drawdown: equity is 30.00%" in line
+    assert [pause["code"] for pause in document["desk"]["pauses"]] == ["max_drawdown"]
+    assert document["gate"]["state"] == "open"
+    assert (lifted.code, again.code) == (0, 6)
+    assert "lifted: the pause by max_drawdown" in lifted.out
+    assert "begins anew at 7000.00 USDT, it was 10000.00" in lifted.out
+    assert "pauses left: 0" in lifted.out
+    assert "nothing to lift: max_drawdown holds no entries back" in again.err
+
+
+async def test_only_what_pauses_entries_is_lifted_and_only_if_it_does(working: System) -> None:
+    other = await working.call("limits", "lift", "gate_closed", "--reason", "x", "--by", "ann")
+    none = await working.call("limits", "lift", "--reason", "x", "--by", "ann")
     without = await working.call("limits", "lift", "--by", "ann")
 
-    assert (lifted.code, nameless.code, without.code) == (0, 2, 2)
-    assert "lifted: loss_streak" in lifted.out
-    assert "there is no code 'loss_strike'" in nameless.err
+    assert (other.code, none.code, without.code) == (2, 6, 2)
+    assert "'gate_closed' cannot be lifted" in other.err
+    assert "nothing to lift: nothing is paused" in none.err
     assert "--reason" in without.err
+
+
+def test_while_paused_the_streak_that_fired_is_shown() -> None:
+    pause = Pause(code=RefusalCode.LOSS_STREAK, reason="10 trades in a row have lost", until=NOON)
+    book = Account(name="main", started_at=NOON, pauses=(pause,))
+
+    shown = limits.limits_used(book, Limits(loss_streak=10), NOON)
+
+    [line] = [line for line in shown if line.limit == "loss_streak"]
+    assert (line.now, line.share) == ("10, paused", 1)
 
 
 async def test_a_worker_notices_a_changed_file_and_keeps_the_last_good_limits(

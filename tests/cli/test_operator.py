@@ -52,7 +52,7 @@ async def test_a_trip_flattens_and_only_a_named_rearm_opens_the_gate(working: Sy
 
     assert tripped.code == 0
     assert "gate halted by ann: fire" in tripped.out
-    assert "kill switch: waiting" in tripped.out
+    assert "kill switch: ready" in tripped.out
     assert "flat" in tripped.err
     assert safe_off.code == 6
     assert "the gate is halted by ann (fire)" in safe_off.err

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ from tradewright.domain.account import (
     limit_changes,
     usage,
 )
+from tradewright.domain.account.usage import BREACHES
+from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
 from tradewright.domain.notice import Notice, Priority
 from tradewright.settings import Settings, SettingsInvalid
@@ -34,6 +37,14 @@ POLL: Final = 2.0
 Mark = tuple[int, int, int]
 
 
+COUNTS: Final = frozenset(
+    (RefusalCode.MAX_DRAWDOWN, RefusalCode.LOSS_STREAK, RefusalCode.MAX_UNRESOLVED)
+)
+"""Codes of what is counted, and begins anew when a person lifts it."""
+LIFTABLE: Final = tuple(RefusalCode(code) for code in BREACHES.values())
+"""Codes of what may pause entries."""
+
+
 class LimitsShown(Value):
     """The limits in force, how near each is, and what keeps entries from being made."""
 
@@ -41,6 +52,20 @@ class LimitsShown(Value):
     limits: tuple[Usage, ...]
     breaches: tuple[str, ...]
     pauses: tuple[Pause, ...]
+
+
+class LimitsLifted(Value):
+    """What a person has lifted, in words, and what still holds entries back."""
+
+    lifted: tuple[str, ...]
+    pauses: tuple[Pause, ...]
+    losses: int
+    peak_equity: Decimal
+
+
+class NothingToLift(TradewrightError):
+    def __init__(self, what: str) -> None:
+        super().__init__(f"nothing to lift: {what}; see `tradewright limits show`")
 
 
 class LimitsReloaded(Value):
@@ -57,11 +82,23 @@ async def show_limits(client: Client, account: str, *, now: datetime) -> LimitsS
     )
     return LimitsShown(
         workflow_id=desk,
-        limits=usage(book, limits, now),
+        limits=limits_used(book, limits, now),
         breaches=tuple(
             f"{b.code} ({b.consequence}): {b.reason}" for b in breaches(book, limits, now)
         ),
         pauses=book.pauses,
+    )
+
+
+def limits_used(book: Account, limits: Limits, now: datetime) -> tuple[Usage, ...]:
+    """Return how near each limit is; a streak that has paused entries as it was when it fired."""
+    used = usage(book, limits, now)
+    if RefusalCode.LOSS_STREAK not in {pause.code for pause in book.pauses}:
+        return used
+    # The count begins anew with the pause that it brings
+    fired = {"now": f"{limits.loss_streak}, paused", "share": Decimal(1)}
+    return tuple(
+        line.model_copy(update=fired) if line.limit == "loss_streak" else line for line in used
     )
 
 
@@ -81,12 +118,39 @@ async def reload_limits(client: Client, settings: Settings, *, by: str) -> Limit
 
 
 async def lift(
-    client: Client, account: str, code: RefusalCode | None, *, reason: str, by: str
-) -> Account:
-    """End the pause or the count behind *code*, or every pause."""
-    wish = LiftWish(code=code, reason=reason, by=by)
+    client: Client, account: str, code: RefusalCode | None, *, reason: str, by: str, now: datetime
+) -> LimitsLifted:
+    """End the pause or the count behind *code*, or every pause.
+
+    Raises:
+        NothingToLift: It holds no entries back; nothing was done.
+    """
     desk = ids.account_workflow(account)
-    return await tell(client, desk, "lift", wish, Account, probe="account")
+    before, limits = await asyncio.gather(
+        ask(client, desk, "account", Account), ask(client, desk, "limits", Limits)
+    )
+    pauses = [pause for pause in before.pauses if code in (None, pause.code)]
+    breached = code in COUNTS and code in {b.code for b in breaches(before, limits, now)}
+    if not pauses and not breached:
+        raise NothingToLift(f"{code} holds no entries back" if code else "nothing is paused")
+    wish = LiftWish(code=code, reason=reason, by=by)
+    after = await tell(client, desk, "lift", wish, Account, probe="account")
+    lifted = [f"the pause by {pause.code}: {pause.reason}" for pause in pauses]
+    match code:
+        case RefusalCode.MAX_DRAWDOWN:
+            was, peak = f"{before.peak_equity:.2f}", f"{after.peak_equity:.2f}"
+            lifted.append(f"the peak of the equity begins anew at {peak} USDT, it was {was}")
+        case RefusalCode.LOSS_STREAK:
+            lifted.append(f"the count of losses begins anew at {after.losses}")
+        case RefusalCode.MAX_UNRESOLVED:
+            doubts = len(before.doubts(now)), len(after.doubts(now))
+            lifted.append(f"orders of unknown outcome that count: {doubts[0]} -> {doubts[1]}")
+    return LimitsLifted(
+        lifted=tuple(lifted),
+        pauses=after.pauses,
+        losses=after.losses,
+        peak_equity=after.peak_equity,
+    )
 
 
 async def current_limits(settings: Settings) -> Limits:

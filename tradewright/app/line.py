@@ -8,7 +8,7 @@ from temporalio.client import WorkflowExecution
 
 from tradewright import ids
 from tradewright.app.books import Books
-from tradewright.domain.account import Account, Block, Limits, Position
+from tradewright.domain.account import Account, Block, Limits, Pause, Position
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Side, Value
 from tradewright.domain.trade import Trade
@@ -64,6 +64,7 @@ class DeskLine(Value):
     max_open_trades: int
     positions: tuple[Position, ...]
     blocks: tuple[Block, ...]
+    pauses: tuple[Pause, ...]
     reconciled_at: AwareDatetime | None
 
 
@@ -98,7 +99,7 @@ class Overview(Value):
     account: str
     at: AwareDatetime
     gate: Gate | None
-    """The journal's row, which entries obey."""
+    """The journal's row, which entries obey; where none was written yet, the kill switch's."""
     kill_switch: KillSwitchState | None
     desk: DeskLine | None
     strategies: tuple[StrategyLine, ...]
@@ -182,5 +183,6 @@ def line_of_desk(book: Account, limits: Limits) -> DeskLine:
         max_open_trades=limits.max_open_trades,
         positions=snapshot.positions if snapshot else (),
         blocks=book.blocks,
+        pauses=book.pauses,
         reconciled_at=book.reconciled_at,
     )

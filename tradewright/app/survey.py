@@ -96,7 +96,7 @@ async def overview(
         venue=settings.venue,
         account=account,
         at=now,
-        gate=gate_row,
+        gate=gate_row or (machine.gate if machine else None),
         kill_switch=machine,
         desk=line_of_desk(account_book, in_force) if account_book and in_force else None,
         strategies=running.result() or (),

@@ -61,6 +61,7 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "VaultRefused": ExitCode.UNREACHABLE,
         "ProcessNotReady": ExitCode.UNREACHABLE,
         "WishRefused": ExitCode.REFUSED,
+        "NothingToLift": ExitCode.REFUSED,
     }
 )
 

@@ -19,7 +19,7 @@ from tradewright.cli.invocation import (
     say,
 )
 from tradewright.cli.kill_view import trip_without_temporal
-from tradewright.cli.table import linked
+from tradewright.cli.table import linked, words_of_step
 from tradewright.domain.errors import TradewrightError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def trip(
             say("kill switch tripped; waiting until flat was read twice (Ctrl-C does not stop it)")
             async for state in operate.follow_kill_switch(client, settings.account):
                 needs = f"; needs a person: {state.needs_operator}" if state.needs_operator else ""
-                say(f"gate {state.gate.state}, {state.step}{needs}")
+                say(f"gate {state.gate.state}, {words_of_step(state.step)}{needs}")
         return state
 
     _show(settings, run(_tightened(settings, send, GateState.HALTED, reason=reason, by=by)), output)
@@ -193,7 +193,7 @@ def _show(settings: "Settings", state: "KillSwitchState", output: Format) -> Non
         typer.echo(f"that is: {state.meaning}")
     for line in state.also:
         typer.echo(f"also asked for by {line}")
-    typer.echo(f"kill switch: {state.step}  {settings.workflow_url(workflow_id)}")
+    typer.echo(f"kill switch: {words_of_step(state.step)}  {settings.workflow_url(workflow_id)}")
     if state.needs_operator:
         typer.echo(f"needs a person: {state.needs_operator}")
     if gate.state is GateState.HALTED:

@@ -16,8 +16,8 @@ from tradewright.cli.invocation import (
 from tradewright.cli.table import linked, print_table, share, when
 
 if TYPE_CHECKING:
-    from tradewright.app.limits import LimitsReloaded, LimitsShown
-    from tradewright.domain.account import Account, RefusalCode
+    from tradewright.app.limits import LimitsLifted, LimitsReloaded, LimitsShown
+    from tradewright.domain.account import RefusalCode
 
 COLUMNS: Final = ("LIMIT", "VALUE", "DEFAULT", "CONSEQUENCE", "NOW", "USED")
 
@@ -103,7 +103,10 @@ def lift(
     by: ByOption,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """End a pause; after max_drawdown the peak, after loss_streak the count begins anew."""
+    """End a pause; after max_drawdown the peak, after loss_streak the count begins anew.
+
+    Exits 6 when there is nothing to lift.
+    """
     from tradewright.app import limits
     from tradewright.app.connect import connect
 
@@ -111,25 +114,26 @@ def lift(
     if not reason:
         raise typer.BadParameter("say why, with --reason", param_hint="--reason")
 
-    async def work() -> "Account":
-        client = await connect(settings)
-        return await limits.lift(client, settings.account, wanted, reason=reason, by=by)
+    async def work() -> "LimitsLifted":
+        client, now = await connect(settings), datetime.now(UTC)
+        return await limits.lift(client, settings.account, wanted, reason=reason, by=by, now=now)
 
-    account = run(work())
+    done = run(work())
     if output is Format.JSON:
-        left = [pause.model_dump(mode="json") for pause in account.pauses]
-        print_document("limits_lifted", code=code, pauses=left, losses=account.losses)
+        print_document("limits_lifted", code=code, **done.model_dump(mode="json"))
         return
-    typer.echo(f"lifted: {code or 'every pause'}; pauses left: {len(account.pauses)}")
+    for line in done.lifted:
+        typer.echo(f"lifted: {line}")
+    typer.echo(f"pauses left: {len(done.pauses)}")
 
 
 def _code(code: str) -> "RefusalCode | None":
-    from tradewright.domain.account import RefusalCode
+    from tradewright.app.limits import LIFTABLE
 
     if not code:
         return None
-    try:
-        return RefusalCode(code)
-    except ValueError:
-        known = ", ".join(RefusalCode)
-        raise typer.BadParameter(f"there is no code {code!r}; there are {known}") from None
+    found = next((known for known in LIFTABLE if known == code), None)
+    if found is None:
+        known = ", ".join(LIFTABLE)
+        raise typer.BadParameter(f"{code!r} cannot be lifted; these can: {known}")
+    return found

@@ -24,6 +24,7 @@ from tradewright.cli.table import (
     print_title,
     share,
     when,
+    words_of_step,
 )
 from tradewright.cli.trade import print_trades
 
@@ -89,8 +90,8 @@ def reconcile(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
             typer.echo(f"ignored: {line}")
     if report.left:
         say(
-            f"error: differences left: {len(report.left)}; decide those of `tradewright case list`, "
-            f"look at the others, then reconcile again"
+            f"error: differences left: {len(report.left)}; decide the cases among them "
+            f"(`tradewright case list`), look at the others, then reconcile again"
         )
         raise typer.Exit(ExitCode.FAILED)
 
@@ -108,6 +109,8 @@ async def _overview(settings: "Settings") -> "Overview":
 
 
 def _print_overview(found: "Overview", settings: "Settings") -> None:
+    from tradewright import ids
+
     switch, last = found.kill_switch, found.reconciliation
     if last is None:
         books = "never"
@@ -121,10 +124,15 @@ def _print_overview(found: "Overview", settings: "Settings") -> None:
         (
             ("account", f"{found.account} on {found.venue}, {when(found.at)} UTC"),
             ("gate", _gate(found)),
-            ("kill switch", switch.step if switch else "does not answer"),
+            ("kill switch", words_of_step(switch.step) if switch else "does not answer"),
             *_desk(found.desk, found.at),
             *(
-                (feed.name, f"{feed.state}, heard {ago(feed.heard_at, found.at)}")
+                (
+                    feed.name,
+                    ", heard ".join(
+                        (feed.state, *([ago(feed.heard_at, found.at)] if feed.heard_at else []))
+                    ),
+                )
                 for feed in found.feeds
             ),
             ("reconciled", books),
@@ -145,7 +153,9 @@ def _print_overview(found: "Overview", settings: "Settings") -> None:
             *(line.workflow_id for line in found.strategies),
             *(line.workflow_id for line in found.trades),
             *(need.workflow_id for need in found.needs),
+            ids.kill_switch_workflow(found.account),
             *((found.desk.workflow_id,) if found.desk else ()),
+            ids.notifier_workflow(found.account),
             *(feed.workflow_id for feed in found.feeds),
             *((last.workflow_id,) if last else ()),
         ],
@@ -153,7 +163,7 @@ def _print_overview(found: "Overview", settings: "Settings") -> None:
 
 
 def _gate(found: "Overview") -> str:
-    gate = found.gate or (found.kill_switch.gate if found.kill_switch else None)
+    gate = found.gate
     if gate is None:
         return "unknown" if found.desk is None else found.desk.gate
     told = ", ".join(part for part in (gate.reason, f"by {gate.by}" if gate.by else "") if part)
@@ -174,5 +184,9 @@ def _desk(desk: "DeskLine | None", now: datetime) -> list[tuple[str, str]]:
         ("equity", equity),
         ("open trades", f"{desk.open_trades} of at most {desk.max_open_trades}"),
         ("desk", waits),
+        *(
+            ("paused", f"until {when(p.until)} (market time) by {p.code}: {p.reason}")
+            for p in desk.pauses
+        ),
         *(("blocked", f"{block.symbol}: {block.reason}") for block in desk.blocks),
     ]

@@ -159,6 +159,11 @@ async def _strategies(settings: "Settings") -> tuple["StrategyLine", ...]:
     return await survey.strategies(client, settings.account, known)
 
 
+def _remark(status: "StrategyStatus") -> str:
+    at = f"{status.note_at:%H:%M:%S} " if status.note and status.note_at else ""
+    return status.needs_operator or status.pause_reason or f"{at}{status.note}"
+
+
 def print_strategies(lines: tuple["StrategyLine", ...], title: str = "") -> None:
     print_table(
         STRATEGY_COLUMNS,
@@ -172,10 +177,10 @@ def print_strategies(lines: tuple["StrategyLine", ...], title: str = "") -> None
                 when(status.last_candle) if status else "",
                 status.approved if status else "",
                 status.refused if status else "",
-                (status.needs_operator or status.pause_reason or status.note) if status else "",
+                _remark(status) if status else "",
             )
             for line in lines
         ],
         title=title,
-        empty="no strategy runs; `tradewright apply strategies/` starts those of a folder",
+        empty="no strategy runs; `tradewright apply FILE` starts that of a preset",
     )

@@ -144,6 +144,16 @@ def shortly(moment: str) -> str:
     return moment[:19].replace("T", " ")
 
 
+def words_of_step(step: str) -> str:
+    """Return what the kill switch does as people say it; "waiting" sounds as if it waited for one.
+
+    Example:
+        >>> words_of_step("waiting"), words_of_step("closing positions")
+        ('ready', 'closing positions')
+    """
+    return "ready" if step == "waiting" else step
+
+
 def ago(at: datetime | None, now: datetime) -> str:
     """Return how long ago *at* was.
 

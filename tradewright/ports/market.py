@@ -111,4 +111,6 @@ class StrategyStatus(Value):
     approved: int = 0
     refused: int = 0
     note: str = ""
+    note_at: AwareDatetime | None = None
+    """Wall clock."""
     needs_operator: str = ""
