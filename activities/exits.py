@@ -131,7 +131,8 @@ class Exits:
         else:
             read = await reads.position_read(position)
         events = entry_events(plan, entry, executions)
-        return TradeEvents(events=(*events, *funding, read))
+        settled = read.model_copy(update={"settled": True})
+        return TradeEvents(events=(*events, *funding, settled))
 
     async def _clear(self, plan: TradePlan) -> bool:
         """Cancel what could still be filled for the trade; return whether there was anything."""

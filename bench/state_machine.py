@@ -89,7 +89,7 @@ def life(of: TradePlan) -> list[TradeEvent]:
         StopMoved(price=Decimal(50_000), reason="break_even"),
         StopConfirmed(price=Decimal(50_000)),
         fill(4, Side.SELL, "0.05", cause=ExitReason.STOP),
-        PositionRead(qty=Decimal(0), at=NOON + timedelta(minutes=1)),
+        PositionRead(qty=Decimal(0), at=NOON + timedelta(minutes=1), settled=True),
     ]
 
 

@@ -138,7 +138,7 @@ class ScriptedDesk(
     async def settle(self, order: TradeOrder) -> TradeEvents:
         link = ids.order_link(order.plan.trade_id, "x", 2)
         fill = execution("exit", order.plan.side.opposite, self.exit_price, link=link)
-        flat = PositionRead(qty=Decimal(0), at=NOW + timedelta(minutes=2))
+        flat = PositionRead(qty=Decimal(0), at=NOW + timedelta(minutes=2), settled=True)
         return TradeEvents(events=(Executed(execution=fill), flat))
 
     @activity.defn
@@ -209,7 +209,9 @@ async def _follow() -> None:
         await asyncio.sleep(HEARTBEAT_EVERY)
 
 
-def execution(exec_id: str, side: Side, price: Decimal, *, link: str = "") -> Execution:
+def execution(
+    exec_id: str, side: Side, price: Decimal, *, link: str = "", qty: Decimal = Decimal("0.5")
+) -> Execution:
     return Execution(
         exec_id=exec_id,
         seq=1,
@@ -218,7 +220,7 @@ def execution(exec_id: str, side: Side, price: Decimal, *, link: str = "") -> Ex
         symbol="BTCUSDT",
         side=side,
         price=price,
-        qty=Decimal("0.5"),
+        qty=qty,
         fee=Decimal("0.03"),
         at=NOW + timedelta(minutes=1),
     )

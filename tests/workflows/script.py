@@ -170,13 +170,15 @@ class ScriptedExchange(ExchangePort):
         self.stop = plan.stop_loss if self.held else None
         return execution
 
-    def _position(self) -> PositionRead:
-        return PositionRead(qty=self.held, at=NOON + timedelta(minutes=1))
+    def _position(self, *, settled: bool = False) -> PositionRead:
+        return PositionRead(qty=self.held, at=NOON + timedelta(minutes=1), settled=settled)
 
-    def _all(self) -> TradeEvents:
-        return TradeEvents(
-            events=(*(Executed(execution=e) for e in self.executions), self._position())
-        )
+    def _all(self, *, settled: bool = False) -> TradeEvents:
+        read = self._position(settled=settled)
+        return TradeEvents(events=(*(Executed(execution=e) for e in self.executions), read))
+
+    def _settled(self) -> TradeEvents:
+        return self._all(settled=True)
 
     @activity.defn
     async def place_entry(self, order: TradeOrder) -> EntryPlaced | EntryRejected:
@@ -260,7 +262,7 @@ class ScriptedExchange(ExchangePort):
 
     @activity.defn
     async def settle(self, order: TradeOrder) -> TradeEvents:
-        found: TradeEvents = await self.script.play("settle", order, self._all)
+        found: TradeEvents = await self.script.play("settle", order, self._settled)
         return found
 
 

@@ -45,9 +45,6 @@ def _urgent(before: Trade, after: Trade) -> tuple[Command, ...]:
     if after.state is not before.state:
         if after.state is S.OPEN and after.plan.origin is Origin.ADOPTED:
             return (Command.SET_STOP,)
-        if after.state is S.SETTLING and after.is_working:
-            # What is left of it would open a position that nobody expects
-            return (Command.CANCEL_ENTRY, Command.SETTLE)
         command = ON_ENTERING.get(after.state)
         return (command,) if command else ()
     if after.state is S.OPEN and after.stops_set > before.stops_set:
@@ -55,9 +52,16 @@ def _urgent(before: Trade, after: Trade) -> tuple[Command, ...]:
     if after.state is S.OPEN and len(after.exits) > len(before.exits):
         # A reduction may have taken the stop along
         return (Command.VERIFY_STOP,)
+    if after.state is S.OPEN and len(after.entries) > len(before.entries) and _was_moved(after):
+        # What fills brings its own stop along, and may put the old one back
+        return (Command.VERIFY_STOP,)
     if after.rechecks > before.rechecks and not after.is_final:
-        return (Command.LOOK_UP,)
+        return (Command.SETTLE if after.state is S.SETTLING else Command.LOOK_UP,)
     return ()
+
+
+def _was_moved(trade: Trade) -> bool:
+    return trade.stop is not None and trade.wanted_stop != trade.plan.stop_loss
 
 
 def _pending(trade: Trade) -> tuple[Command, ...]:

@@ -182,6 +182,10 @@ class PositionRead(Value):
     kind: Literal["position_read"] = "position_read"
     qty: Decimal = Field(ge=0)
     at: AwareDatetime = Field(description="Market clock.")
+    settled: bool = Field(
+        default=False,
+        description="Nothing of the trade's works any more, and all that it traded is told.",
+    )
 
 
 class RecheckRequested(Value):

@@ -277,7 +277,7 @@ class Trade(Fills):
                 return T.ENTRY_FILLED if execution.side is self.plan.side else T.EXIT_FILLED
             case PositionRead():
                 if not event.qty:
-                    return T.POSITION_FLAT
+                    return T.SETTLED if event.settled else T.POSITION_FLAT
                 return T.POSITION_HELD if self.is_over else T.POSITION_KEPT
             case _:
                 return Trigger(event.kind)

@@ -47,6 +47,8 @@ class Trigger(StrEnum):
     ABANDONED = "abandoned"
     EXIT_SENT = "exit_sent"
     POSITION_FLAT = "position_flat"
+    SETTLED = "settled"
+    """Flat, nothing of the trade's works, and its executions are told: it may end."""
     POSITION_HELD = "position_held"
     POSITION_KEPT = "position_kept"
     """Held, and nobody wants to leave: what looked like the end was none."""
@@ -73,6 +75,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.ENTERING, T.EXIT_REQUESTED): S.EXITING,
         (S.ENTERING, T.ABANDONED): S.SETTLING,
         (S.ENTERING, T.POSITION_FLAT): S.ENTERING,
+        (S.ENTERING, T.SETTLED): S.ENTERING,
         (S.ENTERING, T.POSITION_HELD): S.ENTERING,
         (S.ENTERING, T.POSITION_KEPT): S.ENTERING,
         (S.ENTERING, T.RECHECK_REQUESTED): S.ENTERING,
@@ -96,6 +99,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.OPEN, T.EXIT_REQUESTED): S.EXITING,
         (S.OPEN, T.ABANDONED): S.SETTLING,
         (S.OPEN, T.POSITION_FLAT): S.SETTLING,  # closed while nobody told us
+        (S.OPEN, T.SETTLED): S.SETTLING,
         (S.OPEN, T.POSITION_HELD): S.EXITING,
         (S.OPEN, T.POSITION_KEPT): S.OPEN,
         (S.OPEN, T.RECHECK_REQUESTED): S.OPEN,
@@ -120,6 +124,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.EXITING, T.EXIT_REQUESTED): S.EXITING,  # the kill switch may ask twice
         (S.EXITING, T.EXIT_SENT): S.SETTLING,
         (S.EXITING, T.POSITION_FLAT): S.EXITING,
+        (S.EXITING, T.SETTLED): S.EXITING,
         (S.EXITING, T.POSITION_HELD): S.EXITING,
         (S.EXITING, T.RECHECK_REQUESTED): S.EXITING,
         (S.SETTLING, T.ENTRY_PLACED): S.SETTLING,
@@ -142,7 +147,8 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.SETTLING, T.ABANDONED): S.SETTLING,
         (S.SETTLING, T.EXIT_REQUESTED): S.SETTLING,
         (S.SETTLING, T.EXIT_SENT): S.SETTLING,  # given up while it was under way
-        (S.SETTLING, T.POSITION_FLAT): S.CLOSED,
+        (S.SETTLING, T.POSITION_FLAT): S.SETTLING,  # perhaps older than what it settles
+        (S.SETTLING, T.SETTLED): S.CLOSED,
         (S.SETTLING, T.POSITION_HELD): S.EXITING,
         (S.SETTLING, T.POSITION_KEPT): S.OPEN,  # the entry's end overtook its fill; a read lagged
         (S.SETTLING, T.RECHECK_REQUESTED): S.SETTLING,
