@@ -1,5 +1,6 @@
 """What an operator does while trades run, on the real workflows."""
 
+import asyncio
 import functools
 from datetime import timedelta
 from decimal import Decimal
@@ -10,11 +11,14 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from tests.cli.conftest import System, WritePreset
+from tests.cli.scripted import execution
 from tradewright import ids
 from tradewright.app import operate, wish
 from tradewright.domain.case import Case
 from tradewright.domain.gate import GateState
+from tradewright.domain.market import Side
 from tradewright.domain.reconciliation import Discrepancy, Kind
+from tradewright.domain.trade import Executed
 from tradewright.ports import KillSwitchState
 from workflows.reconciliation import ReconciliationStart
 
@@ -169,17 +173,49 @@ async def test_a_closed_trade_is_shown_from_the_journal_alone(working: System) -
     assert other.out == "no trades\n"
 
 
+async def test_a_half_closed_trade_says_how_much_is_held_and_not_why_it_left(
+    working: System,
+) -> None:
+    workflow_id = await working.start_trade()
+    trade_id = workflow_id.rpartition("/")[2]
+    half = execution("half", Side.SELL, Decimal(101), link="", qty=Decimal("0.2"))
+    handle = working.client.get_workflow_handle(workflow_id)
+    await handle.signal("report", Executed(execution=half))
+    await working.listed(f"Account = '{working.account}' AND TradeState = 'open'")
+    async with asyncio.timeout(10):
+        while (row := await working.journal.trade(trade_id)) is None or not row.exit_price:  # noqa: ASYNC110 the file tells nobody
+            await asyncio.sleep(0.05)
+
+    for command in (("trade", "list"), ("trade", "list", "--all")):
+        listed = await working.call(*command)
+        assert "0.3 of 0.5" in listed.out, command
+        assert "WHY" not in listed.out, command
+    assert "why it left" not in (await working.call("trade", "show", trade_id)).out
+
+
+async def test_a_trade_that_enters_is_listed_with_the_stop_of_its_plan(working: System) -> None:
+    workflow_id = await working.start_trade(filled=False)
+    trade_id = workflow_id.rpartition("/")[2]
+    await working.written(trade_id, "entering")
+
+    listed = await working.call("trade", "list", "--all", "-o", "json")
+
+    assert listed.document["trades"][0]["stop"] == "99"
+
+
 async def test_a_stop_is_tightened_and_never_loosened(working: System) -> None:
     workflow_id = await working.start_trade()
     trade_id = workflow_id.rpartition("/")[2]
     await working.listed(f"Account = '{working.account}' AND TradeState = 'open'")
 
     moved = await working.call("trade", "stop", trade_id, "99.5", "--by", "ann", "-o", "json")
+    same = await working.call("trade", "stop", trade_id, "99.5", "--by", "ann")
     loosened = await working.call("trade", "stop", trade_id, "98", "--by", "ann")
     nonsense = await working.call("trade", "stop", trade_id, "soon", "--by", "ann")
 
     assert moved.code == 0
     assert (moved.document["confirmed"], moved.document["trade"]["stop"]) == (True, "99.5")
+    assert (same.code, same.out) == (0, f"{trade_id}: the stop stands at 99.5\n")
     assert loosened.code == 6
     assert "tighter than 99.5" in loosened.err
     assert nonsense.code == 2

@@ -11,7 +11,7 @@ from tradewright.app.books import Books
 from tradewright.domain.account import Account, Block, Limits, Pause, Position
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Side, Value
-from tradewright.domain.trade import Trade
+from tradewright.domain.trade import Trade, TradeState
 from tradewright.ports import KillSwitchState, StrategyStatus
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class TradeLine(Value):
     side: Side | None = None
     state: str
     qty: Decimal | None = None
+    open_qty: Decimal | None = None
+    """What is held of it; None once it has ended."""
     entry_price: Decimal | None = None
     stop: Decimal | None = None
     take_profit: Decimal | None = None
@@ -37,6 +39,7 @@ class TradeLine(Value):
     """Realised, after fees."""
     r_multiple: Decimal | None = None
     exit_reason: str = ""
+    """Empty before it leaves, even where a part has left."""
     opened_at: AwareDatetime | None = None
     closed_at: AwareDatetime | None = None
     needs_operator: str = ""
@@ -120,16 +123,22 @@ def line_of_trade(trade: Trade, workflow_id: str, needs_operator: str = "") -> T
         side=plan.side,
         state=trade.state,
         qty=trade.entry_qty if trade.was_open else plan.qty,
+        open_qty=None if trade.is_final else trade.open_qty,
         entry_price=trade.entry_price,
         stop=trade.stop if trade.stop is not None else trade.wanted_stop,
         take_profit=plan.take_profit,
         pnl=trade.pnl if trade.exits or trade.is_final else None,
         r_multiple=trade.r_multiple if trade.exits else None,
-        exit_reason=trade.exit_reason or trade.rejection,
+        exit_reason=_why(trade),
         opened_at=trade.opened_at,
         closed_at=trade.closed_at,
         needs_operator=needs_operator,
     )
+
+
+def _why(trade: "Trade | TradeRow") -> str:
+    stays = trade.state in {TradeState.PENDING, TradeState.ENTERING, TradeState.OPEN}
+    return "" if stays else trade.exit_reason or trade.rejection
 
 
 def line_of_row(row: "TradeRow") -> TradeLine:
@@ -142,12 +151,14 @@ def line_of_row(row: "TradeRow") -> TradeLine:
         side=row.side,
         state=row.state,
         qty=row.qty,
+        open_qty=None if ended else row.open_qty,
         entry_price=row.entry_price,
-        stop=row.stop,
+        # Before the exchange has confirmed it, where it is to stand
+        stop=row.stop_loss if row.stop is None and not ended else row.stop,
         take_profit=row.take_profit,
         pnl=row.pnl if row.exit_price is not None or ended else None,
         r_multiple=row.r_multiple if row.exit_price is not None else None,
-        exit_reason=row.exit_reason or row.rejection,
+        exit_reason=_why(row),
         opened_at=row.opened_at,
         closed_at=row.closed_at,
         needs_operator=row.needs,

@@ -27,6 +27,7 @@ from tradewright.app.wish import (
 )
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Value
+from tradewright.domain.trade import TradeState
 from tradewright.ports import Choice, KillSwitchState, StrategyStatus, TradeView
 from tradewright.settings import Settings
 from workflows.kill_switch import (
@@ -105,11 +106,14 @@ async def exit_trade(client: Client, workflow_id: str, *, note: str, by: str) ->
 
 
 async def move_stop(client: Client, workflow_id: str, *, price: Decimal, by: str) -> TradeView:
-    """Tighten the trade's stop.
+    """Tighten the trade's stop; one that stands there already is left alone.
 
     Raises:
         WishRefused: It would not tighten, or the exchange does not take it.
     """
+    view = await ask(client, workflow_id, "trade", TradeView)
+    if view.trade.stop == view.trade.wanted_stop == price and view.trade.state is TradeState.OPEN:
+        return view
     wish = StopWish(price=price, by=by)
     return await tell(client, workflow_id, "move_stop", wish, TradeView, probe="trade")
 

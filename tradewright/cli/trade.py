@@ -149,6 +149,12 @@ async def sources(
     return client, journal, tuple(map(str, faults))
 
 
+def _qty(line: "TradeLine") -> str:
+    """Return how much it is, and how much of it is held where a part has left or not entered."""
+    is_part = line.qty is not None and line.open_qty is not None and 0 < line.open_qty < line.qty
+    return f"{price(line.open_qty)} of {price(line.qty)}" if is_part else price(line.qty)
+
+
 def print_trades(lines: "list[TradeLine] | tuple[TradeLine, ...]", title: str = "") -> None:
     print_table(
         TRADE_COLUMNS,
@@ -158,7 +164,7 @@ def print_trades(lines: "list[TradeLine] | tuple[TradeLine, ...]", title: str = 
                 line.symbol,
                 line.side,
                 line.state,
-                price(line.qty),
+                _qty(line),
                 price(line.entry_price),
                 price(line.stop),
                 price(line.take_profit),

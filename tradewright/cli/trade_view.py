@@ -30,7 +30,7 @@ def print_page(page: "TradePage", settings: "Settings") -> None:
             ("trailed by", trade.get("trailed_by") or ""),
             ("left at", _average(trade)),
             ("closed", _time(line.closed_at)),
-            ("why it left", _reason(trade) or line.exit_reason),
+            ("why it left", (_reason(trade) or line.exit_reason) if line.exit_reason else ""),
             ("PnL", f"{line.pnl:+.4f} USDT, after fees" if line.pnl is not None else ""),
             ("funding", f"{funding:+f} USDT" if (funding := _number(trade, "funding")) else ""),
             ("R", gain(line.r_multiple)),
