@@ -72,33 +72,50 @@ class Stops:
     async def move(
         self, order: TradeOrder
     ) -> StopConfirmed | StopRefused | StopKept | PositionRead:
-        """Amend the stop in place; it is never cancelled to be made anew."""
+        """Amend the stop in place; it is never cancelled to be made anew, and never loosened.
+
+        A tighter one that stands, whoever has put it there, is told instead.
+        """
         plan, reads = order.plan, self._reads
         price = order.price if order.price is not None else plan.stop_loss
+        position = await reads.held(plan)
+        if position is not None and position.stop_loss is not None:
+            standing = position.stop_loss
+            if (standing - price) * plan.side.sign > 0:
+                return await self._tighter(order, standing)
         try:
             await self._set(plan, stopLoss=parse.text(price), slTriggerBy=TRIGGERED_BY)
         except OrderRejected as e:
             if e.ret_code != UNCHANGED:
-                standing = await reads.held(plan)
-                if standing is None:
+                position = await reads.held(plan)
+                if position is None:
                     return await reads.position_read(None)
                 if e.ret_code not in PASSED and not PASSED_TEXT.search(e.ret_msg):
                     raise
                 reason = f"{e.ret_msg} (retCode {e.ret_code})"
-                if order.wished_by and standing.stop_loss is not None:
-                    return StopKept(price=standing.stop_loss, reason=reason)
+                if order.wished_by and position.stop_loss is not None:
+                    return StopKept(price=position.stop_loss, reason=reason)
                 return StopRefused(reason=reason)
         deadline = time.monotonic() + STOP_DEADLINE
         while True:
             position = await reads.held(plan)
-            if position is not None and position.stop_loss == price:
-                return await self._confirmed(plan, price)
+            shown = position.stop_loss if position is not None else None
+            if shown is not None and (shown - price) * plan.side.sign >= 0:
+                return await self._confirmed(plan, shown)
             if time.monotonic() > deadline:
                 if position is None:
                     return await reads.position_read(None)
-                shown = f"the stop shown is {position.stop_loss}"
-                raise OutcomeUnknown(f"set_trading_stop {plan.symbol}", shown)
+                raise OutcomeUnknown(
+                    f"set_trading_stop {plan.symbol}", f"the stop shown is {shown}"
+                )
             await asyncio.sleep(POLL)
+
+    async def _tighter(self, order: TradeOrder, standing: Decimal) -> StopConfirmed | StopKept:
+        """Return that the stop stays at *standing*, which is tighter than what is asked for."""
+        confirmed = await self._confirmed(order.plan, standing)
+        if not order.wished_by:
+            return confirmed
+        return StopKept(price=standing, reason="a tighter stop stands at the exchange already")
 
     async def trail(self, order: TradeOrder) -> TrailingSet | TrailingRefused | PositionRead:
         """Let the exchange trail, from `order.price` on, or at once where that has been passed.

@@ -7,7 +7,13 @@ import pytest
 
 from tradewright.domain.errors import OutcomeUnknown
 from tradewright.domain.plan import ExitRules, TradePlan, TrailedBy, Trailing
-from tradewright.domain.trade import PositionRead, StopConfirmed, TrailingRefused, TrailingSet
+from tradewright.domain.trade import (
+    PositionRead,
+    StopConfirmed,
+    StopKept,
+    TrailingRefused,
+    TrailingSet,
+)
 from tradewright.ports import TradeOrder
 
 TRAIL = Decimal(300)
@@ -77,6 +83,49 @@ async def test_the_stop_is_only_ever_amended(bench: Any, make_plan: Any) -> None
 
     assert bench.stops()["StopLoss"].order_id == before
     assert bench.line.count("cancel_order") == 0
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
+async def test_a_stop_that_a_person_tightened_at_the_exchange_is_never_loosened(
+    bench: Any, make_plan: Any, side: str
+) -> None:
+    plan = make_plan(side=side)
+    await bench.enter(plan)
+    by_hand, by_plan = (plan.stop_loss + plan.side.sign * n for n in (400, 200))
+    await bench.client.call(
+        "set_trading_stop", category="linear", symbol="BTCUSDT", stopLoss=str(by_hand)
+    )
+    order = TradeOrder(plan=plan, price=by_plan)
+
+    trailed = await bench.run(bench.exchange.set_stop, order)
+    wished = await bench.run(bench.exchange.set_stop, order.model_copy(update={"wished_by": "ann"}))
+
+    assert trailed == StopConfirmed(price=by_hand)
+    assert wished == StopKept(price=by_hand, reason="a tighter stop stands at the exchange already")
+    assert bench.stops()["StopLoss"].trigger_price == by_hand
+
+
+async def test_a_stop_that_a_person_tightens_while_it_is_moved_is_told(
+    bench: Any, make_plan: Any
+) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    by_hand = plan.stop_loss + 400
+
+    def tightened_after(send: Any) -> Any:
+        bench.line.spoil(
+            "get_positions",
+            bench.faults.rows(lambda rows: [row | {"stopLoss": str(by_hand)} for row in rows]),
+        )
+        return send()
+
+    bench.line.spoil("set_trading_stop", tightened_after)
+
+    moved = await bench.run(
+        bench.exchange.set_stop, TradeOrder(plan=plan, price=plan.stop_loss + 200)
+    )
+
+    assert moved == StopConfirmed(price=by_hand)
 
 
 async def test_the_exchange_trails_from_a_price_on_and_the_stop_stays(
