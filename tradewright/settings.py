@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 
 from tradewright.domain.account import Limits
+from tradewright.domain.account.limits import Length
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
 from tradewright.domain.notice import NotifySettings
@@ -93,21 +94,26 @@ BYBIT: Mapping[Venue, VenueUrls] = {
 
 
 class TemporalSettings(Value):
-    address: Address = "127.0.0.1:7233"
+    address: Address = Field(default="127.0.0.1:7233", description="host:port of the server.")
     namespace: str | None = Field(
         default=None, description='One per venue; unset is the venue\'s name, "default" for paper.'
     )
-    ui_url: Url = "http://127.0.0.1:8233"
+    ui_url: Url = Field(
+        default="http://127.0.0.1:8233",
+        description="Of the Web UI: where `up` lets it listen, and links lead.",
+    )
 
 
 class VaultSettings(Value):
     """Where the exchange keys are, and how to be let in: a token, or an AppRole."""
 
-    address: Url = "http://127.0.0.1:8200"
-    token: SecretStr | None = None
-    role_id: str | None = None
-    secret_id: SecretStr | None = None
-    mount: str = "secret"
+    address: Url = Field(default="http://127.0.0.1:8200", description="URL of the server.")
+    token: SecretStr | None = Field(
+        default=None, description="To be let in with, unless it is an AppRole; `up` makes one."
+    )
+    role_id: str | None = Field(default=None, description="Of the AppRole.")
+    secret_id: SecretStr | None = Field(default=None, description="Of the AppRole.")
+    mount: str = Field(default="secret", description="Of the key-value engine, version 2.")
     path: str = Field(
         default="tradewright/{venue}/{account}",
         pattern=r"^([^{}]|\{venue\}|\{account\})+$",
@@ -137,8 +143,10 @@ class LogLevel(StrEnum):
 
 
 class LogSettings(Value):
-    level: LogLevel = LogLevel.INFO
-    format: LogFormat = LogFormat.AUTO
+    level: LogLevel = Field(default=LogLevel.INFO, description="The least that is logged.")
+    format: LogFormat = Field(
+        default=LogFormat.AUTO, description="`auto`: readable on a terminal, JSON elsewhere."
+    )
 
 
 class Settings(BaseSettings):
@@ -153,11 +161,19 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default=Path(".tradewright"), description="All state is kept under it.")
-    venue: Venue = Venue.PAPER
-    account: str = Field(default="main", pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
-    paper_url: Url = "http://127.0.0.1:8900"
-    paper_api_key: SecretStr | None = None
-    paper_api_secret: SecretStr | None = None
+    venue: Venue = Field(default=Venue.PAPER, description="Where orders go; `live` is real money.")
+    account: str = Field(
+        default="main",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$",
+        description="Name of ours for it: part of workflow ids and of the key's path in Vault.",
+    )
+    paper_url: Url = Field(
+        default="http://127.0.0.1:8900", description="Of the paper exchange, REST and WebSocket."
+    )
+    paper_api_key: SecretStr | None = Field(
+        default=None, description="Of the paper exchange; `up` and `demo` make one."
+    )
+    paper_api_secret: SecretStr | None = Field(default=None, description="Belongs to it.")
     temporal: TemporalSettings = TemporalSettings()
     vault: VaultSettings = VaultSettings()
     journal: SecretStr | None = Field(
@@ -174,7 +190,7 @@ class Settings(BaseSettings):
     )
     notify: NotifySettings = NotifySettings()
     reconciliation: Policies = Policies()
-    snapshot_every: timedelta = Field(
+    snapshot_every: Length = Field(
         default=timedelta(seconds=30), description="Between two snapshots of the account."
     )
 

@@ -128,7 +128,7 @@ async def test_temporal_without_the_namespace_is_not_ready(temporal: Client) -> 
 
 
 def test_a_free_port_may_be_claimed(free_port: int) -> None:
-    assert claim_port(free_port, "the Web UI") == free_port
+    assert claim_port(free_port, "the Web UI", "X") == free_port
 
 
 def test_a_taken_port_is_refused_with_its_holder() -> None:
@@ -136,7 +136,30 @@ def test_a_taken_port_is_refused_with_its_holder() -> None:
         port = taken.getsockname()[1]
 
         with pytest.raises(PortTaken, match=rf"port {port} of the Web UI .* \(pid \d+\).*choose"):
-            claim_port(port, "the Web UI")
+            claim_port(port, "the Web UI", "X")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TRADEWRIGHT_TEMPORAL__ADDRESS", "127.0.0.1:{}"),
+        ("TRADEWRIGHT_TEMPORAL__UI_URL", "http://127.0.0.1:{}"),
+        ("TRADEWRIGHT_VAULT__ADDRESS", "http://127.0.0.1:{}"),
+        ("TRADEWRIGHT_PAPER_URL", "http://127.0.0.1:{}"),
+    ],
+)
+def test_who_meets_a_taken_port_reads_how_to_choose_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    home = on_free_ports(Settings(), tmp_path / "home")
+    for name, text in home.environment().items():
+        monkeypatch.setenv(name, text)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv(variable, value.format(port))
+
+        with pytest.raises(PortTaken, match=f"port with {variable}={value.format(port + 1)}$"):
+            on_own_ports(Settings.load())
 
 
 def test_a_missing_program_is_named() -> None:

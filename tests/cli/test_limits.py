@@ -143,7 +143,7 @@ def test_while_paused_the_streak_that_fired_is_shown() -> None:
     shown = limits.limits_used(book, Limits(loss_streak=10), NOON)
 
     [line] = [line for line in shown if line.limit == "loss_streak"]
-    assert (line.now, line.share) == ("10, paused", 1)
+    assert (line.now, line.share) == ("10, paused", Decimal(1))
 
 
 async def test_a_worker_notices_a_changed_file_and_keeps_the_last_good_limits(

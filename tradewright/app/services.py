@@ -58,10 +58,10 @@ DYNAMIC_CONFIG: Final = MappingProxyType(
 
 
 class PortTaken(TradewrightError):
-    def __init__(self, port: int, service: str, holder: str) -> None:
+    def __init__(self, port: int, service: str, holder: str, variable: str) -> None:
         super().__init__(
             f"port {port} of {service} is taken: {holder} listens there; "
-            f"stop that process or choose another port"
+            f"stop that process or choose another port with {variable}"
         )
         self.port = port
 
@@ -97,8 +97,8 @@ def free_port() -> int:
             return port
 
 
-def claim_port(port: int, service: str) -> int:
-    """Return *port* if *service* may listen on it.
+def claim_port(port: int, service: str, variable: str) -> int:
+    """Return *port* if *service* may listen on it; *variable* is where another one is named.
 
     Raises:
         PortTaken: Somebody else does; the message names who, as far as we may see.
@@ -109,7 +109,7 @@ def claim_port(port: int, service: str) -> int:
         try:
             probe.bind((LOOPBACK, port))
         except OSError:
-            raise PortTaken(port, service, _holder(port)) from None
+            raise PortTaken(port, service, _holder(port), variable) from None
     return port
 
 

@@ -29,6 +29,7 @@ from tradewright.app.supervisor import Supervisor
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
 from tradewright.settings import (
+    PREFIX,
     RUNNING_FILE,
     Settings,
     TemporalSettings,
@@ -66,14 +67,20 @@ def on_own_ports(settings: Settings) -> Settings:
     # Its ports are taken then too, but not by somebody to be stopped
     with claimed(settings.home):
         pass
-    for url, service in (
-        (f"//{settings.temporal.address}", "Temporal"),
-        (settings.temporal.ui_url, "the Temporal Web UI"),
-        (settings.vault.address, "Vault"),
-        (settings.paper_url, "the paper exchange"),
+    for url, service, variable in (
+        (f"//{settings.temporal.address}", "Temporal", "TEMPORAL__ADDRESS"),
+        (settings.temporal.ui_url, "the Temporal Web UI", "TEMPORAL__UI_URL"),
+        (settings.vault.address, "Vault", "VAULT__ADDRESS"),
+        (settings.paper_url, "the paper exchange", "PAPER_URL"),
     ):
-        claim_port(urlsplit(url).port or 80, service)
+        claim_port(urlsplit(url).port or 80, service, f"{PREFIX}{variable}={_elsewhere(url)}")
     return _with_secrets(settings)
+
+
+def _elsewhere(url: str) -> str:
+    """Return *url* on the next port, as its setting is written."""
+    port = urlsplit(url).port or 80
+    return url.removeprefix("//").replace(f":{port}", f":{port + 1}")
 
 
 def _placed(
