@@ -12,7 +12,13 @@ from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Value
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.reconciliation import Choice, Discrepancy, Kind
-from tradewright.domain.trade import ExitRequested, RecheckRequested, StopLost, TradeEvent
+from tradewright.domain.trade import (
+    ExitRequested,
+    RecheckRequested,
+    StopConfirmed,
+    StopLost,
+    TradeEvent,
+)
 from tradewright.ports import ACTIVITY_TIMEOUT, ReconciliationPort
 from workflows.trade_start import start_trade
 
@@ -40,6 +46,9 @@ async def remedy(choice: Choice, about: Discrepancy, *, by: str, reason: str = "
             return await _cancel(about)
         if choice is Choice.CLOSE:
             return await leave(about.workflow_id, by=by, reason=reason or about.detail)
+        if about.tighter and about.position and (stands := about.position.stop_loss) is not None:
+            # Whoever has put it there wanted less at risk: it is the trade's own from now on
+            return await _tell(about.workflow_id, StopConfirmed(price=stands), "tighter stop kept")
         if about.kind in STOPS:
             return await _tell(about.workflow_id, StopLost(), "stop set again")
         return await recheck(about.workflow_id, about.detail)

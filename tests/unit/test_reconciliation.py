@@ -203,7 +203,7 @@ def test_a_stop_that_stands_elsewhere_is_wrong(
     found = discrepancies(shown(position(side=side, stop_loss=stands)), [trade])
 
     assert kinds(found) == ([Kind.WRONG_STOP] if fault else [])
-    assert all(fault in d.detail for d in found)
+    assert all(fault in d.detail and d.tighter == (fault == "tighter") for d in found)
 
 
 def test_a_stop_is_not_compared_with_what_is_held_on_the_other_side() -> None:

@@ -1,6 +1,7 @@
 """What the settings and people say about differences, and what a reconciliation does then."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -142,6 +143,32 @@ async def test_to_close_is_to_leave_by_the_trade_that_owns_the_position(stage: A
 
     [(name, event)] = await trade.query("heard")
     assert (name, event["kind"], event["by"]) == ("report", "exit_requested", "reconciliation")
+
+
+@pytest.mark.parametrize(
+    ("tighter", "told"),
+    [(True, ("stop_confirmed", "49950")), (False, ("stop_lost", None))],
+    ids=["tighter", "looser"],
+)
+async def test_a_stop_that_somebody_tightened_becomes_the_trades_own_and_a_looser_one_is_set_again(
+    stage: Any, tighter: bool, told: tuple[str, str | None]
+) -> None:
+    trade = await stage.listen_as(about_trade(stage, Kind.WRONG_STOP).workflow_id)
+    held = orphan().position
+    assert held is not None
+    wrong = about_trade(stage, Kind.WRONG_STOP).model_copy(
+        update={
+            "position": held.model_copy(update={"stop_loss": Decimal(49_950)}),
+            "tighter": tighter,
+        }
+    )
+    both = comparison(wrong)
+    stage.reconciliation.script.answer("compare", both, both)
+
+    await reconciled(stage)
+
+    [(_, event)] = await trade.query("heard")
+    assert (event["kind"], event.get("price")) == told
 
 
 async def test_to_close_an_orphan_is_to_adopt_it_and_to_leave(stage: Any, until: Until) -> None:

@@ -95,6 +95,9 @@ class Discrepancy(Value):
     order_id: str = ""
     position: Position | None = None
     mark: str = Field(default="", description="What else tells it from another of its kind.")
+    tighter: bool = Field(
+        default=False, description="Of a wrong stop: it risks less than its trade wants."
+    )
 
     @property
     def fingerprint(self) -> str:
@@ -166,10 +169,11 @@ def _of_position(trade: Believed, position: Position) -> Iterable[Discrepancy]:
     if position.stop_loss is None:
         yield _without_stop(trade, position)
     elif fault := _fault_of_stop(trade, position.stop_loss):
-        detail = f"wants its stop at {trade.stop}, the exchange has a {fault} at "
-        yield differs(
+        detail = f"wants its stop at {trade.stop}, the exchange has a {fault} one at "
+        wrong = differs(
             Kind.WRONG_STOP, f"{detail}{position.stop_loss}", mark=str(position.stop_loss)
         )
+        yield wrong.model_copy(update={"tighter": fault == "tighter"})
 
 
 def _without_stop(trade: Believed, position: Position) -> Discrepancy:
@@ -181,8 +185,8 @@ def _fault_of_stop(trade: Believed, stands: Decimal) -> str:
     if trade.stop is None or stands == trade.stop:
         return ""
     if (stands - trade.stop) * trade.side.sign < 0:
-        return "looser one"
-    return "" if trade.trailed else "tighter one"
+        return "looser"
+    return "" if trade.trailed else "tighter"
 
 
 def _of_order(order: OpenOrder, by_id: Mapping[str, Believed]) -> Iterable[Discrepancy]:
