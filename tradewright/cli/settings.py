@@ -31,7 +31,7 @@ HEAD: Final = """\
 # Settings
 
 One YAML file, as small as you like; what it does not name has its default. Nobody looks
-for it: name it with `export TRADEWRIGHT_SETTINGS=settings.yaml`, or with `tradewright --settings FILE …`.
+for it: name it with `export TRADEWRIGHT_SETTINGS=settings.yaml`, or `tradewright --settings FILE …`.
 
 ```bash
 TRADEWRIGHT_SETTINGS=settings.yaml make up
