@@ -55,17 +55,17 @@ def test_a_key_is_made_listed_and_revoked(call: Call, served: Served) -> None:
         *("paper-key", "new", "--url", served.url, "--account", "desk2", "--cash", "5000"),
         *("--read-only", "--days", "30", "-o", "json"),
     )
-    key = made.document["key"]
+    key = made.document
     assert made.code == 0
-    assert key["account"] == "desk2"
+    assert (key["kind"], key["account"]) == ("paper_key", "desk2")
 
     listed = call("paper-key", "list", "--url", served.url)
     assert served.key in listed.out
-    assert re.search(rf"{key['key']} +desk2 +read only", listed.out)
-    assert key["secret"] not in listed.out
+    assert re.search(rf"{key['api_key']} +desk2 +read only", listed.out)
+    assert key["api_secret"] not in listed.out
 
-    assert call("paper-key", "revoke", key["key"], "--url", served.url).code == 0
-    assert key["key"] not in call("paper-key", "list", "--url", served.url).out
+    assert call("paper-key", "revoke", key["api_key"], "--url", served.url).code == 0
+    assert key["api_key"] not in call("paper-key", "list", "--url", served.url).out
 
 
 def test_faults_are_put_in_force_shown_and_cleared(

@@ -87,7 +87,8 @@ def new_key(
     wish |= {"expires_days": days} if days else {}
     made = control(_url(ctx, url), "POST", "keys", body=wish)
     if output is Format.JSON:
-        print_document("paper_key", key=made)
+        named = {"api_key": made.pop("key"), "api_secret": made.pop("secret")}
+        print_document("paper_key", **named, **made)
         return
     typer.echo(f"account     {made['account']}")
     typer.echo(f"api key     {made['key']}")

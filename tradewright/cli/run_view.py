@@ -340,6 +340,10 @@ def print_audit(found: "Audit") -> None:
         typer.echo(f"cash: {fault}")
     for torn in found.chain_faults:
         typer.echo(f"journal chain: {torn}")
+    if report.ok and report.exchange.orders > report.journal.orders:
+        typer.echo(
+            "the exchange's ORDERS count the stops and targets that it made itself from ours"
+        )
     if report.ok and report.exchange.pnl != report.journal.pnl:
         typer.echo("positions are open: the exchange's PNL is the cash that has moved for them")
     if found.ok:

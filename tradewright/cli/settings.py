@@ -31,7 +31,7 @@ HEAD: Final = """\
 # Settings
 
 One YAML file, as small as you like; what it does not name has its default. Nobody looks
-for it: name it with `export TRADEWRIGHT_SETTINGS=settings.yaml`, or `tradewright --settings FILE …`.
+for it: name it with `export TRADEWRIGHT_SETTINGS=settings.yaml` or `tradewright --settings FILE …`.
 
 ```bash
 TRADEWRIGHT_SETTINGS=settings.yaml make up
@@ -50,7 +50,7 @@ is written as JSON. A key or a variable that is misspelt stops the command and s
 {example}```
 
 A worker notices changed `limits` by itself ([more](refusals.md)); all else is read at the start.
-Times are written as `90s`, `15m` or `4h`. Keep the file to yourself if there are secrets in it;
+Times are written as `90s`, `15m` or `4h`. Keep the file to yourself if secrets are in it;
 better they are in Vault ([how](operations.md#who-is-told)).
 
 This page is written by `python -m tradewright.cli.settings docs/settings.md`.
