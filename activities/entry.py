@@ -83,23 +83,30 @@ class EntryOrders:
         try:
             is_first = bool(await self._journal.append([_intent(plan, link)]))
         except TradewrightError:
+            if attempt > 1:
+                pulse.note(attempt, sent_by)
             # A trade that is in the market already must not wait for the journal
             found = await lookup.fetch_order(self._client, plan.symbol, link)
             if found is not None:
                 return _entry(found)
-            if attempt > 1:
-                pulse.note(attempt, sent_by)
             raise
         if is_first:
             # Without an intent nothing was sent
             sent_by = None
         if sent_by is not None:
-            found = await self._resolved(plan.symbol, link, datetime.fromtimestamp(sent_by, UTC))
+            by = datetime.fromtimestamp(sent_by, UTC)
+            try:
+                found = await self._resolved(plan.symbol, link, by)
+            except TradewrightError:
+                # It grows old all the same while nothing can be read
+                pulse.note(attempt, sent_by)
+                raise
             if found is not None:
                 return _entry(found)
         answer: EntryPlaced | EntryRejected | PlacedOrder | None
         try:
-            answer = await self._prepared(plan)
+            # Late, what is not answered holds up nobody who waits for the entry to end
+            answer = _expired(plan) or await self._prepared(plan)
             if answer is None:
                 left = (plan.expires_at - datetime.now(UTC)).total_seconds()
                 send_by = time.monotonic() + min(SEND_WITHIN, left)
@@ -188,11 +195,7 @@ class EntryOrders:
         if gate is not None and gate.state is not GateState.OPEN:
             reason = f"the gate is {gate.state} by {gate.by or 'nobody'}: {gate.reason}"
             return EntryRejected(code="gate_closed", reason=reason)
-        now = datetime.now(UTC)
-        if now > plan.expires_at:
-            late = (now - plan.expires_at).total_seconds()
-            return EntryRejected(code="expired", reason=f"{late:.1f} s after {plan.expires_at}")
-        return None
+        return _expired(plan)
 
     async def _set_leverage(self, plan: TradePlan) -> None:
         if self._leverage.get(plan.symbol) == plan.leverage:
@@ -278,6 +281,13 @@ def _terms(plan: TradePlan) -> dict[str, str]:
         in_force = "PostOnly" if plan.entry.post_only else "GTC"
         return {"orderType": "Limit", "price": parse.text(plan.price), "timeInForce": in_force}
     return {"orderType": "Market"}
+
+
+def _expired(plan: TradePlan) -> EntryRejected | None:
+    late = (datetime.now(UTC) - plan.expires_at).total_seconds()
+    if late <= 0:
+        return None
+    return EntryRejected(code="expired", reason=f"{late:.1f} s after {plan.expires_at}")
 
 
 def _price_refusal(plan: TradePlan, last: Decimal) -> EntryRejected | None:

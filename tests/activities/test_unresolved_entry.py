@@ -180,6 +180,63 @@ async def test_a_trade_ends_when_its_entry_is_absent_for_long_and_not_wanted_any
     assert bench.line.count("place_order") == 1
 
 
+@pytest.mark.parametrize("journal_is_away", [False, True])
+async def test_doubt_grows_old_while_nothing_can_be_read(
+    bench: Any, make_plan: Any, journal_is_away: bool
+) -> None:
+    """A3: an attempt that cannot ask has sent nothing, and does not begin the doubt anew."""
+    plan = make_plan()
+    bench.line.spoil("place_order", bench.faults.lost_request)
+    with pytest.raises(OutcomeUnknown):
+        await bench.enter(plan)
+    bench.journal.is_away = journal_is_away
+    bench.line.spoil("get_open_orders", bench.faults.http_status(502))
+    noted = (1, (datetime.now(UTC) - timedelta(seconds=61)).timestamp())
+    bench.heartbeats.clear()
+
+    with pytest.raises(ExchangeUnreachable):
+        await bench.run(
+            bench.exchange.place_entry,
+            TradeOrder(plan=plan),
+            attempt=2,
+            details=noted,
+            scheduled_at=datetime.now(UTC),
+        )
+    bench.journal.is_away = False
+    bench.journal.close_gate()
+    refused = await bench.run(
+        bench.exchange.place_entry,
+        TradeOrder(plan=plan),
+        attempt=3,
+        details=bench.heartbeats[-1],
+        scheduled_at=datetime.now(UTC),
+    )
+
+    assert bench.heartbeats[-1] == (2, noted[1])
+    assert (refused.code, bench.line.count("place_order")) == ("gate_closed", 1)
+
+
+@pytest.mark.parametrize("unanswered", ["set_leverage", "get_tickers"])
+async def test_an_entry_that_is_late_and_not_sent_ends_whatever_is_not_answered(
+    bench: Any, make_plan: Any, unanswered: str
+) -> None:
+    plan = make_plan()
+    bench.line.always[unanswered] = bench.faults.http_status(502)
+    with pytest.raises(ExchangeUnreachable):
+        await bench.enter(plan)
+    late = plan.model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
+
+    refused = await bench.run(
+        bench.exchange.place_entry,
+        TradeOrder(plan=late),
+        attempt=2,
+        details=bench.heartbeats[-1],
+        scheduled_at=datetime.now(UTC),
+    )
+
+    assert (refused.code, bench.line.count("place_order")) == ("expired", 0)
+
+
 async def test_two_workers_on_one_entry_send_one_order(bench: Any, make_plan: Any) -> None:
     """A2: the first one wakes up when the second one has done its work already."""
     plan, awake = make_plan(), threading.Event()
