@@ -10,17 +10,26 @@ from temporalio import activity
 
 from activities import lookup, parse
 from activities.bybit import LINEAR, BybitClient
-from activities.entry import DUPLICATE_LINK
+from activities.entry import ABSENCE_BELIEVED_AFTER, DUPLICATE_LINK
 from activities.parse import PlacedOrder
-from activities.reading import POLL, READS_LAG, TradeReads, entry_events, entry_link, open_qty
+from activities.reading import (
+    POLL,
+    READS_LAG,
+    TradeReads,
+    entry_events,
+    entry_link,
+    open_qty,
+    waited,
+)
 from tradewright import ids
 from tradewright.domain.errors import ExitRejected, OrderRejected, TradewrightError
 from tradewright.domain.plan import LimitEntry, Origin, TradePlan
-from tradewright.domain.trade import EntryEnded, ExitSent
+from tradewright.domain.trade import EntryEnded, EntryPlaced, ExitSent
 from tradewright.ports import TradeEvents, TradeOrder
 
 log = structlog.get_logger(__name__)
 
+UNKNOWN_THERE = "the exchange does not know it"
 NOTHING_TO_REDUCE = frozenset({110017, 110034})
 
 
@@ -32,11 +41,14 @@ class Exits:
     async def cancel_entry(self, order: TradeOrder) -> TradeEvents:
         """Cancel what is left of the entry, and tell what it came to, its fills among it.
 
+        One that the exchange does not know has ended, once that is believed: whoever might have
+        sent it had ended before this was asked for.
+
         Raises:
             ReadsDisagree: It is not shown as ended yet.
         """
         plan = order.plan
-        await lookup.cancel(self._client, plan.symbol, orderLinkId=entry_link(plan))
+        worked = await lookup.cancel(self._client, plan.symbol, orderLinkId=entry_link(plan))
         deadline = time.monotonic() + READS_LAG
         while True:
             entry = await self._reads.entry(plan)
@@ -45,7 +57,11 @@ class Exits:
                 break
             await asyncio.sleep(POLL)
         found = await self._reads.look_up(order)
-        if not any(isinstance(event, EntryEnded) for event in found.events):
+        events = found.events
+        if not any(isinstance(event, EntryEnded) for event in events):
+            is_shown = entry is not None or any(isinstance(e, EntryPlaced) for e in events)
+            if not (worked or is_shown) and waited() >= ABSENCE_BELIEVED_AFTER.total_seconds():
+                return TradeEvents(events=(EntryEnded(reason=UNKNOWN_THERE), *events))
             shown = entry.status if entry is not None else "shown nowhere"
             raise lookup.ReadsDisagree(plan.symbol, f"the entry was cancelled and is {shown}")
         return found

@@ -290,3 +290,35 @@ async def test_an_entry_that_the_exchange_has_forgotten_has_ended(
         await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=plan))
 
     assert kinds(found) == ["entry_ended", "position_read"]
+
+
+async def test_an_entry_that_never_landed_has_ended_once_its_absence_is_believed(
+    bench: Any, make_limit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A3: it is shown nowhere and there is nothing to cancel, for as long as reads may lag."""
+    monkeypatch.setattr("activities.exits.READS_LAG", 0.2)
+    order = TradeOrder(plan=make_limit())
+
+    with pytest.raises(ReadsDisagree, match="shown nowhere"):
+        await bench.run(bench.exchange.cancel_entry, order, waited=59)
+    found = await bench.run(bench.exchange.cancel_entry, order, waited=61)
+
+    assert kinds(found) == ["entry_ended", "position_read"]
+    assert found.events[0].reason == "the exchange does not know it"
+    trade = Trade(plan=order.plan, state=TradeState.SETTLING)
+    assert trade.is_working
+    assert not trade.after(found.events[0]).is_working
+
+
+async def test_an_entry_that_was_there_to_be_cancelled_is_not_taken_for_absent(
+    bench: Any, make_limit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exits.READS_LAG", 0.2)
+    monkeypatch.setattr("activities.reading.READS_LAG", 0.2)
+    plan = make_limit()
+    await bench.enter(plan)
+    for read in ("get_open_orders", "get_order_history", "get_executions"):
+        bench.line.always[read] = bench.faults.empty_list
+
+    with pytest.raises(ReadsDisagree, match="shown nowhere"):
+        await bench.run(bench.exchange.cancel_entry, TradeOrder(plan=plan), waited=61)
