@@ -218,7 +218,7 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
             "{type: market, expires_after: 30s}",
             "{type: market, expires_after: 30s, ^^rest_candles: 2}",
             "entry.rest_candles",
-            "does not go with the other keys here",
+            "'rest_candles' does not go with `type: market`; remove one or the other",
         ),
         (
             "{type: market, expires_after: 30s}",

@@ -46,7 +46,9 @@ def mistakes(
             continue
         found += [
             mistake._replace(path=(*prefix, *mistake.path))
-            for mistake in _worded(path, detail, known, _choices(schema, path))
+            for mistake in _worded(
+                path, detail, known, _choices(schema, path), _kind(schema, data, path[:-1])
+            )
         ]
     return found
 
@@ -69,6 +71,19 @@ def _path(location: Path, data: Any) -> Path:
 def _keys(schema: dict[str, Any], path: Path) -> frozenset[str]:
     """Return the keys that *schema* allows in the mapping at *path*."""
     return frozenset(key for part in _parts(schema, path) for key in part.get("properties", ()))
+
+
+def _kind(schema: dict[str, Any], data: Any, path: Path) -> str:
+    """Return what says in the mapping at *path* which other keys it takes, such as type: market."""
+    for step in path:
+        data = data.get(step) if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping):
+        return ""
+    for part in _parts(schema, path):
+        for key, value in part.get("properties", {}).items():
+            if "const" in value and data.get(key) == value["const"]:
+                return f"{key}: {data[key]}"
+    return ""
 
 
 def _choices(schema: dict[str, Any], path: Path) -> list[str]:
@@ -109,7 +124,7 @@ def _below(branches: list[dict[str, Any]], step: str | int) -> Iterator[dict[str
 
 
 def _worded(
-    path: Path, detail: ErrorDetails, known: frozenset[str], choices: list[str]
+    path: Path, detail: ErrorDetails, known: frozenset[str], choices: list[str], kind: str
 ) -> Iterator[Mistake]:
     context = detail.get("ctx", {})
     error = context.get("error")
@@ -122,7 +137,8 @@ def _worded(
         key = str(path[-1])
         message = f"unknown key {key!r}; {suggestion(key, known)}"
         if key in known:
-            message = f"{key!r} does not go with the other keys here; remove one or the other"
+            others = f"`{kind}`" if kind else "the other keys here"
+            message = f"{key!r} does not go with {others}; remove one or the other"
         yield Mistake(path, message, at_key=True)
     elif "at" in context:
         yield Mistake((*path, context["at"]), f"{detail['msg']}; keep one")
