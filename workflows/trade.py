@@ -26,6 +26,10 @@ from tradewright.domain.notice import (
 )
 from tradewright.domain.trade import (
     Command,
+    EntryEnded,
+    EntryPlaced,
+    EntryRejected,
+    Executed,
     ExitRequested,
     RecheckRequested,
     Started,
@@ -56,6 +60,11 @@ RESTING_DEADLINE_MAX = timedelta(minutes=10)
 """Of an entry that waits for its price, where silence is no news."""
 STOP_WITHIN = timedelta(seconds=3)
 """How long whoever moves the stop waits for the exchange's word; below a caller's own patience."""
+COMMAND, JOURNAL, SIGNAL = "command", "journal", "signal"
+GRAVEST_FIRST = (COMMAND, JOURNAL, SIGNAL)
+"""Who may call for a person; one does not take back what another calls for."""
+KNOWN = (EntryPlaced, EntryEnded, EntryRejected, Executed)
+"""What tells what has become of the entry."""
 SILENT = frozenset({TradeState.ENTERING, TradeState.SETTLING})
 """States that the exchange alone can end: it is asked when nobody tells."""
 
@@ -80,10 +89,12 @@ class TradeWorkflow:
             tell=self._hear_of_journal,
         )
         self._errands = Errands()
-        self._needs_operator = carried.needs_operator if carried else ""
+        self._faults = dict(carried.faults) if carried else {}
+        """What a person is called for, by who calls: see `GRAVEST_FIRST`."""
         self._choices = carried.choices if carried else ()
         self._in_doubt = carried.in_doubt if carried else False
         self._stop_fault = ""
+        self._silences = 0
         self._last_event: TradeEvent = Started()
 
     @workflow.run
@@ -95,8 +106,7 @@ class TradeWorkflow:
             try:
                 await asyncio.shield(life)
             except asyncio.CancelledError:
-                if life.done():
-                    break
+                # Also one that comes when the run is over: the next one is handed it
                 self.inbox.append(
                     ExitRequested(
                         reason=ExitReason.CANCELLED,
@@ -104,6 +114,8 @@ class TradeWorkflow:
                         by="temporal",
                     )
                 )
+                if life.done():
+                    break
         life.result()
         if not self._trade.is_final:
             workflow.continue_as_new(
@@ -113,7 +125,7 @@ class TradeWorkflow:
                             trade=self._trade,
                             inbox=tuple(self.inbox),
                             noted=self._journal.noted,
-                            needs_operator=self._needs_operator,
+                            faults=self._faults,
                             choices=self._choices,
                             in_doubt=self._in_doubt,
                             unwritten=self._journal.unwritten,
@@ -132,11 +144,11 @@ class TradeWorkflow:
         try:
             event, remark = read(TradeEvent, args)
         except Unreadable as e:
-            self._call_operator(refused("report", e))
+            self._call_operator(SIGNAL, refused("report", e))
             # It may have been a fill: the exchange knows
             self.inbox.append(RecheckRequested(reason="an event could not be read"))
             return
-        self._remark("report", remark)
+        self._heard("report", remark)
         self.inbox.append(event)
 
     @workflow.signal(name="exit", description='Leave the market: {"note": "why", "by": "ann"}')
@@ -144,10 +156,10 @@ class TradeWorkflow:
         try:
             wish, remark = read(ExitWish, args)
         except Unreadable as e:
-            self._call_operator(refused("exit", e))
+            self._call_operator(SIGNAL, refused("exit", e))
             return
         self._wish_exit(wish)
-        self._remark("exit", remark)
+        self._heard("exit", remark)
 
     @workflow.update(name="exit", description="Leave the market, and say that it was understood")
     def exit_by_update(self, wish: ExitWish) -> TradeView:
@@ -161,6 +173,7 @@ class TradeWorkflow:
 
     @workflow.update(description="Tighten the stop, and say whether the exchange took it")
     async def move_stop(self, wish: StopWish) -> TradeView:
+        self._stop_fault = ""
         self.inbox.append(StopMoved(price=wish.price, reason="operator", by=wish.by))
         try:
             await workflow.wait_condition(
@@ -169,7 +182,7 @@ class TradeWorkflow:
         except TimeoutError:
             return self.trade()
         trade = self._trade
-        if trade.state is TradeState.OPEN and trade.wanted_stop != wish.price:
+        if trade.state is TradeState.OPEN and trade.tightens(wish.price):
             raise ApplicationError(
                 f"stop {wish.price} is not taken, {trade.wanted_stop} stands: {self._stop_fault}",
                 type="StopNotTaken",
@@ -194,13 +207,13 @@ class TradeWorkflow:
             wish: ResolveWish
             wish, remark = read(ResolveWish, args)
         except Unreadable as e:
-            self._call_operator(refused("resolve", e), self._choices)
+            self._call_operator(SIGNAL, refused("resolve", e))
             return
         if fault := self._fault_of(wish):
-            workflow.logger.warning("resolve_refused", extra={"fault": fault, "by": wish.by})
+            self._call_operator(SIGNAL, refused("resolve", fault))
             return
         self._resolve(wish)
-        self._remark("resolve", remark)
+        self._heard("resolve", remark)
 
     @workflow.update(name="resolve", description="Say how a trade goes on that cannot by itself")
     def resolve_by_update(self, wish: ResolveWish) -> TradeView:
@@ -227,8 +240,8 @@ class TradeWorkflow:
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
         self._call_operator(
+            SIGNAL,
             refused(name, "there is no such signal; this workflow takes report, exit and resolve"),
-            self._choices,
         )
 
     @workflow.query(description="The trade as it stands")
@@ -245,8 +258,7 @@ class TradeWorkflow:
         return bool(self.inbox or self._commands.pending)
 
     def _wish_exit(self, wish: ExitWish) -> None:
-        if self._needs_operator.startswith("signal "):
-            self._call_operator("")
+        self._call_operator(SIGNAL, "")
         self.inbox.append(ExitRequested(reason=ExitReason.OPERATOR, note=wish.note, by=wish.by))
 
     async def _life(self) -> None:
@@ -263,7 +275,8 @@ class TradeWorkflow:
             await self._commands.perform_all()
         await self._release()
         await self._note_the_end()
-        self._call_operator("")
+        for source in GRAVEST_FIRST:
+            self._call_operator(source, "")
         self._journal.close()
         self._errands.close()
         await beside
@@ -285,7 +298,7 @@ class TradeWorkflow:
         trade = self._trade
         longest = RESTING_DEADLINE_MAX if trade.is_resting else FILL_DEADLINE_MAX
         deadline = FILL_DEADLINE
-        for _ in range(trade.rechecks):
+        for _ in range(self._silences):
             deadline = min(2 * deadline, longest)
         try:
             await workflow.wait_condition(
@@ -294,6 +307,7 @@ class TradeWorkflow:
                 timeout_summary="the stream is silent",
             )
         except TimeoutError:
+            self._silences += 1
             return RecheckRequested(reason="nothing was heard of")
         return self.inbox.popleft()
 
@@ -307,8 +321,12 @@ class TradeWorkflow:
         trade = self._trade
         if isinstance(event, StopKept):
             self._stop_fault = event.reason
+        if isinstance(event, KNOWN):
+            self.doubt(False)
+        if trade.state is not before.state:
+            self._silences = 0
         if trade is not before and not (before.is_final or trade.is_final):
-            self._note(EventKind.TRADE_CHANGED, self._change(event))
+            self._note(EventKind.TRADE_CHANGED, self._change(event, before))
         elif trade.is_final and not before.is_final:
             self._last_event = event
         if trade.state is TradeState.OPEN and before.state is TradeState.ENTERING:
@@ -344,11 +362,13 @@ class TradeWorkflow:
     def command_hindered(
         self, command: Command, how: str, choices: tuple[Choice, ...] = ()
     ) -> None:
-        self._call_operator(f"{command} {how}", choices)
+        self._choices = choices
+        self._call_operator(COMMAND, f"{command} {how}")
 
     def command_ended(self, command: Command) -> None:
-        if self._needs_operator.startswith(f"{command} "):
-            self._call_operator("")
+        if self._faults.get(COMMAND, "").startswith(f"{command} "):
+            self._choices = ()
+            self._call_operator(COMMAND, "")
 
     def doubt(self, in_doubt: bool) -> None:
         """Let the desk know that what has become of the entry is unknown, or known again."""
@@ -388,7 +408,7 @@ class TradeWorkflow:
             self._errands.send(partial(tell, trade_closed(trade)))
 
     async def _note_the_end(self) -> None:
-        change = self._change(self._last_event)
+        change = self._change(self._last_event, None)
         if self._trade.was_open:
             try:
                 view = await workflow.execute_activity_method(
@@ -405,7 +425,12 @@ class TradeWorkflow:
                 workflow.logger.warning("market_not_observed", extra={"error": str(e.cause)})
         self._note(EventKind.TRADE_CHANGED, change)
 
-    def _change(self, event: TradeEvent) -> dict[str, Any]:
+    def _change(self, event: TradeEvent, before: Trade | None) -> dict[str, Any]:
+        """Return what to note of *event*; of a burst of fills only the last brings the trade."""
+        more = bool(self.inbox) and isinstance(self.inbox[0], Executed)
+        stays = before is not None and before.state is self._trade.state
+        if isinstance(event, Executed) and more and stays:
+            return {"event": dump(event)}
         return {"event": dump(event), "trade": dump(self._trade)}
 
     def _note(self, kind: EventKind, data: dict[str, Any]) -> None:
@@ -419,20 +444,27 @@ class TradeWorkflow:
         return not self._is_busy or bool(self._needs_operator)
 
     def _hear_of_journal(self, fault: str) -> None:
-        if fault or self._needs_operator.startswith("the journal "):
-            self._call_operator(fault)
+        self._call_operator(JOURNAL, fault)
 
-    def _call_operator(self, why: str, choices: tuple[Choice, ...] = ()) -> None:
-        self._choices = choices
-        if why != self._needs_operator:
-            self._needs_operator = why
-            self._errands.send(partial(tell, trade_needs_operator(self._trade, why)))
+    @property
+    def _needs_operator(self) -> str:
+        return next((self._faults[s] for s in GRAVEST_FIRST if self._faults.get(s)), "")
+
+    def _call_operator(self, source: str, why: str) -> None:
+        before = self._needs_operator
+        self._faults[source] = why
+        if self._needs_operator != before:
+            self._errands.send(
+                partial(tell, trade_needs_operator(self._trade, self._needs_operator))
+            )
         self._show()
 
-    def _remark(self, name: str, remark: str) -> None:
+    def _heard(self, name: str, remark: str) -> None:
+        """Take a signal as understood; what was ignored in it is shown until the next one."""
         if remark:
             workflow.logger.warning("message_remark", extra={"message_name": name, "fault": remark})
-            self._call_operator(f"signal {name} was taken, but {remark}", self._choices)
+            remark = f"signal {name} was taken, but {remark}"
+        self._call_operator(SIGNAL, remark)
 
     def _show(self) -> None:
         show(standing_attributes(self._trade, bool(self._needs_operator)))

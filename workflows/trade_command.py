@@ -22,7 +22,6 @@ from tradewright.domain.trade import (
     Executed,
     ExitRequested,
     PositionRead,
-    RecheckRequested,
     StopConfirmed,
     Trade,
     TradeEvent,
@@ -44,9 +43,12 @@ BUDGETS: Final[Mapping[Command, timedelta]] = MappingProxyType(
 )
 """How long a command is tried before it waits for a person; what protects or leaves is tried on."""
 EXIT_FIRST, ENTRY_LATER = Priority(priority_key=1), Priority(priority_key=3)
+ENTRY = frozenset({Command.PLACE_ENTRY})
 READS = frozenset({Command.VERIFY_STOP, Command.LOOK_UP})
 EXITS = frozenset({Command.FLATTEN, Command.SETTLE})
 ADDITIONS = frozenset({Command.SET_TRAILING, Command.PLACE_TARGETS})
+HURRIED = READS | ADDITIONS | {Command.SET_STOP, Command.CANCEL_ENTRY}
+"""What gives way to a wish to leave when it takes long: a flatten does without it."""
 ACTIVITIES: Final[Mapping[Command, Any]] = MappingProxyType(
     {
         Command.PLACE_ENTRY: ExchangePort.place_entry,
@@ -166,7 +168,7 @@ class TradeCommands:
                     f"has been tried for {PATIENCE.seconds} s; the pending activity shows its "
                     "last error, and it goes on trying",
                 )
-                await self._done_or_leaving(task, READS | ADDITIONS | {Command.SET_STOP})
+                await self._done_or_leaving(task, HURRIED)
             if not task.done():
                 task.cancel()
                 with contextlib.suppress(ActivityError, asyncio.CancelledError):
@@ -176,12 +178,12 @@ class TradeCommands:
             try:
                 answer = await task
             except ActivityError as e:
-                if await self._is_tried_again(command, e):
+                events = await self._after_failure(command, e)
+                if events is None:
                     continue
-                return await self._resolved(command)
+                self._host.command_ended(command)
+                return events
             self._host.command_ended(command)
-            if command is Command.PLACE_ENTRY:
-                self._host.doubt(False)
             if isinstance(answer, StopConfirmed):
                 answer = answer.model_copy(update={"asked": order.stops_set})
             return answer.events if isinstance(answer, TradeEvents) else (answer,)
@@ -201,70 +203,68 @@ class TradeCommands:
             )
         )
 
-    async def _is_tried_again(self, command: Command, error: ActivityError) -> bool:
-        """Tell a person, and wait until it may be tried again; False if it is not to be.
+    async def _after_failure(
+        self, command: Command, error: ActivityError
+    ) -> Sequence[TradeEvent] | None:
+        """Return what follows for a command that is not tried again; None if it is.
 
-        An entry whose outcome is unknown waits for the person, or for word of it.
+        A person is told, and may say how to go on. An entry whose outcome is unknown waits for
+        that, or for word of it; everything else is tried again by itself.
         """
         is_entry = command is Command.PLACE_ENTRY
-        after = "say how to go on" if is_entry else "it is tried again in a minute"
-        self._host.command_hindered(
-            command,
-            f"failed: {_told(error)}; {after}",
-            tuple(Choice) if is_entry else (Choice.RETRY, Choice.ABANDON),
-        )
         if is_entry and not _was_never_sent(error):
             self._host.doubt(True)
-        if self._host.may_continue_as_new():
-            raise Later from None
-        with contextlib.suppress(TimeoutError):
-            await workflow.wait_condition(
-                lambda: (
-                    self._resolution is not None
-                    or self._leave_waits(frozenset(Command) - EXITS)
-                    or (is_entry and self._is_known())
-                ),
-                timeout=None if is_entry else AGAIN_AFTER,
-                timeout_summary="until it is tried again",
-            )
-            return self._resolution is not None and self._resolution.choice is Choice.RETRY
-        return True
+        how = f"failed: {_told(error)}"
+        while True:
+            after = "say how to go on" if is_entry else "it is tried again in a minute"
+            choices = tuple(Choice) if is_entry else (Choice.RETRY, Choice.ABANDON)
+            self._host.command_hindered(command, f"{how}; {after}", choices)
+            if self._host.may_continue_as_new():
+                raise Later from None
+            try:
+                await workflow.wait_condition(
+                    lambda: self._resolution is not None or self._gives_way(command),
+                    timeout=None if is_entry else AGAIN_AFTER,
+                    timeout_summary="until it is tried again",
+                )
+            except TimeoutError:
+                return None
+            wish, self._resolution = self._resolution, None
+            if wish is None:
+                return ()
+            if wish.choice is Choice.RETRY:
+                return None
+            events = await self._ask(Command.LOOK_UP)
+            if wish.choice is Choice.ADOPT and _shows_trade(events):
+                return events
+            if wish.choice is Choice.ABANDON and _shows_nothing(events):
+                return (*events, Abandoned(note=wish.reason, by=wish.by))
+            # What it shows counts all the same; the command is still to be done
+            self._host.inbox.extend(events)
+            how = f"failed, and there is nothing to {wish.choice}: {_shown(events)}"
+            if not is_entry:
+                return None
+
+    def _gives_way(self, command: Command) -> bool:
+        """Return whether what has failed is not needed any more."""
+        if self._leave_waits(frozenset(Command) - EXITS):
+            return True
+        return command is Command.PLACE_ENTRY and self._is_known()
 
     def _is_known(self) -> bool:
         """Return whether somebody else has told what became of the entry."""
         return any(isinstance(e, EntryPlaced | EntryEnded | Executed) for e in self._host.inbox)
 
-    async def _resolved(self, command: Command) -> Sequence[TradeEvent]:
-        """Return what follows for a command that is not tried again."""
-        wish, self._resolution = self._resolution, None
-        self._host.command_ended(command)
-        if wish is None:
-            return ()
-        if wish.choice is Choice.ADOPT:
-            return (RecheckRequested(reason=f"adopted by {wish.by}: {wish.reason}"),)
-        return await self._abandon(wish)
-
-    async def _abandon(self, wish: ResolveWish) -> Sequence[TradeEvent]:
-        """Give the trade up if the exchange shows nothing of it; else say what there is."""
-        events = await self._ask(Command.LOOK_UP)
-        reads = [event for event in events if isinstance(event, PositionRead)]
-        ended = any(isinstance(event, EntryEnded) for event in events)
-        works = any(isinstance(event, EntryPlaced) for event in events) and not ended
-        if reads and not reads[-1].qty and not works:
-            return (*events, Abandoned(note=wish.reason, by=wish.by))
-        held = f"{reads[-1].qty} is held" if reads and reads[-1].qty else "its entry works"
-        self._host.command_hindered(
-            Command.LOOK_UP,
-            f"shows that it cannot be abandoned: {held if reads else 'reads disagree'}; exit the "
-            "trade instead",
-        )
-        return events
-
     async def _done_or_leaving(
         self, task: asyncio.Future[Any], hurried: Set[Command], timeout: timedelta | None = None
     ) -> None:
+        # An entry that is known to have landed has nothing to tell that a wish to leave waits for
         await workflow.wait_condition(
-            lambda: task.done() or self._leave_waits(hurried),
+            lambda: (
+                task.done()
+                or self._leave_waits(hurried)
+                or (self._leave_waits(ENTRY) and self._is_known())
+            ),
             timeout=timeout,
             timeout_summary="until a person is told",
         )
@@ -289,6 +289,33 @@ def _was_never_sent(error: ActivityError) -> bool:
         isinstance(cause, ApplicationError) and str(cause.type).startswith("Journal")
         for cause in _causes(error)
     )
+
+
+def _shows_trade(events: Sequence[TradeEvent]) -> bool:
+    """Return whether the exchange shows anything of the trade."""
+    return any(
+        isinstance(e, EntryPlaced | EntryEnded | Executed)
+        or (isinstance(e, PositionRead) and e.qty > 0)
+        for e in events
+    )
+
+
+def _shows_nothing(events: Sequence[TradeEvent]) -> bool:
+    """Return whether the exchange has said that nothing is held and no entry works."""
+    reads = [event for event in events if isinstance(event, PositionRead)]
+    ended = any(isinstance(event, EntryEnded) for event in events)
+    works = any(isinstance(event, EntryPlaced) for event in events) and not ended
+    return bool(reads) and not reads[-1].qty and not works
+
+
+def _shown(events: Sequence[TradeEvent]) -> str:
+    reads = [event for event in events if isinstance(event, PositionRead)]
+    if not reads:
+        return "reads of the position and of its executions disagree"
+    if reads[-1].qty:
+        return f"{reads[-1].qty} is held; exit the trade instead"
+    placed = any(isinstance(event, EntryPlaced) for event in events)
+    return "its entry works; exit the trade instead" if placed else "the exchange shows nothing"
 
 
 def _told(error: ActivityError) -> str:

@@ -13,7 +13,7 @@ class TradeCarried(Value):
     trade: Trade
     inbox: tuple[TradeEvent, ...]
     noted: int
-    needs_operator: str
+    faults: dict[str, str] = Field(default_factory=dict)
     choices: tuple[Choice, ...] = ()
     in_doubt: bool = False
     unwritten: tuple[JournalEvent, ...] = ()

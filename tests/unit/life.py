@@ -70,8 +70,9 @@ def fill(number: int, side: Side = Side.BUY, qty: str = "0.1", **changes: Any) -
     return Executed(execution=Execution.model_validate(fields | changes))
 
 
-def read(qty: str = "0", second: int = 59) -> PositionRead:
-    return PositionRead(qty=Decimal(qty), at=at(second))
+def read(qty: str = "0", second: int = 59, *, settled: bool = True) -> PositionRead:
+    """Return a read of the position; one that says flat is by default the one that settles."""
+    return PositionRead(qty=Decimal(qty), at=at(second), settled=settled)
 
 
 def after(*events: TradeEvent, trade: Trade | None = None) -> Trade:

@@ -52,7 +52,7 @@ def test_every_event_has_its_trigger() -> None:
         *Trigger,
     } - {
         *(T.ENTRY_FILLED, T.EXIT_FILLED, T.CLOSED_BY_FILL),
-        *(T.POSITION_FLAT, T.POSITION_HELD, T.POSITION_KEPT),
+        *(T.POSITION_FLAT, T.POSITION_HELD, T.POSITION_KEPT, T.SETTLED),
     }
 
 
@@ -69,7 +69,38 @@ def test_only_the_exchange_says_that_a_trade_is_closed() -> None:
         trigger for (state, trigger), then in TRANSITIONS.items() if then is S.CLOSED != state
     }
 
-    assert closing == {T.POSITION_FLAT}
+    assert closing == {T.SETTLED}
+
+
+def test_a_read_that_is_older_than_what_it_would_settle_closes_nothing() -> None:
+    stopped = after(*OPENED, fill(2, Side.SELL, cause=ExitReason.STOP))
+    assert stopped.state is S.SETTLING
+
+    stale = stopped.after(read(settled=False))
+
+    assert stale.state is S.SETTLING
+    assert due(stopped, stale) == ()
+    assert stale.after(read()).state is S.CLOSED
+
+
+def test_a_trade_that_settles_is_settled_again_when_nothing_is_heard() -> None:
+    settling = after(*OPENED, fill(2, Side.SELL, cause=ExitReason.STOP))
+
+    asked = settling.after(RecheckRequested(reason="nothing was heard of"))
+
+    assert due(settling, asked) == (Command.SETTLE,)
+
+
+def test_a_fill_that_may_bring_its_own_stop_along_lets_the_moved_one_be_read() -> None:
+    part = after(*ENTERED, fill(1, qty="0.04"), StopConfirmed(price=Decimal(49_500)))
+    moved = after(
+        StopMoved(price=Decimal(49_900), reason="trailing"),
+        StopConfirmed(price=Decimal(49_900)),
+        trade=part,
+    )
+
+    assert due(part, part.after(fill(2, qty="0.06"))) == ()
+    assert due(moved, moved.after(fill(2, qty="0.06"))) == (Command.VERIFY_STOP,)
 
 
 def test_nothing_comes_before_the_start() -> None:

@@ -119,12 +119,13 @@ def test_what_is_left_of_an_entry_is_cancelled_when_a_part_leaves() -> None:
     assert due(part, less) == (Command.VERIFY_STOP, Command.CANCEL_ENTRY)
 
 
-def test_what_is_left_of_an_entry_is_cancelled_before_the_trade_settles() -> None:
+def test_what_is_left_of_an_entry_is_cancelled_by_what_settles_the_trade() -> None:
     part = after(*RESTING, fill(1, qty="0.06"), trade=limit_trade())
 
     stopped = part.after(fill(2, Side.SELL, qty="0.06", cause=ExitReason.STOP))
 
-    assert due(part, stopped) == (Command.CANCEL_ENTRY, Command.SETTLE)
+    # A cancel of its own would wait for word of an order that perhaps never landed
+    assert due(part, stopped) == (Command.SETTLE,)
 
 
 def test_an_entry_at_market_is_never_cancelled() -> None:

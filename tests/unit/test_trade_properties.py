@@ -315,11 +315,11 @@ def test_targets_and_trailing_wait_for_a_stop_that_was_seen() -> None:
     every_step(check)
 
 
-def test_what_is_left_of_an_entry_never_outlives_its_position() -> None:
+def test_only_the_read_that_settles_ends_a_trade_that_was_open() -> None:
     def check(before: Trade, event: Any, then: Trade) -> None:
-        if then.state is S.SETTLING is not before.state and then.is_working:
-            # The flatten before it has cancelled it already
-            assert before.state is S.EXITING or due(before, then)[0] is Command.CANCEL_ENTRY
+        if then.is_final and not before.is_final and then.was_open:
+            assert isinstance(event, PositionRead)
+            assert event.settled
 
     every_step(check)
 

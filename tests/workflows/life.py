@@ -43,7 +43,8 @@ async def status_of(handle: Any) -> WorkflowExecutionStatus:
 
 def journaled_states(stage: Any) -> list[str]:
     changes = [e for e in stage.journal.events if e.kind is EventKind.TRADE_CHANGED]
-    return [event.data["trade"]["state"] for event in changes]
+    # Of a burst of fills only the last event brings the trade
+    return [event.data["trade"]["state"] for event in changes if "trade" in event.data]
 
 
 def numbers(stage: Any) -> list[int]:

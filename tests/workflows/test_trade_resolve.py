@@ -1,6 +1,7 @@
 """A trade that cannot go on by itself: it says why, offers choices, and waits for a person."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,14 @@ from tests.workflows.life import is_open, needs_operator, result_of
 from tests.workflows.script import NOON
 from tradewright import ids
 from tradewright.domain.event import EventKind
-from tradewright.domain.trade import EntryPlaced, Executed, PositionRead, TradeState
+from tradewright.domain.plan import LimitEntry
+from tradewright.domain.trade import (
+    EntryExpired,
+    EntryPlaced,
+    Executed,
+    PositionRead,
+    TradeState,
+)
 from tradewright.ports import Choice, TradeEvents
 from workflows.trade import ResolveWish, TradeWorkflow
 
@@ -121,20 +129,91 @@ async def test_a_trade_of_which_the_exchange_shows_nothing_can_be_abandoned(
     assert (trade.state, trade.exit_by, trade.exit_note) == (TradeState.CANCELLED, "ann", "gone")
 
 
-@pytest.mark.parametrize("shown", ["a position", "its order"])
-async def test_what_the_exchange_still_shows_is_not_abandoned(
-    stage: Any, until: Until, failure: Failure, shown: str
+@pytest.mark.parametrize("choice", [Choice.ABANDON, Choice.ADOPT])
+async def test_a_choice_that_the_exchange_contradicts_changes_nothing_and_may_be_made_again(
+    stage: Any, until: Until, failure: Failure, choice: Choice
 ) -> None:
     handle = await stuck(stage, until, failure)
-    held = PositionRead(qty=Decimal("0.1"), at=NOON)
-    found = {"a position": (held,), "its order": (EntryPlaced(order_id="o"), *NOTHING.events)}
-    stage.exchange.script.answer("look_up", TradeEvents(events=found[shown]))
+    held = TradeEvents(events=(PositionRead(qty=Decimal("0.1"), at=NOON),))
+    stage.exchange.script.answer("look_up", held if choice is Choice.ABANDON else NOTHING)
+
+    await handle.execute_update("resolve", wish(choice))
+    told = f"there is nothing to {choice}"
+    view = await until(handle, "trade", lambda v: told in v["needs_operator"])
+
+    assert not view["trade"]["leaving"]
+    assert view["choices"] == ["retry", "adopt", "abandon"]
+    await handle.execute_update("resolve", wish(Choice.RETRY))
+    await until(handle, "trade", is_open)
+
+
+async def test_an_order_that_is_found_on_the_way_to_abandoning_goes_on(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    handle = await stuck(stage, until, failure)
+    found = TradeEvents(events=(EntryPlaced(order_id="o"), *NOTHING.events))
+    stage.exchange.script.answer("look_up", found)
 
     with stage.env.with_time_skipping_disabled():
         await handle.execute_update("resolve", wish(Choice.ABANDON))
-    view = await until(handle, "trade", lambda v: "cannot be abandoned" in v["needs_operator"])
+    view = await until(handle, "trade", lambda v: v["trade"]["entry_order_id"] == "o")
 
-    assert not view["trade"]["leaving"]
+    assert (view["needs_operator"], view["trade"]["leaving"]) == ("", False)
+
+
+async def test_an_exit_that_cannot_be_abandoned_is_tried_again(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    with stage.env.with_time_skipping_disabled():
+        handle = await stage.start_trade(stage.plan())
+    await until(handle, "trade", is_open)
+    stage.exchange.script.answer("flatten", failure("rejected", final=True))
+    await handle.signal("exit", {"by": "ann"})
+    await until(handle, "trade", needs_operator)
+
+    await handle.execute_update("resolve", wish(Choice.ABANDON))
+    trade = await result_of(handle)
+
+    assert trade.state is TradeState.CLOSED
+    assert stage.exchange.script.count("flatten") == 2
+
+
+async def test_a_cancel_of_the_entry_that_takes_long_gives_way_to_an_exit(
+    stage: Any, until: Until
+) -> None:
+    rest = LimitEntry(rest_until=NOON + timedelta(hours=1))
+    with stage.env.with_time_skipping_disabled():
+        handle = await stage.start_trade(stage.plan(entry=rest))
+    await until(handle, "trade", lambda v: v["trade"]["entry_order_id"] and not v["busy"])
+    plan = stage.plan()
+    link = ids.order_link(plan.trade_id, "e", 1)
+    part = stage.exchange.execute(plan, plan.side, link=link, qty=Decimal("0.04"))
+    await handle.signal("report", Executed(execution=part))
+    await until(handle, "trade", is_open)
+    held = stage.exchange.script.hold("cancel_entry")
+    await handle.signal("report", EntryExpired(reason="late"))
+    await stage.exchange.script.called("cancel_entry")
+
+    await handle.signal("exit", {"by": "ann"})
+    await stage.env.fast_forward(handle, timedelta(seconds=31))
+    await stage.exchange.script.called("flatten")
+    held.let_go(TradeEvents())
+    trade = await result_of(handle)
+
+    assert trade.state is TradeState.CLOSED
+
+
+async def test_a_signal_that_is_not_understood_takes_no_choice_away(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    handle = await stuck(stage, until, failure)
+
+    await handle.signal("nonsense", {"x": 1})
+    await handle.signal("report", {"kind": "executed"})
+    view = await until(handle, "trade", needs_operator)
+
+    assert "place_entry failed" in view["needs_operator"]
+    assert view["choices"] == ["retry", "adopt", "abandon"]
 
 
 async def test_word_of_a_fill_ends_the_wait_for_a_person(
