@@ -14,7 +14,8 @@ class EventKind(StrEnum):
     SIGNAL_APPROVED = "signal_approved"  # proposal, plan
     SIGNAL_REFUSED = "signal_refused"  # proposal, code, reason
     ENTRY_INTENDED = "entry_intended"  # plan, order_link_id
-    TRADE_CHANGED = "trade_changed"  # event, trade; market at the open and the close
+    TRADE_CHANGED = "trade_changed"
+    """event; trade, unless another fill follows at once; view: market at the open and the close."""
     GATE_CHANGED = "gate_changed"  # gate
     KILL_SWITCH = "kill_switch"  # step, detail
     STRATEGY_CHANGED = "strategy_changed"  # change, by, reason

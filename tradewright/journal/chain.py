@@ -93,17 +93,20 @@ def append(connection: Connection, incoming: Iterable[JournalEvent]) -> list[App
             select(heads).where(heads.c.chain.in_({event.chain for event in fresh}))
         )
     }
-    appended = []
+    rows = []
     for event in fresh:
         chain_seq, prev_hash = ends.get(event.chain, (0, ""))
         ends[event.chain] = chain_seq + 1, link(prev_hash, event)
-        seq = connection.scalar(
-            insert(events).returning(events.c.seq),
-            {name: getattr(event, name) for name in JournalEvent.model_fields}
-            | {"chain_seq": chain_seq + 1, "prev_hash": prev_hash, "hash": ends[event.chain][1]},
-        )
-        assert seq is not None  # noqa: S101 - the database gives every event its number
-        appended.append(Appended(seq=seq, chain_seq=chain_seq + 1, event=event))
+        fields = {name: getattr(event, name) for name in JournalEvent.model_fields}
+        place = {"chain_seq": chain_seq + 1, "prev_hash": prev_hash, "hash": ends[event.chain][1]}
+        rows.append(fields | place)
+    numbers = connection.scalars(
+        insert(events).returning(events.c.seq, sort_by_parameter_order=True), rows
+    ).all()
+    appended = [
+        Appended(seq=seq, chain_seq=row["chain_seq"], event=event)
+        for seq, row, event in zip(numbers, rows, fresh, strict=True)
+    ]
     for chain, (chain_seq, written) in sorted(ends.items()):
         upsert(
             connection,

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Connection, Executable, Table, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -165,16 +166,27 @@ def lock(connection: Connection, names: Iterable[str]) -> None:
 
 def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
     """Insert the row, or overwrite the one with the same primary key."""
-    keys = [column.name for column in table.primary_key]
-    changes = {name: value for name, value in values.items() if name not in keys}
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(
-        insert(table).values(values).on_conflict_do_update(index_elements=keys, set_=changes)
-    )
+    connection.execute(_overwriting(table, connection.dialect.name, tuple(values)), values)
 
 
 def insert_new(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert the row unless there is one with the same primary key; return whether it is new."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    done = connection.execute(insert(table).values(values).on_conflict_do_nothing())
+    done = connection.execute(_leaving(table, connection.dialect.name), values)
     return bool(done.rowcount)
+
+
+# Made once: to put together a statement of forty columns takes longer than to run it
+
+
+@cache
+def _overwriting(table: Table, dialect: str, names: tuple[str, ...]) -> Executable:
+    keys = [column.name for column in table.primary_key]
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    changes = {name: insert.excluded[name] for name in names if name not in keys}
+    return insert.on_conflict_do_update(index_elements=keys, set_=changes)
+
+
+@cache
+def _leaving(table: Table, dialect: str) -> Executable:
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return insert.on_conflict_do_nothing()

@@ -146,8 +146,7 @@ def _stamped(connection: Connection) -> str:
 
 def _append(connection: Connection, incoming: Sequence[JournalEvent]) -> list[Appended]:
     appended = chain.append(connection, incoming)
-    for event in appended:
-        projection.project(connection, event)
+    projection.project(connection, appended)
     return appended
 
 
@@ -207,11 +206,13 @@ def _rebuild(connection: Connection) -> int:
         page = connection.execute(
             select(events).where(events.c.seq > after).order_by(events.c.seq).limit(chain.PAGE)
         ).all()
-        for row in page:
-            event = chain.read_event(row)
-            projection.project(
-                connection, Appended(seq=row.seq, chain_seq=row.chain_seq, event=event)
-            )
+        projection.project(
+            connection,
+            [
+                Appended(seq=row.seq, chain_seq=row.chain_seq, event=chain.read_event(row))
+                for row in page
+            ],
+        )
         done += len(page)
         if len(page) < chain.PAGE:
             return done

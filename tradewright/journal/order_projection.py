@@ -1,6 +1,6 @@
 """Orders and executions, as the events of their trades tell of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from tradewright import ids
 from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.market import Side
 from tradewright.domain.order import OrderState, OrderTrigger, next_state
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import (
@@ -37,16 +38,16 @@ _CAUSES: Final = {
 }
 
 
-def _order(appended: Appended, plan: TradePlan, **fields: Any) -> dict[str, Any]:
+def _order(appended: Appended, side: Side, **fields: Any) -> dict[str, Any]:
     event = appended.event
     return {
-        "account": plan.account,
+        "account": event.account,
         "seq": appended.seq,
-        "trade_id": plan.trade_id,
+        "trade_id": event.trade_id,
         "order_id": "",
         "order_link_id": "",
-        "symbol": plan.symbol,
-        "side": plan.side,
+        "symbol": event.symbol,
+        "side": side,
         "leg": Leg.ENTRY,
         "state": OrderState.PLACED,
         "qty": None,
@@ -68,7 +69,7 @@ def entry_intended(connection: Connection, appended: Appended) -> None:
         orders,
         _order(
             appended,
-            plan,
+            plan.side,
             key=link,
             order_link_id=link,
             state=OrderState.INTENDED,
@@ -83,10 +84,11 @@ def follow(connection: Connection, appended: Appended, trade: Trade, change: Tra
     match change:
         case EntryPlaced(order_id=order_id):
             for entry in _entries(connection, plan):
-                _step(connection, appended, entry, OrderTrigger.ACCEPTED)
                 # The executions may have come first and settled its state
-                if not entry.order_id:
-                    _change(connection, appended, entry, order_id=order_id)
+                told = {} if entry.order_id else {"order_id": order_id}
+                state = _after(appended, entry, OrderTrigger.ACCEPTED)
+                if told or state != entry.state:
+                    _change(connection, appended, entry, state=state, **told)
         case EntryRejected(code=code, reason=reason):
             for entry in _entries(connection, plan):
                 # The rest of an entry that has traded ends: what was traded was not refused
@@ -101,11 +103,10 @@ def follow(connection: Connection, appended: Appended, trade: Trade, change: Tra
                 appended,
                 _order(
                     appended,
-                    plan,
+                    plan.side.opposite,
                     key=link or order_id,
                     order_id=order_id,
                     order_link_id=link,
-                    side=plan.side.opposite,
                     leg=_leg(link, None),
                     qty=qty or None,
                 ),
@@ -114,11 +115,10 @@ def follow(connection: Connection, appended: Appended, trade: Trade, change: Tra
             for target in targets:
                 told = _order(
                     appended,
-                    plan,
+                    plan.side.opposite,
                     key=target.order_link_id,
                     order_id=target.order_id,
                     order_link_id=target.order_link_id,
-                    side=plan.side.opposite,
                     leg=Leg.TARGET,
                     qty=target.qty,
                     price=target.price,
@@ -206,56 +206,62 @@ def _leg(link: str, cause: ExitReason | None) -> Leg:
     return _CAUSES.get(cause, Leg.BY_HAND) if cause else Leg.BY_HAND
 
 
-def executed(
-    connection: Connection, appended: Appended, plan: TradePlan, found: Iterable[Execution]
-) -> None:
-    matched: dict[str, Execution] = {}
-    for execution in found:
-        fields = {name: getattr(execution, name) for name in Execution.model_fields}
-        if insert_new(
-            connection,
-            executions,
-            fields | {"account": plan.account, "trade_id": plan.trade_id},
-        ):
-            matched[execution.order_id] = execution
-    for execution in matched.values():
-        _filled(connection, appended, plan, execution)
+def executed(connection: Connection, appended: Appended, execution: Execution) -> None:
+    """Write *execution* down and add it to its order; one that is written already is left alone."""
+    event = appended.event
+    fields = {name: getattr(execution, name) for name in Execution.model_fields}
+    owner = {"account": event.account, "trade_id": event.trade_id}
+    if insert_new(connection, executions, fields | owner):
+        _filled(connection, appended, execution)
 
 
-def _filled(
-    connection: Connection, appended: Appended, plan: TradePlan, execution: Execution
-) -> None:
-    """Bring the order of *execution* up to all that was executed of it; discover it if need be."""
-    own = executions.c.account == plan.account, executions.c.order_id == execution.order_id
-    fills = connection.execute(select(executions.c.qty, executions.c.fee).where(*own)).all()
-    filled = sum((fill.qty for fill in fills), Decimal(0))
+def complete(connection: Connection, appended: Appended, trade: Trade) -> None:
+    """Write those executions of *trade* down that no event told of."""
+    if not trade.executions:
+        return
+    own = (
+        executions.c.account == appended.event.account,
+        executions.c.trade_id == appended.event.trade_id,
+    )
+    written = set(connection.scalars(select(executions.c.exec_id).where(*own)))
+    for execution in trade.executions:
+        if execution.exec_id not in written:
+            executed(connection, appended, execution)
+
+
+def _filled(connection: Connection, appended: Appended, execution: Execution) -> None:
+    """Add *execution* to its order; discover the order if need be."""
     key = execution.order_link_id or execution.order_id
     order = connection.execute(
         select(orders).where(
-            orders.c.account == plan.account,
+            orders.c.account == appended.event.account,
             or_(orders.c.key == key, orders.c.order_id == execution.order_id),
         )
     ).first()
-    changes: dict[str, Any] = {
-        "order_id": execution.order_id,
-        "filled_qty": filled,
-        "fees": sum((fill.fee for fill in fills), Decimal(0)),
-    }
     if order is None:
         row = _order(
             appended,
-            plan,
+            execution.side,
             key=key,
+            order_id=execution.order_id,
             order_link_id=execution.order_link_id,
-            side=execution.side,
             leg=_leg(execution.order_link_id, execution.cause),
             state=OrderState.FILLED,
+            filled_qty=execution.qty,
+            fees=execution.fee,
             sent_at=execution.at,
-            **changes,
         )
         upsert(connection, orders, row)
         return
+    filled = order.filled_qty + execution.qty
     is_whole = order.qty is None or filled >= order.qty
     trigger = OrderTrigger.FILLED if is_whole else OrderTrigger.PARTLY_FILLED
-    state = _after(appended, order, trigger)
-    _change(connection, appended, order, state=state, **changes)
+    _change(
+        connection,
+        appended,
+        order,
+        state=_after(appended, order, trigger),
+        order_id=execution.order_id,
+        filled_qty=filled,
+        fees=order.fees + execution.fee,
+    )

@@ -4,13 +4,12 @@ A pure function of the events in the order of their numbers, kept in tables: `pr
 again over all of them and comes to the same rows.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert
 
-from tradewright import ids
 from tradewright.domain.account import Snapshot
 from tradewright.domain.event import EventKind
 from tradewright.domain.plan import Proposal, TradePlan
@@ -22,20 +21,27 @@ from tradewright.domain.trade import (
 )
 from tradewright.journal import order_projection, position_projection
 from tradewright.journal.chain import Appended
-from tradewright.journal.database import upsert
 from tradewright.journal.errors import UnreadableEvent
 from tradewright.journal.row import Stage
-from tradewright.journal.table import refusals, signals, snapshots, trades
+from tradewright.journal.table import refusals, signals, snapshots
+from tradewright.journal.trade_projection import TradeRows
 
 _TRADE_EVENT: Final[TypeAdapter[TradeEvent]] = TypeAdapter(TradeEvent)
 
 
-def project(connection: Connection, appended: Appended) -> None:
-    """Bring the projections up to *appended*.
+def project(connection: Connection, appended: Iterable[Appended]) -> None:
+    """Bring the projections up to the *appended* events.
 
     Raises:
-        UnreadableEvent: Its data are not what its kind promises.
+        UnreadableEvent: The data of one are not what its kind promises.
     """
+    rows = TradeRows(connection)
+    for event in appended:
+        _project(connection, event, rows)
+    rows.write()
+
+
+def _project(connection: Connection, appended: Appended, rows: TradeRows) -> None:
     event = appended.event
     try:
         match event.kind:
@@ -44,11 +50,11 @@ def project(connection: Connection, appended: Appended) -> None:
             case EventKind.ENTRY_INTENDED:
                 order_projection.entry_intended(connection, appended)
             case EventKind.TRADE_CHANGED:
-                _trade_changed(connection, appended)
+                _trade_changed(connection, appended, rows)
             case EventKind.SNAPSHOT:
                 _snapshot(connection, appended)
             case EventKind.MESSAGE_REFUSED:
-                _message_refused(connection, appended)
+                _message_refused(connection, appended, rows)
     except (ValidationError, KeyError) as e:
         raise UnreadableEvent(event.event_id, event.kind, str(e)) from e
 
@@ -115,16 +121,12 @@ def _refused(
     )
 
 
-def _message_refused(connection: Connection, appended: Appended) -> None:
+def _message_refused(connection: Connection, appended: Appended, rows: TradeRows) -> None:
     event = appended.event
     fault = str(event.data["fault"])
     _refused(connection, appended, Stage.MESSAGE, "message_refused", fault)
     if event.trade_id:
-        connection.execute(
-            update(trades)
-            .where(trades.c.trade_id == event.trade_id, trades.c.live)
-            .values(needs=fault)
-        )
+        rows.need(event.trade_id, fault)
 
 
 def _snapshot(connection: Connection, appended: Appended) -> None:
@@ -141,86 +143,19 @@ def _snapshot(connection: Connection, appended: Appended) -> None:
     connection.execute(insert(snapshots), row)
 
 
-# --- trades -------------------------------------------------------------------------------------
-
-
-def _trade_changed(connection: Connection, appended: Appended) -> None:
+def _trade_changed(connection: Connection, appended: Appended, rows: TradeRows) -> None:
     data = appended.event.data
-    trade = Trade.model_validate(data["trade"])
     change = _TRADE_EVENT.validate_python(data["event"])
-    _trade(connection, appended, trade)
+    # Of fills that came at once only the last one's event tells what became of the trade
+    trade = Trade.model_validate(data["trade"]) if "trade" in data else None
+    if isinstance(change, Executed):
+        order_projection.executed(connection, appended, change.execution)
+    if trade is None:
+        return
+    is_first = rows.of(trade.plan.trade_id) is None
+    rows.follow(appended, trade)
+    if is_first or trade.is_final:
+        order_projection.complete(connection, appended, trade)
     order_projection.follow(connection, appended, trade, change)
-    late = (change.execution,) if isinstance(change, Executed) else ()
-    order_projection.executed(connection, appended, trade.plan, (*trade.executions, *late))
     if isinstance(change, EntryRejected):
         _refused(connection, appended, Stage.ENTRY, change.code, change.reason)
-
-
-def _trade(connection: Connection, appended: Appended, trade: Trade) -> None:
-    plan, event = trade.plan, appended.event
-    before = connection.execute(select(trades).where(trades.c.trade_id == plan.trade_id)).first()
-    # News that arrives out of order never brings an ended trade back to life
-    if before is not None and not before.live and not trade.is_final:
-        return
-    open_view, close_view = _views(before, trade, event.data.get("view"))
-    needs = event.data.get("needs", before.needs if before else "")
-    upsert(
-        connection,
-        trades,
-        {
-            "trade_id": plan.trade_id,
-            "seq": before.seq if before else appended.seq,
-            "chain_seq": appended.chain_seq,
-            "workflow_id": ids.trade_workflow(plan.symbol, plan.trade_id),
-            "account": plan.account,
-            "preset": plan.preset,
-            "preset_hash": plan.preset_hash,
-            "symbol": plan.symbol,
-            "side": plan.side,
-            "qty": plan.qty,
-            "price": plan.price,
-            "stop_loss": plan.stop_loss,
-            "take_profit": plan.take_profit,
-            "stop": trade.stop,
-            "state": trade.state,
-            "live": not trade.is_final,
-            "needs": "" if trade.is_final else str(needs),
-            "origin": plan.origin,
-            "reason": plan.reason,
-            "entry_price": trade.entry_price,
-            "exit_price": trade.exit_price,
-            "open_qty": trade.open_qty,
-            "pnl": trade.pnl,
-            "fees": trade.fees,
-            "funding": trade.funding,
-            "risk": plan.risk,
-            "r_multiple": trade.r_multiple,
-            "exit_reason": trade.exit_reason,
-            "exit_note": trade.exit_note,
-            "exit_by": trade.exit_by,
-            "rejection": trade.rejection,
-            "trigger": plan.trigger,
-            "decided_at": plan.decided_at,
-            "opened_at": trade.opened_at,
-            "closed_at": trade.closed_at,
-            "updated_at": event.at,
-            "factors": plan.factors,
-            "market": plan.market,
-            "open_view": open_view,
-            "close_view": close_view,
-        },
-    )
-
-
-def _views(
-    before: Row[Any] | None, trade: Trade, view: Mapping[str, Any] | None
-) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    """Return the market at the open and at the close: the first view while something is held
-    is the open's, every other the close's.
-    """
-    opened, closed = (before.open_view, before.close_view) if before else (None, None)
-    if view is None:
-        return opened, closed
-    if opened is None and trade.open_qty > 0:
-        return view, closed
-    return opened, view
