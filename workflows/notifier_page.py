@@ -4,7 +4,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tradewright.ports import Notices, OpenNotice, SentNotice
-from workflows.page import moment, needs_person
+from workflows.page import CANCEL_IGNORED, moment, needs_person
 
 SHOWN: Final = 10
 """Of what is open, and of what was sent; `tradewright notice list` shows the rest."""
@@ -12,7 +12,7 @@ SHOWN: Final = 10
 
 def notifier_page(notices: Notices, namespace: str) -> str:
     unanswered = [n for n in notices.open if n.priority == "urgent" and not n.acknowledged_by]
-    many = {0: "Nobody is called for", 1: "1 notice waits for an answer"}
+    many = {0: "Nobody is needed", 1: "1 notice waits for an answer"}
     lines = [
         f"### {many.get(len(unanswered), f'{len(unanswered)} notices wait for an answer')}",
         *needs_person(notices.needs_operator),
@@ -24,7 +24,7 @@ def notifier_page(notices: Notices, namespace: str) -> str:
     lines += [_sent_line(message) for message in notices.sent[:SHOWN]]
     if unanswered:
         lines += ["", '*Send a Signal: `acknowledge` with `{"key": "…", "by": "ann"}`.*']
-    return "\n".join(lines)
+    return "\n".join([*lines, "", CANCEL_IGNORED])
 
 
 def _open_line(notice: OpenNotice, namespace: str) -> str:

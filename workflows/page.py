@@ -39,6 +39,9 @@ CONSEQUENCE_WORDS: Final[Mapping[Consequence, str]] = MappingProxyType(
 )
 TIMED: Final = frozenset({"max_snapshot_age", "max_reconciliation_age", "max_clock_skew"})
 """Limits whose use is another one at every look."""
+CANCEL_IGNORED: Final = "*Request Cancellation is ignored: this workflow never ends.*"
+NEAR: Final = Decimal("0.5")
+"""Of a limit: what has used more is shown first."""
 DIGITS: Final = 8
 """That count, of a price or a quantity: an average of fills may have fifty."""
 
@@ -54,6 +57,17 @@ def number(value: Decimal) -> str:
     return rounded.rstrip("0").rstrip(".") if "." in rounded else rounded
 
 
+def percent(fraction: Decimal) -> str:
+    """Return a gain or a loss; nothing has no sign.
+
+    Example:
+        >>> percent(Decimal("-0.0125")), percent(Decimal("-0.00001"))
+        ('-1.25%', '0.00%')
+    """
+    text = f"{fraction:+.2%}"
+    return text[1:] if text[1:] == "0.00%" else text
+
+
 def moment(at: datetime) -> str:
     """Return an aware UTC time as people read it.
 
@@ -66,7 +80,7 @@ def moment(at: datetime) -> str:
 
 
 def needs_person(why: str) -> list[str]:
-    """Return the line that comes before all others, if anybody is called for."""
+    """Return the line that comes before all others, if anybody is needed."""
     return [f"- **needs a person:** {why}"] if why else []
 
 
@@ -95,6 +109,7 @@ def desk_page(account: Account, limits: Limits, needs_operator: str, namespace: 
             f"- {plan.side} {number(plan.qty)} {plan.symbol}: trade "
             f"[`{plan.trade_id}`](/namespaces/{namespace}/workflows/{trade})"
         )
+    lines += ["", CANCEL_IGNORED]
     return "\n".join(lines)
 
 
@@ -112,21 +127,27 @@ def _standing(account: Account, snapshot: Snapshot, limits: Limits) -> list[str]
     realised, funding = account.realised_today, account.funding_today
     lines += [
         f"- equity {snapshot.equity:,.2f} USDT, highest so far {account.peak_equity:,.2f} USDT",
-        f"- today {-account.day_loss_fraction:+.2%}; "
+        f"- today {percent(-account.day_loss_fraction)}; "
         f"{CONSEQUENCE_WORDS[limits.consequences.max_daily_loss]} at "
-        f"{-limits.max_daily_loss_fraction:+.2%}",
+        f"{percent(-limits.max_daily_loss_fraction)}",
         f"- realised today {realised:+,.2f} USDT after fees, funding {funding:+,.2f} USDT",
         f"- positions at the exchange: {len(snapshot.positions)}, read {moment(snapshot.at)}",
-        "- limits, and how much of each is used: " + ", ".join(_used(account, limits, snapshot)),
     ]
-    return lines
+    return lines + _used(account, limits, snapshot)
 
 
 def _used(account: Account, limits: Limits, snapshot: Snapshot) -> list[str]:
-    return [
-        f"{found.limit} {found.value} ({found.share:.0%})"
+    """Return a line for each limit, the nearest first, then those that are far away."""
+    shares = [
+        (found, found.share)
         for found in usage(account, limits, snapshot.at)
         if found.share is not None and found.limit not in TIMED
+    ]
+    shares.sort(key=lambda pair: -pair[1] if pair[1] > NEAR else 0)
+    return [
+        f"- {'**near:** ' if share > NEAR else ''}{found.limit.replace('_', ' ')} {found.value}, "
+        f"{share:.0%} used"
+        for found, share in shares
     ]
 
 
@@ -148,11 +169,12 @@ def gate_page(gate: Gate, step: str, needs_operator: str) -> str:
         ]
     else:
         lines.append('- `rearm` with `{"reason": "…", "by": "ann"}` opens the gate again')
+    lines += ["", CANCEL_IGNORED]
     return "\n".join(lines)
 
 
-def strategy_page(status: StrategyStatus) -> str:
-    state = "paused" if status.paused else "trading"
+def strategy_page(status: StrategyStatus, *, cancelled: bool = False) -> str:
+    state = "cancelled" if cancelled else "paused" if status.paused else "trading"
     candles = f"{status.candles} so far"
     if status.last_candle:
         candles += f", the last closed {moment(status.last_candle)} (market time)"
@@ -168,6 +190,9 @@ def strategy_page(status: StrategyStatus) -> str:
     if status.note:
         at = f" ({moment(status.note_at)})" if status.note_at else ""
         lines.append(f"- last remark{at}: {status.note}")
+    if cancelled:
+        again = "`tradewright apply` starts it again, its trades live on"
+        return "\n".join([*lines, "", f"*It takes no more entries: {again}.*"])
     wish = "resume" if status.paused else "pause"
     lines += [
         "",

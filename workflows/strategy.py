@@ -126,6 +126,7 @@ class StrategyWorkflow:
             await work
             self._note("stopped", "temporal", workflow.cancellation_reason() or "")
             self._status = self._status.model_copy(update={"needs_operator": ""})
+            self._show()
             await asyncio.shield(asyncio.ensure_future(self._tell_operator()))
             await asyncio.shield(asyncio.ensure_future(self._tell_market("unwatch")))
             self._journal.close()
@@ -421,4 +422,4 @@ class StrategyWorkflow:
                 (NEEDS_OPERATOR, bool(status.needs_operator)),
             ]
         )
-        workflow.set_current_details(strategy_page(status))
+        workflow.set_current_details(strategy_page(status, cancelled=self._stopping))

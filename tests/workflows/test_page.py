@@ -15,7 +15,8 @@ from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
 from tradewright.domain.reconciliation import Discrepancy, Kind
 from tradewright.domain.trade import Command, Trade, TradeState
-from tradewright.ports import Comparison, StrategyStatus, TradeOrder, Watch
+from tradewright.ports import Comparison, Notices, StrategyStatus, TradeOrder, Watch
+from workflows.notifier_page import notifier_page
 from workflows.page import (
     GATE_WORDS,
     desk_page,
@@ -218,6 +219,41 @@ def test_the_desk_links_to_the_trades_that_it_holds_risk_for(make_plan: MakePlan
     assert not any(line.startswith(" ") for line in page.splitlines())
 
 
+def test_the_desk_lists_each_limit_those_that_are_near_first() -> None:
+    snapshot = Snapshot(at=NOON, market_at=NOON, equity=Decimal(9_700), wallet=Decimal(9_700))
+    desk = account(
+        reconciled_at=NOON,
+        snapshot=snapshot,
+        peak_equity=Decimal(9_700),
+        day_equity=Decimal(10_000),
+        losses=1,
+    )
+
+    lines = desk_page(desk, Limits(loss_streak=10), "", "default").splitlines()
+    used = [line for line in lines if line.endswith(" used")]
+
+    assert used[0] == "- **near:** max daily loss fraction 0.05, 60% used"
+    assert used[1].startswith("- max open trades 5, 0%")
+    assert "- loss streak 10, 10% used" in used
+    assert not any("_" in line for line in used)
+
+
+def test_a_day_without_gain_or_loss_has_no_sign() -> None:
+    snapshot = Snapshot(at=NOON, market_at=NOON, equity=Decimal(10_000), wallet=Decimal(10_000))
+    desk = account(snapshot=snapshot, peak_equity=Decimal(10_000), day_equity=Decimal(10_000))
+
+    assert "- today 0.00%; " in desk_page(desk, Limits(), "", "default")
+
+
+def test_what_never_ends_says_that_a_cancel_is_ignored() -> None:
+    for page in (
+        desk_page(account(), Limits(), "", "default"),
+        gate_page(Gate(account="main", at=NOON), "", ""),
+        notifier_page(Notices(account="main"), "default"),
+    ):
+        assert page.endswith("*Request Cancellation is ignored: this workflow never ends.*")
+
+
 def test_a_halted_gate_says_how_it_is_opened_again() -> None:
     gate = Gate(
         account="main", state=GateState.HALTED, reason="too much lost", by="ann", at=NOON, trip=2
@@ -249,6 +285,11 @@ def test_a_paused_strategy_says_why_and_how_it_goes_on() -> None:
     assert page.startswith("### ema: paused\n- paused because: news")
     assert "- candles: 0 so far\n" in page
     assert "- last remark: BTCUSDT refused" in page
+    dated = strategy_page(status.model_copy(update={"note_at": NOON}))
+    assert "- last remark (2026-01-01 12:00:00 UTC): BTCUSDT refused" in dated
+    ended = strategy_page(status, cancelled=True)
+    assert ended.startswith("### ema: cancelled\n")
+    assert "`resume`" not in ended
     assert "`resume`" in page
     assert "`pause`" in strategy_page(status.model_copy(update={"paused": False}))
 

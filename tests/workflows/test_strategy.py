@@ -304,6 +304,8 @@ async def test_a_trade_outlives_its_strategy(stage: Any, until: Until) -> None:
     await strategy.cancel()
 
     assert await is_cancelled(strategy)
+    page = await strategy.query("__temporal_workflow_metadata")
+    assert ": cancelled" in str(page)
     await trade.signal("exit", ExitWish(by="ann"))
     assert (await trade.result())["state"] == "closed"
 
