@@ -19,6 +19,7 @@ import tradewright.app.apply
 import tradewright.app.case
 import tradewright.app.connect
 import tradewright.app.exchange_control
+import tradewright.app.limits
 import tradewright.app.paper_control
 import tradewright.app.process
 import tradewright.app.replay
@@ -114,7 +115,7 @@ def test_every_error_with_an_exit_code_exists() -> None:
         *(
             *(tradewright.app.replay, tradewright.app.exchange_control),
             *(tradewright.paper.market.recording, tradewright.paper.market.upstream),
-            *(tradewright.app.paper_control, tradewright.app.case),
+            *(tradewright.app.paper_control, tradewright.app.case, tradewright.app.limits),
         ),
     )
     known = {name for module in modules for name, _ in inspect.getmembers(module, inspect.isclass)}

@@ -115,7 +115,7 @@ async def test_a_pause_is_shown_and_lifted_by_name_and_reason(working: System) -
     again = await working.call(*lift)
 
     [line] = [line for line in status.out.splitlines() if line.startswith("paused ")]
-    assert "(market time) by max_drawdown: max_drawdown: equity is 30.00%" in line
+    assert "(market time) by max_drawdown: equity is 30.00%" in line
     assert [pause["code"] for pause in document["desk"]["pauses"]] == ["max_drawdown"]
     assert document["gate"]["state"] == "open"
     assert (lifted.code, again.code) == (0, 6)

@@ -40,7 +40,7 @@ async def test_safe_mode_closes_the_gate_to_entries_and_opens_it_again(working: 
     off = await working.call("safe-mode", "off", "-o", "json")
 
     assert on.code == 0
-    assert f"{working.account}: gate exits_only by ann: maintenance" in on.out
+    assert f"{working.account}: gate exits only by ann: maintenance" in on.out
     assert row is not None
     assert row.state is GateState.EXITS_ONLY
     assert off.code == 0
@@ -356,7 +356,7 @@ async def test_status_shows_the_desk_the_trades_and_what_needs_a_person(
     assert shown.err == ""
     assert shown.code == 0
     for fact in (
-        "exits_only since",
+        "exits only since",
         "maintenance, by ann",
         "10000.00 USDT",
         "day loss 0.00% of at most 5.00%",

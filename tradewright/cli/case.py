@@ -15,7 +15,15 @@ from tradewright.cli.invocation import (
     print_document,
     run,
 )
-from tradewright.cli.table import linked, print_facts, print_links, print_table, print_title, when
+from tradewright.cli.table import (
+    linked,
+    print_facts,
+    print_links,
+    print_table,
+    print_title,
+    when,
+    words,
+)
 from tradewright.domain.choice import Choice
 
 if TYPE_CHECKING:
@@ -53,7 +61,7 @@ def list_cases(
             (
                 line.workflow_id,
                 line.symbol,
-                line.kind,
+                words(line.kind),
                 line.state,
                 when(line.since),
                 f"{line.escalations + 1}x",

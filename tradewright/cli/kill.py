@@ -19,7 +19,7 @@ from tradewright.cli.invocation import (
     say,
 )
 from tradewright.cli.kill_view import trip_without_temporal
-from tradewright.cli.table import linked, words_of_step
+from tradewright.cli.table import linked, words, words_of_step
 from tradewright.domain.errors import TradewrightError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def trip(
             say("kill switch tripped; waiting until flat was read twice (Ctrl-C does not stop it)")
             async for state in operate.follow_kill_switch(client, settings.account):
                 needs = f"; needs a person: {state.needs_operator}" if state.needs_operator else ""
-                say(f"gate {state.gate.state}, {words_of_step(state.step)}{needs}")
+                say(f"gate {words(state.gate.state)}, {words_of_step(state.step)}{needs}")
         return state
 
     _show(settings, run(_tightened(settings, send, GateState.HALTED, reason=reason, by=by)), output)
@@ -188,7 +188,7 @@ def _show(settings: "Settings", state: "KillSwitchState", output: Format) -> Non
     gate = state.gate
     why = f": {gate.reason}" if gate.reason else ""
     by = f" by {gate.by}" if gate.by else ""
-    typer.echo(f"{settings.account}: gate {gate.state}{by}{why}")
+    typer.echo(f"{settings.account}: gate {words(gate.state)}{by}{why}")
     if state.meaning:
         typer.echo(f"that is: {state.meaning}")
     for line in state.also:

@@ -13,7 +13,7 @@ from tradewright.cli.invocation import (
     print_document,
     run,
 )
-from tradewright.cli.table import linked, print_table, share, when
+from tradewright.cli.table import linked, paused, print_table, share
 
 if TYPE_CHECKING:
     from tradewright.app.limits import LimitsLifted, LimitsReloaded, LimitsShown
@@ -59,9 +59,7 @@ def show_limits(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None
     for breach in found.breaches:
         typer.echo(f"no entries: {breach}")
     for pause in found.pauses:
-        typer.echo(
-            f"paused until {when(pause.until)} (market time) by {pause.code}: {pause.reason}"
-        )
+        typer.echo(f"paused {paused(pause)}")
 
 
 @commands.command("reload")

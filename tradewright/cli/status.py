@@ -18,12 +18,14 @@ from tradewright.cli.strategy import print_strategies
 from tradewright.cli.table import (
     ago,
     linked,
+    paused,
     print_facts,
     print_links,
     print_table,
     print_title,
     share,
     when,
+    words,
     words_of_step,
 )
 from tradewright.cli.trade import print_trades
@@ -165,9 +167,10 @@ def _print_overview(found: "Overview", settings: "Settings") -> None:
 def _gate(found: "Overview") -> str:
     gate = found.gate
     if gate is None:
-        return "unknown" if found.desk is None else found.desk.gate
+        return "unknown" if found.desk is None else words(found.desk.gate)
     told = ", ".join(part for part in (gate.reason, f"by {gate.by}" if gate.by else "") if part)
-    return f"{gate.state} since {when(gate.at)}: {told}" if told else str(gate.state)
+    state = words(gate.state)
+    return f"{state} since {when(gate.at)}: {told}" if told else state
 
 
 def _desk(desk: "DeskLine | None", now: datetime) -> list[tuple[str, str]]:
@@ -184,9 +187,6 @@ def _desk(desk: "DeskLine | None", now: datetime) -> list[tuple[str, str]]:
         ("equity", equity),
         ("open trades", f"{desk.open_trades} of at most {desk.max_open_trades}"),
         ("desk", waits),
-        *(
-            ("paused", f"until {when(p.until)} (market time) by {p.code}: {p.reason}")
-            for p in desk.pauses
-        ),
+        *(("paused", paused(p)) for p in desk.pauses),
         *(("blocked", f"{block.symbol}: {block.reason}") for block in desk.blocks),
     ]

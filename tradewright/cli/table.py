@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from tradewright.domain.account import Pause
     from tradewright.settings import Settings
 
 UNLIMITED: Final = 100_000
 DASH: Final = "-"
 STYLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("open", "trading", "follows", "valid", "started", "changed"), "green"),
-    **dict.fromkeys(("exits_only", "paused", "exiting", "settling", "stopped"), "yellow"),
+    **dict.fromkeys(("exits only", "paused", "exiting", "settling", "stopped"), "yellow"),
     **dict.fromkeys(("halted", "silent", "rejected"), "bold red"),
 }
 
@@ -134,6 +135,12 @@ def when(at: datetime | None) -> str:
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
+def paused(pause: "Pause") -> str:
+    """Return until when nothing is entered, by which code, and why."""
+    why = pause.reason.removeprefix(f"{pause.code}: ")
+    return f"until {when(pause.until)} (market time) by {pause.code}: {why}"
+
+
 def shortly(moment: str) -> str:
     """Return an ISO moment of a JSON document as people read it.
 
@@ -142,6 +149,16 @@ def shortly(moment: str) -> str:
         '2026-01-01 12:00:00'
     """
     return moment[:19].replace("T", " ")
+
+
+def words(code: str) -> str:
+    """Return a code as people read it.
+
+    Example:
+        >>> words("stop_loss")
+        'stop loss'
+    """
+    return code.replace("_", " ")
 
 
 def words_of_step(step: str) -> str:

@@ -13,7 +13,7 @@ from tradewright.cli.invocation import (
     print_document,
     run,
 )
-from tradewright.cli.table import gain, linked, price, print_links, print_table, when
+from tradewright.cli.table import gain, linked, price, print_links, print_table, when, words
 from tradewright.cli.trade_view import print_page
 from tradewright.domain.errors import TradewrightError
 
@@ -173,7 +173,9 @@ def print_trades(lines: "list[TradeLine] | tuple[TradeLine, ...]", title: str = 
                 gain(line.r_multiple),
                 f"NEEDS A PERSON: {line.needs_operator}"
                 if line.needs_operator
-                else line.exit_reason,
+                else line.exit_reason
+                if line.state == "rejected"
+                else words(line.exit_reason),
                 when(line.opened_at),
                 when(line.closed_at),
                 line.preset,
