@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -141,6 +142,7 @@ async def test_a_trade_is_listed_shown_and_exited(working: System) -> None:
     assert shown.code == 0
     for fact in ("fast crossed slow", "fast  100.5", "Buy 0.5 BTCUSDT", "executed → open"):
         assert fact in shown.out
+    assert re.search(r"worth +50\.00 USDT +\nat risk +0\.50 USDT", shown.out)
     assert left.code == 0
     assert f"{workflow_id}: exit accepted" in left.err
     assert f"{trade_id}: closed, PnL +0.4400 USDT" in left.out

@@ -69,6 +69,7 @@ def print_page(page: "TradePage", settings: "Settings") -> None:
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
+    qty, entry, stop = (Decimal(plan[key]) for key in ("qty", "price", "stop_loss"))
     print_title("Plan")
     print_facts(
         (
@@ -77,6 +78,8 @@ def _print_plan(plan: dict[str, Any]) -> None:
             ("because", plan["reason"] or plan["origin"]),
             ("version", plan["preset_hash"]),
             ("expected entry", price(plan["price"])),
+            ("worth", f"{qty * entry:.2f} USDT"),
+            ("at risk", f"{qty * abs(entry - stop):.2f} USDT"),
             ("stop", price(plan["stop_loss"])),
             ("target", price(plan["take_profit"])),
             ("leverage", price(plan["leverage"])),
