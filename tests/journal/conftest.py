@@ -299,6 +299,16 @@ class Book:
             }
             await self.event(EventKind.TRADE_CHANGED, data | extra)
 
+    async def burst(self, *fills: Execution) -> None:
+        """Take *fills* that came at once: the last event alone brings the trade."""
+        for number, fill in enumerate(fills, start=1):
+            change = Executed(execution=fill)
+            self.trade = self.trade.after(change)
+            data = {"event": change.model_dump(mode="json")}
+            if number == len(fills):
+                data["trade"] = self.trade.model_dump(mode="json")
+            await self.event(EventKind.TRADE_CHANGED, data)
+
     async def live(self) -> None:
         """Write a whole life: in at 50 000, out at 51 000 by an operator."""
         entry, exit_ = f"{self.trade.plan.trade_id}-e1", f"{self.trade.plan.trade_id}-x2"
@@ -322,7 +332,7 @@ class Book:
             at=AT + timedelta(hours=1),
         )
         await self.take(Executed(execution=out))
-        flat = PositionRead(qty=Decimal(0), at=AT + timedelta(hours=1))
+        flat = PositionRead(qty=Decimal(0), at=AT + timedelta(hours=1), settled=True)
         await self.take(flat, view=self.close_view.model_dump(mode="json"))
 
 

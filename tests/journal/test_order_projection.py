@@ -215,7 +215,7 @@ async def test_targets_are_orders_until_they_are_filled_or_their_trade_ends(
     rest = {"order_id": "o9", "order_link_id": "", "side": Side.SELL, "qty": "0.07"}
     await book.take(
         Executed(execution=make_fill("x3", cause=ExitReason.STOP, **rest)),
-        PositionRead(qty=Decimal(0), at=AT),
+        PositionRead(qty=Decimal(0), at=AT, settled=True),
     )
 
     _, *targets, _ = await journal.orders(ID)

@@ -40,7 +40,7 @@ async def close(make_book: Any, make_fill: Any, number: str, price: int, minute:
         price=Decimal(price),
         at=at,
     )
-    await book.take(Executed(execution=out), PositionRead(qty=Decimal(0), at=at))
+    await book.take(Executed(execution=out), PositionRead(qty=Decimal(0), at=at, settled=True))
     assert book.trade.is_final
 
 

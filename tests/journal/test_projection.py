@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
+from tests.journal.rows import everything
 from tradewright.domain.account import Approved, Position, RefusalCode, Snapshot
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import Execution, ExitReason
@@ -25,7 +26,7 @@ from tradewright.domain.trade import (
     TradeState,
 )
 from tradewright.journal import Journal, Stage
-from tradewright.journal.table import PROJECTIONS, positions
+from tradewright.journal.table import positions
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ID = "tw" + "a" * 16
@@ -215,13 +216,6 @@ async def test_snapshots_show_equity_and_positions(journal: Journal, make_event:
     assert [row.positions for row in newest] == [(held,), (held, also), ()]
     assert first == newest[1] == peak
     assert await journal.peak("other") is None
-
-
-async def everything(journal: Journal) -> dict[str, list[str]]:
-    def rows(connection: Connection) -> dict[str, list[str]]:
-        return {t.name: sorted(map(repr, connection.execute(t.select()))) for t in PROJECTIONS}
-
-    return await journal._database.read(rows)
 
 
 async def test_projections_made_again_from_the_events_are_the_same(

@@ -39,7 +39,8 @@ async def test_a_trade_is_shown_from_its_signal_to_its_end_with_what_it_was_deci
     assert approved["proposal"]["signal"]["factors"]["fast"] > 0
     assert approved["proposal"]["window"]
     assert Decimal(approved["proposal"]["market"]["mark_price"]) > 0
-    states = [event.data["trade"]["state"] for event in told[2:]]
+    # Of fills that come at once only the last brings the trade
+    states = [e.data["trade"]["state"] for e in told[2:] if "trade" in e.data]
     assert (states[0], states[-1]) == ("entering", "closed")
     last = told[-1].data["trade"]
     assert (last["exit_reason"], last["exit_by"]) == (ExitReason.OPERATOR, "ann")

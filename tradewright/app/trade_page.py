@@ -2,21 +2,22 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from temporalio.client import Client
 
 from tradewright.app.line import TradeLine, line_of_row, line_of_trade
 from tradewright.app.survey import running_trades
 from tradewright.app.wish import NotRunning, NoWorkerAnswers, TemporalFailed, ask
 from tradewright.domain.errors import TradewrightError
-from tradewright.domain.event import EventKind
+from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.market import Value
-from tradewright.domain.trade import Trade
+from tradewright.domain.trade import Trade, TradeEvent
 from tradewright.ports import Choice, MarketView, TradeView
 
 if TYPE_CHECKING:
     from tradewright.journal import ExecutionRow, Journal, OrderRow, TradeRow
 
+_TRADE_EVENT: Final[TypeAdapter[TradeEvent]] = TypeAdapter(TradeEvent)
 SHORTEST_REFERENCE: Final = 4
 SEARCHED: Final = 2000
 """Trades of the journal, newest first, among which the beginning of an id is looked for."""
@@ -141,9 +142,7 @@ async def trade_page(
             )
             for event in events
         )
-        changes = [e for e in events if e.kind is EventKind.TRADE_CHANGED]
-        if told is None and changes:
-            told = Trade.model_validate(changes[-1].data["trade"])
+        told = told or _as_journaled(events)
     if told is None and row is None:
         raise TradeUnknown(workflow_id, remarks[0] if remarks else "nobody has heard of it")
     needs = view.needs_operator if view else ""
@@ -168,6 +167,21 @@ async def trade_page(
     )
 
 
+def _as_journaled(events: list[JournalEvent]) -> Trade | None:
+    """Return the trade as the last event that brings it, and the fills since then, left it."""
+    later: list[TradeEvent] = []
+    for event in reversed(events):
+        if event.kind is not EventKind.TRADE_CHANGED:
+            continue
+        if "trade" in event.data:
+            trade = Trade.model_validate(event.data["trade"])
+            for change in reversed(later):
+                trade = trade.after(change)
+            return trade
+        later.append(_TRADE_EVENT.validate_python(event.data["event"]))
+    return None
+
+
 def _executions(told: Trade | None, rows: "tuple[ExecutionRow, ...]") -> tuple[dict[str, Any], ...]:
     """Return what the workflow counted, which the journal may not have yet."""
     if told is not None and len(told.executions) > len(rows):
@@ -188,7 +202,9 @@ def _detail(kind: EventKind, data: dict[str, Any]) -> str:
             ]
             if execution := event.get("execution"):
                 told = [f"{execution[key]}" for key in ("side", "qty", "price") if key in execution]
-            return f"{event.get('kind', '')} → {state}" + (f": {', '.join(told)}" if told else "")
+            # Among fills that come at once the state stays, and is told by the last
+            led_to = f" → {state}" if state else ""
+            return f"{event.get('kind', '')}{led_to}" + (f": {', '.join(told)}" if told else "")
         case EventKind.SIGNAL_APPROVED:
             plan = data.get("plan", {})
             return (
