@@ -13,6 +13,18 @@ class JournalUnavailable(TradewrightError):
         self.journal = journal
 
 
+class WriteAbandoned(TradewrightError):
+    """The writer was stopped before it could say what became of the write."""
+
+    retry = Retry.SAFE
+
+    def __init__(self) -> None:
+        super().__init__(
+            "journal write was abandoned: its writer was stopped and it may be written or not; "
+            "write it again, an event is written once"
+        )
+
+
 class JournalConflict(TradewrightError):
     """Something else is already written under this id."""
 

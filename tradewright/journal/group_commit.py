@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
+from tradewright.journal.errors import WriteAbandoned
+
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
 
@@ -30,18 +32,23 @@ class GroupCommit:
         """Write with *commit*, one transaction for each call, in a thread."""
         self._commit = commit
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._taken: list[asyncio.Future[Any]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Return what *work* returns, once it is committed; raise what it, or the commit, raises.
 
         Work whose asker is cancelled before its turn is not done.
+
+        Raises:
+            WriteAbandoned: The writing was cancelled, as at the end of the loop.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, done))
         if self._writing is None or self._writing.done():
             # A task of its own: whoever asked first may be cancelled, the others still wait
             self._writing = asyncio.create_task(self._write_waiting())
+            self._writing.add_done_callback(self._abandon)
         return await done
 
     async def _write_waiting(self) -> None:
@@ -50,11 +57,13 @@ class GroupCommit:
             batch = [(work, done) for work, done in taken if not done.done()]
             if not batch:
                 continue
+            self._taken = [done for _, done in batch]
             outcomes: Sequence[Outcome]
             try:
                 outcomes = await asyncio.to_thread(self._commit, [work for work, _ in batch])
             except Exception as e:
-                outcomes = [Outcome(fault=e)] * len(batch)
+                # Each asker raises its own, and adds to it where it came by
+                outcomes = [Outcome(fault=_twin(e)) for _ in batch]
             for (_, done), outcome in zip(batch, outcomes, strict=True):
                 if done.done():
                     continue
@@ -62,6 +71,27 @@ class GroupCommit:
                     done.set_result(outcome.result)
                 else:
                     done.set_exception(outcome.fault)
+            self._taken = []
+
+    def _abandon(self, writing: asyncio.Task[None]) -> None:
+        """Fail whoever still waits for a writer that did not come to its end."""
+        if not writing.cancelled() and writing.exception() is None:
+            return
+        left = [*self._taken, *(done for _, done in self._waiting)]
+        self._taken = []
+        self._waiting.clear()
+        for done in left:
+            if not done.done():
+                done.set_exception(WriteAbandoned())
+
+
+def _twin(fault: Exception) -> Exception:
+    """Return another exception of the same kind with the same content."""
+    # Not by its own constructor, which may ask for what the fault does not hold
+    twin = type(fault).__new__(type(fault), *fault.args)
+    twin.__dict__.update(fault.__dict__)
+    twin.__cause__ = fault
+    return twin
 
 
 def each_in_turn(connection: Connection, batch: Sequence[Work]) -> Sequence[Outcome]:
