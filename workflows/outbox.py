@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -22,6 +22,15 @@ BATCH_BYTES = 500_000
 """Of one write, in events and in JSON: more at once would not fit into a payload."""
 
 
+class _Noted(NamedTuple):
+    event: JournalEvent
+    size: int
+
+    @classmethod
+    def of(cls, event: JournalEvent) -> "_Noted":
+        return cls(event, len(event.model_dump_json()))
+
+
 def _nobody(fault: str) -> None:
     del fault
 
@@ -39,7 +48,7 @@ class Outbox:
     ) -> None:
         """Begin with what an earlier run left; *tell* hears of a fault, and of its end: ``""``."""
         self._account = account
-        self._events = list(unwritten)
+        self._events = [_Noted.of(event) for event in unwritten]
         self._tell = tell
         self._closed = False
         self.noted = noted
@@ -54,17 +63,17 @@ class Outbox:
         """Return the next events to be written together: at least one."""
         batch: list[JournalEvent] = []
         size = 0
-        for event in self._events[:BATCH]:
-            size += len(event.model_dump_json())
+        for noted in self._events[:BATCH]:
+            size += noted.size
             if batch and size > BATCH_BYTES:
                 break
-            batch.append(event)
+            batch.append(noted.event)
         return tuple(batch)
 
     @property
     def unwritten(self) -> tuple[JournalEvent, ...]:
         """Return what is not written yet: to be carried through continue-as-new."""
-        return tuple(self._events)
+        return tuple(noted.event for noted in self._events)
 
     def note(
         self,
@@ -79,22 +88,21 @@ class Outbox:
         info = workflow.info()
         chain = info.workflow_id
         self.noted += 1
-        self._events.append(
-            JournalEvent(
-                # A workflow that was started again under its id counts from one again, and one that
-                # was reset counts what it does anew
-                event_id=f"{chain}/{info.run_id}/{self.noted}",
-                chain=chain,
-                kind=kind,
-                account=self._account,
-                at=workflow.now(),
-                market_at=market_at,
-                trade_id=trade_id,
-                symbol=symbol,
-                preset=preset,
-                data=data,
-            )
+        event = JournalEvent(
+            # A workflow that was started again under its id counts from one again, and one that
+            # was reset counts what it does anew
+            event_id=f"{chain}/{info.run_id}/{self.noted}",
+            chain=chain,
+            kind=kind,
+            account=self._account,
+            at=workflow.now(),
+            market_at=market_at,
+            trade_id=trade_id,
+            symbol=symbol,
+            preset=preset,
+            data=data,
         )
+        self._events.append(_Noted.of(event))
 
     def close(self) -> None:
         """Let `keep_writing` end once everything is written."""
@@ -103,11 +111,12 @@ class Outbox:
     async def keep_writing(self, may_write: Callable[[], bool] = lambda: True) -> None:
         """Write what is noted whenever *may_write*, until closed; tries for ever.
 
-        *may_write* gathers what belongs together into one write.
+        *may_write* gathers what belongs together into one write; what does not fit into one is
+        written at once.
         """
         while True:
             await workflow.wait_condition(
-                lambda: self._closed or (bool(self._events) and may_write())
+                lambda: self._closed or (bool(self._events) and (not self.fits or may_write()))
             )
             if not self._events:
                 return
