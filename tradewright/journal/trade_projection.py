@@ -26,7 +26,7 @@ class TradeRows:
         if trade_id not in self._rows:
             found = self._connection.execute(select(trades).where(trades.c.trade_id == trade_id))
             row = found.first()
-            self._rows[trade_id] = row._mapping if row else None
+            self._rows[trade_id] = dict(row._mapping) if row else None
         return self._rows[trade_id]
 
     def _put(self, row: Fields) -> None:
