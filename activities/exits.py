@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,11 +19,13 @@ from activities.reading import (
     TradeReads,
     entry_events,
     entry_link,
+    fills_shown,
     open_qty,
     waited,
 )
 from tradewright import ids
 from tradewright.domain.errors import ExitRejected, OrderRejected, TradewrightError
+from tradewright.domain.execution import Execution
 from tradewright.domain.plan import LimitEntry, Origin, TradePlan
 from tradewright.domain.trade import EntryEnded, EntryPlaced, ExitSent
 from tradewright.ports import TradeEvents, TradeOrder
@@ -127,17 +130,20 @@ class Exits:
             executions, funding = await reads.history(order)
             agree = position is None and not open_qty(plan, executions)
             entry = None
-            if agree and not executions:
-                # Either nothing was ever filled, or the reads lag
+            if agree and (not executions or isinstance(plan.entry, LimitEntry)):
+                # Either no more was ever filled, or the reads lag
                 entry = await reads.entry(plan)
-                agree = entry is not None and not entry.filled
+                agree = _is_told(plan, entry, executions)
             if agree and not is_cleared:
                 is_cleared = True
                 # An entry that rested may have been filled between the read and its cancel
                 if await self._clear(plan) or isinstance(plan.entry, LimitEntry):
                     continue
-            agree = agree and (entry is None or entry.came_to_nothing)
+            agree = agree and (entry is None or entry.status.is_terminal)
             if agree or time.monotonic() > deadline:
+                break
+            if position is not None and waited() > READS_LAG:
+                # Calls that fail now and then must not hold up another flatten
                 break
             await asyncio.sleep(POLL)
         if position is None and not agree:
@@ -164,6 +170,13 @@ class Exits:
             entry = entry_link(plan)
             return await lookup.cancel(self._client, plan.symbol, orderLinkId=entry) or bool(found)
         return bool(found)
+
+
+def _is_told(plan: TradePlan, entry: PlacedOrder | None, executions: Sequence[Execution]) -> bool:
+    """Return whether *executions* hold all that an entry filled which could be filled till now."""
+    if plan.origin is not Origin.SIGNAL:
+        return True
+    return entry is not None and fills_shown(plan, entry, executions)
 
 
 def _size(plan: TradePlan, qty: Decimal) -> dict[str, Any]:
