@@ -14,6 +14,7 @@ from activities.bybit import LINEAR, BybitClient
 from activities.entry import ABSENCE_BELIEVED_AFTER, DUPLICATE_LINK
 from activities.parse import PlacedOrder
 from activities.reading import (
+    FLAT_BELIEVED_AFTER,
     POLL,
     READS_LAG,
     TradeReads,
@@ -142,8 +143,8 @@ class Exits:
             agree = agree and (entry is None or entry.status.is_terminal)
             if agree or time.monotonic() > deadline:
                 break
-            if position is not None and waited() > READS_LAG:
-                # Calls that fail now and then must not hold up another flatten
+            if waited() > (FLAT_BELIEVED_AFTER if position is None else READS_LAG):
+                # Calls that fail now and then must not hold up what has been seen for so long
                 break
             await asyncio.sleep(POLL)
         if position is None and not agree:
