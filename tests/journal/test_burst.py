@@ -1,5 +1,6 @@
 """Fills that come at once: what is written of them, and what that costs."""
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import Execution
 from tradewright.domain.order import OrderState
 from tradewright.domain.trade import (
+    EntryEnded,
     EntryPlaced,
     EntryRejected,
     Executed,
@@ -161,3 +163,23 @@ async def statements(work: Callable[[], Any]) -> int:
     finally:
         remove(Engine, "before_cursor_execute", hear)
     return len(told)
+
+
+async def test_what_two_chains_tell_of_a_trade_at_once_is_both_kept(
+    journal: Journal, make_book: MakeBook, make_event: MakeEvent
+) -> None:
+    book = make_book()
+    await book.take(Started())
+    fault = {"message": {"kind": "?"}, "fault": "unknown"}
+
+    async def refuse(number: int) -> None:
+        refused = {"kind": EventKind.MESSAGE_REFUSED, "chain": f"c{number}", "data": fault}
+        await journal.append([make_event(f"m{number}", trade_id=ID, **refused)])
+
+    await asyncio.gather(
+        *(refuse(n) for n in range(8)), book.take(EntryPlaced(order_id="o1"), EntryEnded())
+    )
+
+    row = await journal.trade(ID)
+    assert row is not None
+    assert (row.state, row.needs) == (book.trade.state, "unknown")

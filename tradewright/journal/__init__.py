@@ -5,6 +5,7 @@ from tradewright.journal.errors import (
     JournalConflict,
     JournalUnavailable,
     UnreadableEvent,
+    WriteAbandoned,
     WrongRevision,
     WrongVenue,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "StoredPreset",
     "TradeRow",
     "UnreadableEvent",
+    "WriteAbandoned",
     "WrongRevision",
     "WrongVenue",
 ]

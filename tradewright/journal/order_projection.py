@@ -232,11 +232,14 @@ def complete(connection: Connection, appended: Appended, trade: Trade) -> None:
 def _filled(connection: Connection, appended: Appended, execution: Execution) -> None:
     """Add *execution* to its order; discover the order if need be."""
     key = execution.order_link_id or execution.order_id
+    # Locked, for what it has filled is added to
     order = connection.execute(
-        select(orders).where(
+        select(orders)
+        .where(
             orders.c.account == appended.event.account,
             or_(orders.c.key == key, orders.c.order_id == execution.order_id),
         )
+        .with_for_update()
     ).first()
     if order is None:
         row = _order(

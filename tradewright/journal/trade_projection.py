@@ -24,8 +24,9 @@ class TradeRows:
 
     def of(self, trade_id: str) -> Fields | None:
         if trade_id not in self._rows:
-            found = self._connection.execute(select(trades).where(trades.c.trade_id == trade_id))
-            row = found.first()
+            # Locked, for all of it is written again, and other chains tell of the trade, too
+            wanted = select(trades).where(trades.c.trade_id == trade_id).with_for_update()
+            row = self._connection.execute(wanted).first()
             self._rows[trade_id] = dict(row._mapping) if row else None
         return self._rows[trade_id]
 
