@@ -168,18 +168,21 @@ async def statements(work: Callable[[], Any]) -> int:
 async def test_what_two_chains_tell_of_a_trade_at_once_is_both_kept(
     journal: Journal, make_book: MakeBook, make_event: MakeEvent
 ) -> None:
-    book = make_book()
-    await book.take(Started())
     fault = {"message": {"kind": "?"}, "fault": "unknown"}
 
-    async def refuse(number: int) -> None:
-        refused = {"kind": EventKind.MESSAGE_REFUSED, "chain": f"c{number}", "data": fault}
-        await journal.append([make_event(f"m{number}", trade_id=ID, **refused)])
+    async def refuse(trade_id: str, number: int) -> None:
+        chain = f"c{number}/{trade_id}"
+        told = {"kind": EventKind.MESSAGE_REFUSED, "chain": chain, "data": fault}
+        await journal.append([make_event(chain, trade_id=trade_id, **told)])
 
-    await asyncio.gather(
-        *(refuse(n) for n in range(8)), book.take(EntryPlaced(order_id="o1"), EntryEnded())
-    )
+    for letter in "abcdef":
+        trade_id = "tw" + letter * 16
+        book = make_book(trade_id=trade_id)
+        await book.take(Started())
+        refusals = [refuse(trade_id, number) for number in range(4)]
 
-    row = await journal.trade(ID)
-    assert row is not None
-    assert (row.state, row.needs) == (book.trade.state, "unknown")
+        await asyncio.gather(*refusals, book.take(EntryPlaced(order_id="o1"), EntryEnded()))
+
+        row = await journal.trade(trade_id)
+        assert row is not None
+        assert (row.state, row.needs) == (book.trade.state, "unknown")
