@@ -11,7 +11,7 @@ from temporalio import activity
 
 from activities import lookup, parse
 from activities.bybit import LINEAR, BybitClient
-from activities.reading import POLL, TradeReads, open_qty, waited
+from activities.reading import POLL, READS_LAG, TradeReads, open_qty, waited
 from tradewright.domain.errors import OrderRejected, OutcomeUnknown
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import (
@@ -55,7 +55,10 @@ class Stops:
         while True:
             position = await reads.held(plan)
             if position is not None and position.stop_loss is not None:
-                return await self._confirmed(plan, position.stop_loss)
+                if not _may_be_stale(order, position.stop_loss):
+                    return await self._confirmed(plan, position.stop_loss)
+                await asyncio.sleep(READS_LAG - waited() + POLL)
+                continue
             is_late = time.monotonic() > deadline
             if position is None:
                 # A read that lags behind the fill looks the same: the executions tell
@@ -186,3 +189,15 @@ class Stops:
             tpslMode="Full",
             **changes,
         )
+
+
+def _may_be_stale(order: TradeOrder, shown: Decimal) -> bool:
+    """Return whether a moved stop may stand no more where the read has shown it.
+
+    What fills may have put the one before it back, and reads lag: one that is looser than
+    what is wanted tells of that, one that is not may be older than the fill.
+    """
+    plan, wanted = order.plan, order.price
+    if wanted is None or wanted == plan.stop_loss or waited() > READS_LAG:
+        return False
+    return (shown - wanted) * plan.side.sign >= 0

@@ -235,6 +235,21 @@ async def test_what_reads_flat_for_long_is_believed(
 
     assert [type(e) for e in settled.events] == [Executed, PositionRead]
     assert settled.events[-1].qty == 0
+    # Each further look could fail, and the end would be put off by it
+    assert bench.line.count("get_positions") == 1
+
+
+async def test_what_is_still_held_is_told_by_one_look_once_no_read_can_lag(
+    bench: Any, make_plan: Any
+) -> None:
+    """Where calls fail now and then, looking for seconds would put off the next flatten."""
+    plan = make_plan()
+    await bench.enter(plan)
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan), attempt=4, waited=4)
+
+    assert settled.events[-1].qty == plan.qty
+    assert bench.line.count("get_positions") == 1
 
 
 async def test_settling_finds_the_target_and_what_a_person_closed(

@@ -277,6 +277,31 @@ async def test_the_rest_of_an_entry_that_is_filled_after_its_part_was_closed_is_
     assert settled.events[-1].qty == bench.held() == plan.qty - half
 
 
+async def test_flat_by_reads_that_lag_behind_the_cancel_of_the_entry_is_not_believed(
+    bench: Any, make_limit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B2: the position and the executions tell one story, that of a moment ago."""
+    monkeypatch.setattr("activities.exits.READS_LAG", 0.5)
+    plan = make_limit("-0.005")
+    await bench.fault("partial_fill", silence_ms=0, when={"order_link": "*-e1"})
+    await bench.enter(plan)
+    half = bench.held()
+    bench.move("BTCUSDT", plan.price + 100)
+    await bench.order("BTCUSDT", "Sell", str(half), reduceOnly=True)
+
+    def fill_first(send: Any) -> Any:
+        bench.move_meanwhile("BTCUSDT", plan.price - 10)
+        bench.line.spoil("get_positions", bench.faults.flat)
+        bench.line.spoil("get_executions", bench.faults.rows(lambda rows: rows[-2:]))
+        return send()
+
+    bench.line.spoil("cancel_order", fill_first)
+
+    settled = await bench.run(bench.exchange.settle, TradeOrder(plan=plan))
+
+    assert settled.events[-1].qty == bench.held() == plan.qty - half
+
+
 async def test_an_entry_that_the_exchange_has_forgotten_has_ended(
     bench: Any, make_limit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,22 @@ async def test_the_stop_that_is_left_after_a_reduction_is_read_back(
     assert bench.stops()["StopLoss"].qty == bench.held() == plan.qty / 2
 
 
+async def test_a_stop_that_a_fill_put_back_is_not_confirmed_by_a_read_older_than_the_fill(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B2: an entry's next fill brings the stop that it was sent with, and reads lag."""
+    monkeypatch.setattr("activities.stops.READS_LAG", 0.3)
+    plan = make_plan()
+    await bench.enter(plan)
+    moved = plan.stop_loss + 50
+    lagging = bench.faults.rows(lambda rows: [row | {"stopLoss": str(moved)} for row in rows])
+    bench.line.spoil("get_positions", lagging)
+
+    confirmed = await bench.run(bench.exchange.verify_stop, TradeOrder(plan=plan, price=moved))
+
+    assert confirmed == StopConfirmed(price=plan.stop_loss)
+
+
 async def test_the_stop_is_only_ever_amended(bench: Any, make_plan: Any) -> None:
     """C4: there is no moment between an old stop and a new one."""
     plan = make_plan()
