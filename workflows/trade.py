@@ -427,11 +427,16 @@ class TradeWorkflow:
 
     def _change(self, event: TradeEvent, before: Trade | None) -> dict[str, Any]:
         """Return what to note of *event*; of a burst of fills only the last brings the trade."""
-        more = bool(self.inbox) and isinstance(self.inbox[0], Executed)
         stays = before is not None and before.state is self._trade.state
-        if isinstance(event, Executed) and more and stays:
+        if isinstance(event, Executed) and stays and self._another_fill_waits():
             return {"event": dump(event)}
         return {"event": dump(event), "trade": dump(self._trade)}
+
+    def _another_fill_waits(self) -> bool:
+        if not (self.inbox and isinstance(self.inbox[0], Executed)):
+            return False
+        waiting = self.inbox[0].execution.exec_id
+        return all(known.exec_id != waiting for known in self._trade.executions)
 
     def _note(self, kind: EventKind, data: dict[str, Any]) -> None:
         plan = self._trade.plan

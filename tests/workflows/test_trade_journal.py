@@ -16,8 +16,11 @@ from tests.workflows.life import (
     result_of,
 )
 from tradewright import ids
+from tradewright.domain.event import EventKind
 from tradewright.domain.trade import (
+    EntryPlaced,
     EntryRejected,
+    Executed,
     TradeState,
 )
 from tradewright.ports import TradeEvents
@@ -101,3 +104,32 @@ async def test_a_market_that_is_away_does_not_keep_the_end_from_the_journal(
 
     assert journaled_states(stage)[-1] == "closed"
     assert "view" not in stage.journal.events[-1].data
+
+
+async def test_a_burst_of_fills_brings_the_trade_once_and_every_fill(
+    stage: Any, until: Until
+) -> None:
+    plan = stage.plan()
+    link = ids.order_link(plan.trade_id, "e", 1)
+    fills = [
+        Executed(execution=stage.exchange.execute(plan, plan.side, link=link, qty=Decimal("0.02")))
+        for _ in range(5)
+    ]
+    # The last one comes twice, as it does when a read brings it too
+    answer = TradeEvents(events=(EntryPlaced(order_id="o"), *fills, fills[-1]))
+    stage.exchange.script.answer("place_entry", EntryPlaced(order_id="o"))
+    stage.exchange.script.answer("look_up", answer)
+    handle = await stage.start_trade(plan)
+
+    view = await until(handle, "trade", lambda v: is_open(v) and v["trade"]["entry_ended"])
+    await handle.signal("exit", ExitWish(by="ann"))
+    await result_of(handle)
+
+    assert len(view["trade"]["executions"]) == 5
+    told = [
+        e.data for e in stage.journal.events if e.data.get("event", {}).get("kind") == "executed"
+    ]
+    entries = [data for data in told if data["event"]["execution"]["order_link_id"] == link]
+    assert len(entries) == 5
+    # The first one opens the trade, the last one ends the burst
+    assert ["trade" in data for data in entries] == [True, False, False, False, True]
