@@ -1,8 +1,11 @@
 """Longer hunts: ``python -m tests.simulation FROM TO [CONDITIONS]``; one seed alone is traced."""
 
+import logging
 import sys
 import time
 from collections import Counter
+
+import structlog
 
 from tests.simulation.conditions import CONDITIONS
 from tests.simulation.life import live
@@ -25,6 +28,8 @@ def hunt(first: int, last: int, name: str, *, is_traced: bool) -> int:
 
 def main(first: str, last: str = "", *names: str) -> int:
     until = int(last) if last else int(first) + 1
+    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=quiet)
     is_traced = until == int(first) + 1
     return sum(
         hunt(int(first), until, name, is_traced=is_traced) for name in names or tuple(CONDITIONS)
