@@ -16,7 +16,6 @@ from tests.workflows.life import (
     result_of,
 )
 from tradewright import ids
-from tradewright.domain.event import EventKind
 from tradewright.domain.trade import (
     EntryPlaced,
     EntryRejected,
