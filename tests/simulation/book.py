@@ -92,6 +92,7 @@ class Book:
     loop: VirtualLoop
     tell: Callable[[str, Row], None]
     note: Callable[..., None]
+    leaves_resting: Callable[[], bool]
     holding: Holding = field(default_factory=Holding)
     orders: list[Order] = field(default_factory=list)
     executions: list[tuple[float, Row]] = field(default_factory=list)
@@ -146,7 +147,7 @@ class Book:
         if not held:
             self.holding = Holding()
             for other in self.orders:
-                if other.reduces and other.works:
+                if other.reduces and other.works and not self.leaves_resting():
                     self.end(other, "CancelByReduceOnly")
         else:
             self.holding = dataclasses.replace(before, qty=held)

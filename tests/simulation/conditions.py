@@ -18,6 +18,10 @@ class Conditions:
     """That a fill leaves its position without a stop."""
     hand_orders: float = 0.0
     """That a person reduces the position by hand, within a second."""
+    left_resting: float = 0.0
+    """That an order which only reduces outlives what it was to reduce."""
+    hand_stops: bool = False
+    """Whether people tighten the stop at the exchange itself."""
     lost: float = 0.1
     """That a message of the stream never arrives; others come late, twice, and out of order."""
     unreachable: float = 0.03
@@ -69,7 +73,10 @@ CONDITIONS: Final[Mapping[str, Conditions]] = MappingProxyType(
         "silent_stream": Conditions(lost=1.0, people_every=60),
         "many_runs": Conditions(continued=0.5, people_every=30),
         "orders_by_hand": Conditions(hand_orders=0.005, slow=True, people_every=20),
-        "partial_fills": Conditions(fill_chance=0.2, volatility=30, people_every=60),
+        "stops_by_hand": Conditions(hand_stops=True, lags=(0,), people_every=20, volatility=8),
+        "partial_fills": Conditions(
+            fill_chance=0.2, volatility=30, people_every=60, left_resting=0.3
+        ),
         "violent_market": Conditions(volatility=60, people_every=1000),
         "moved_stops": Conditions(
             is_trailed=True,

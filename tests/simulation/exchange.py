@@ -35,7 +35,7 @@ class Exchange:
         self._note = note
         self._lag, self._lag_until = 0.0, 0.0
         self.price = PRICE
-        self.book = Book(loop, self._tell, note)
+        self.book = Book(loop, self._tell, note, lambda: chance.random() < conditions.left_resting)
         self.stream: list[tuple[float, str, Row]] = []
         """What is on its way to who listens: when it arrives, its topic, its row."""
         self.entries_sent = 0
@@ -69,6 +69,16 @@ class Exchange:
 
     def _is_reached(self, price: Decimal, order: Order) -> bool:
         return (price - self.price) * order.side.sign >= 0
+
+    def tighten_by_hand(self) -> None:
+        """Let a person halve what the position risks."""
+        held = self.book.holding
+        if held.qty and held.stop is not None:
+            half = (held.stop + self.price) / 2
+            stop = half.quantize(Decimal("0.1"))
+            if (stop - held.stop) * held.side.sign > 0:
+                self._note("by hand", "stop", held.stop, stop)
+                self.book.change(stop=stop)
 
     def _fill_resting(self, order: Order, price: Decimal) -> None:
         qty = order.left

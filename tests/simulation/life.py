@@ -27,6 +27,8 @@ from workflows.trade import TradeStart, TradeWorkflow
 
 AFTERWARDS = 120.0
 """Seconds for which the market goes on after the end: nothing of the trade's may happen then."""
+CANCELS_TAKE = 1.0
+"""Seconds from the answer to a cancel until the order has ended."""
 NOTICED_WITHIN = 30.0
 """Seconds for which a stop may differ from what the trade believes."""
 CENT = Decimal("0.0001")
@@ -200,10 +202,11 @@ class Life:
             self._violate("its profit is the exchange's", f"{trade.pnl} is not {book.cash}")
         if not trade.was_open and traded:
             self._violate("what has traded was open", f"{traded} executions")
-        if resting := [order.link for order in book.orders if order.works and order.price]:
-            self._violate("no order outlives the trade", resting)
         if needs := self._view_needs():
             self._violate("nobody is called for a trade that ended", needs)
+        await asyncio.sleep(CANCELS_TAKE)
+        if resting := [order.link for order in book.orders if order.works and order.price]:
+            self._violate("no order outlives the trade", resting)
         await asyncio.sleep(AFTERWARDS)
         if later := [row["execId"] for _, row in book.executions[traded:]]:
             self._violate("nothing trades after the end", later)

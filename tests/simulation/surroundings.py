@@ -147,6 +147,8 @@ class Surroundings:
         elif luck < 0.7 and trade.state is TradeState.OPEN:
             # Of a stop that was never gone
             self._tell(StopLost())
+        elif self._conditions.hand_stops:
+            self._exchange.tighten_by_hand()
 
 
 def _ended(row: parse.Row) -> EntryEnded | None:
