@@ -60,7 +60,12 @@ class ReconciliationReport(Value):
 
     found: int
     mended: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
+    """What a person has to decide."""
     left: tuple[str, ...] = ()
+    """Seen by the second look alone, or not to be mended now."""
+    ignored: tuple[str, ...] = ()
+    """What the settings or a person let be."""
     memory: Memory = Field(default_factory=Memory)
 
 
@@ -90,14 +95,21 @@ class ReconciliationWorkflow:
         await self._journal.flush_within(RECORD_WITHIN)
         rulings = [made for made, _ in done]
         acted = {made.name for made in rulings}
-        seen = self._seen(last)
+        seen, barred = self._seen(last), self._standing(last)
+        asks = [made.policy is Policy.ASK for made in rulings]
         report = ReconciliationReport(
             found=len(last.discrepancies),
-            mended=tuple(line for _, lines in done for line in lines),
-            left=tuple(o.detail for k, o in seen.items() if f"{k.symbol}/{k.kind}" not in acted),
+            # Whoever is asked is named first; what is mended meanwhile follows
+            asked=tuple(lines[0] for ask, (_, lines) in zip(asks, done, strict=True) if ask),
+            mended=tuple(
+                line for ask, (_, lines) in zip(asks, done, strict=True) for line in lines[ask:]
+            ),
+            left=tuple(o.detail for k, o in barred.items() if f"{k.symbol}/{k.kind}" not in acted),
+            ignored=tuple(o.detail for k, o in seen.items() if k not in barred),
             memory=remembered(self._memory, rulings, seen, last.uncompared),
         )
-        page = reconciliation_page(last, report.mended, report.left, workflow.info().namespace)
+        left = (*report.asked, *report.left)
+        page = reconciliation_page(last, report.mended, left, workflow.info().namespace)
         workflow.set_current_details(page)
         return report
 

@@ -41,7 +41,8 @@ async def test_to_ask_opens_a_case_and_blocks_its_symbol(stage: Any, until: Unti
     assert (case["state"], case["opening"]["choices"]) == ("open", ["fix", "ignore"])
     assert [block["symbol"] for block in told["blocks"]] == ["BTCUSDT"]
     assert not stage.reconciliation.script.count("cancel_unknown")
-    assert "a person decides in case/" in report["mended"][0]
+    assert "a person decides in case/" in report["asked"][0]
+    assert not report["mended"]
 
 
 async def test_what_one_pass_saw_is_not_entered_until_the_second_has_looked(stage: Any) -> None:

@@ -84,7 +84,7 @@ async def test_a_position_that_is_let_be_still_bars_its_symbol(stage: Any) -> No
 
     report, told = await reconciled(stage)
 
-    assert (report["mended"], report["left"]) == ((), ("nobody owns it",))
+    assert (report["mended"], report["ignored"]) == ((), ("nobody owns it",))
     assert [block["symbol"] for block in told["blocks"]] == ["BTCUSDT"]
 
 

@@ -12,7 +12,7 @@ from temporalio.service import RPCStatusCode
 
 from tradewright import ids
 from tradewright.app.apply import apply
-from tradewright.app.books import Books, read_books
+from tradewright.app.books import Books, books
 from tradewright.app.connect import ANSWER_WITHIN, opened_journal
 from tradewright.app.wish import (
     NotRunning,
@@ -310,8 +310,7 @@ async def reconcile(
                 raise WishStored(handle.id, "reconcile")
             for line in _pending(found):
                 progress(line)
-        report = await read_books(client, account, result.result())
-        return Reconciliation(workflow_id=handle.id, report=report)
+        return Reconciliation(workflow_id=handle.id, report=books(result.result()))
     except WorkflowFailureError as e:
         raise WishRefused(handle.id, str(e.cause)) from None
     except RPCError as e:

@@ -12,7 +12,7 @@ from temporalio.client import Client, RPCError, WorkflowExecution, WorkflowExecu
 from temporalio.service import RPCStatusCode
 
 from tradewright import ids
-from tradewright.app.books import read_books
+from tradewright.app.books import books
 from tradewright.app.connect import ANSWER_WITHIN
 from tradewright.app.line import (
     FeedLine,
@@ -170,8 +170,7 @@ async def last_reconciliation(client: Client, account: str) -> ReconciliationLin
             handle = client.get_workflow_handle(
                 found.id, run_id=found.run_id, result_type=ReconciliationReport
             )
-            ended = await handle.result(rpc_timeout=ANSWER_WITHIN)
-            report = await read_books(client, account, ended)
+            report = books(await handle.result(rpc_timeout=ANSWER_WITHIN))
         at = found.close_time or found.start_time
         return ReconciliationLine(workflow_id=found.id, at=at, report=report)
     return None
