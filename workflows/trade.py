@@ -149,7 +149,9 @@ class TradeWorkflow:
             self.inbox.append(RecheckRequested(reason="an event could not be read"))
             return
         self._heard("report", remark)
-        self.inbox.append(event)
+        # One question answers all that wait, and an end is never put off by asking again
+        if not (isinstance(event, RecheckRequested) and self._is_to_ask):
+            self.inbox.append(event)
 
     @workflow.signal(name="exit", description='Leave the market: {"note": "why", "by": "ann"}')
     def exit_by_signal(self, *args: RawValue) -> None:
@@ -252,6 +254,10 @@ class TradeWorkflow:
             needs_operator=self._needs_operator,
             choices=self._choices,
         )
+
+    @property
+    def _is_to_ask(self) -> bool:
+        return any(isinstance(event, RecheckRequested) for event in self.inbox)
 
     @property
     def _is_busy(self) -> bool:

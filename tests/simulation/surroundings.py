@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any, cast
 
 from activities import parse
 from tests.simulation.conditions import Conditions
@@ -62,7 +63,7 @@ class Surroundings:
 
     def _tell(self, event: TradeEvent) -> None:
         self._note("told", event.kind)
-        self._running.inbox.append(event)
+        TradeWorkflow.report(self._running, cast(Any, event.model_dump(mode="json")))
 
     async def market(self) -> None:
         while True:

@@ -269,6 +269,24 @@ async def test_a_recheck_finds_a_position_that_was_closed_unheard(stage: Any, un
     assert (trade.state, trade.exit_reason) == (TradeState.CLOSED, ExitReason.LIQUIDATION)
 
 
+async def test_asking_again_and_again_does_not_put_off_the_end(stage: Any, until: Until) -> None:
+    plan = stage.plan()
+    handle = await stage.start_trade(plan)
+    await until(handle, "trade", is_open)
+    settling = stage.exchange.script.hold("settle")
+    stage.exchange.execute(plan, Side.SELL, cause=ExitReason.STOP)
+    await handle.signal("report", RecheckRequested(reason="the books differ"))
+    await stage.exchange.script.called("settle")
+
+    for _ in range(5):
+        await handle.signal("report", RecheckRequested(reason="the books still differ"))
+    settling.let_go()
+    trade = await result_of(handle)
+
+    assert trade.state is TradeState.CLOSED
+    assert stage.exchange.script.count("settle") == 2
+
+
 async def test_manage_closes_by_time(stage: Any, until: Until) -> None:
     handle = await stage.start_trade(stage.plan())
     await until(handle, "trade", is_open)
