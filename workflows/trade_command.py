@@ -124,6 +124,8 @@ class TradeCommands:
 
     async def _never_entered(self) -> Sequence[TradeEvent]:
         """Return that the entry is not sent; of a run that begins again, only if it never was."""
+        if self._is_known():
+            return ()
         info = workflow.info()
         was_reset = info.run_id != info.first_execution_run_id and info.continued_run_id is None
         found = await self._ask(Command.LOOK_UP) if was_reset else ()
@@ -145,6 +147,8 @@ class TradeCommands:
         )
         if command is Command.SET_TRAILING:
             return order.model_copy(update={"price": trade.trailing_from})
+        if command is Command.SETTLE:
+            return order.model_copy(update={"targets": trade.targets})
         if command is Command.PLACE_TARGETS:
             return order.model_copy(update={"targets": trade.target_orders(trade.next_leg)})
         return order
@@ -161,14 +165,14 @@ class TradeCommands:
             self._resolution = None
             task = self._begin(command, order)
             try:
-                await self._done_or_leaving(task, READS, PATIENCE)
+                await self._done_or_leaving(command, task, READS, PATIENCE)
             except TimeoutError:
                 self._host.command_hindered(
                     command,
                     f"has been tried for {PATIENCE.seconds} s; the pending activity shows its "
                     "last error, and it goes on trying",
                 )
-                await self._done_or_leaving(task, HURRIED)
+                await self._done_or_leaving(command, task, HURRIED)
             if not task.done():
                 task.cancel()
                 with contextlib.suppress(ActivityError, asyncio.CancelledError):
@@ -256,14 +260,18 @@ class TradeCommands:
         return any(isinstance(e, EntryPlaced | EntryEnded | Executed) for e in self._host.inbox)
 
     async def _done_or_leaving(
-        self, task: asyncio.Future[Any], hurried: Set[Command], timeout: timedelta | None = None
+        self,
+        command: Command,
+        task: asyncio.Future[Any],
+        hurried: Set[Command],
+        timeout: timedelta | None = None,
     ) -> None:
         # An entry that is known to have landed has nothing to tell that a wish to leave waits for
         await workflow.wait_condition(
             lambda: (
                 task.done()
                 or self._leave_waits(hurried)
-                or (self._leave_waits(ENTRY) and self._is_known())
+                or (command in ENTRY and self._leave_waits(ENTRY) and self._is_known())
             ),
             timeout=timeout,
             timeout_summary="until a person is told",
