@@ -138,7 +138,7 @@ class Exits:
             if agree and not is_cleared:
                 is_cleared = True
                 # An entry that rested may have been filled between the read and its cancel
-                if await self._clear(plan) or isinstance(plan.entry, LimitEntry):
+                if await self._clear(order) or isinstance(plan.entry, LimitEntry):
                     continue
             agree = agree and (entry is None or entry.status.is_terminal)
             if agree or time.monotonic() > deadline:
@@ -149,7 +149,7 @@ class Exits:
             await asyncio.sleep(POLL)
         if position is None and not agree:
             read = await reads.flat_after_all(plan, executions)
-            if await self._clear(plan):
+            if await self._clear(order):
                 raise lookup.ReadsDisagree(plan.symbol, "orders worked where nothing is held")
         else:
             read = await reads.position_read(position)
@@ -157,20 +157,24 @@ class Exits:
         settled = read.model_copy(update={"settled": True})
         return TradeEvents(events=(*events, *funding, settled))
 
-    async def _clear(self, plan: TradePlan) -> bool:
+    async def _clear(self, order: TradeOrder) -> bool:
         """Cancel what could still be filled for the trade; return whether there was anything."""
+        plan = order.plan
         found = [
-            order
-            for order in await lookup.fetch_open_orders(self._client, plan.symbol)
-            if (link := ids.parse_link(order.order_link_id)) and link.trade == plan.trade_id
+            shown
+            for shown in await lookup.fetch_open_orders(self._client, plan.symbol)
+            if (link := ids.parse_link(shown.order_link_id)) and link.trade == plan.trade_id
         ]
-        for order in found:
-            await lookup.cancel(self._client, plan.symbol, orderId=order.order_id)
+        for shown in found:
+            await lookup.cancel(self._client, plan.symbol, orderId=shown.order_id)
+        # By their links too: a list may lag behind what has been resting for long
+        links = [target.order_link_id for target in order.targets]
         if isinstance(plan.entry, LimitEntry) and plan.origin is Origin.SIGNAL:
-            # By its link too: a list may lag behind what has been resting for long
-            entry = entry_link(plan)
-            return await lookup.cancel(self._client, plan.symbol, orderLinkId=entry) or bool(found)
-        return bool(found)
+            links.append(entry_link(plan))
+        worked = bool(found)
+        for link in links:
+            worked |= await lookup.cancel(self._client, plan.symbol, orderLinkId=link)
+        return worked
 
 
 def _is_told(plan: TradePlan, entry: PlacedOrder | None, executions: Sequence[Execution]) -> bool:

@@ -147,6 +147,20 @@ async def test_no_target_is_left_when_the_trade_has_ended(bench: Any, order: Tra
     assert (settled.events[-1].qty, bench.open_orders()) == (0, [])
 
 
+async def test_a_target_that_a_lagging_list_does_not_show_is_cancelled_by_its_link(
+    bench: Any, order: TradeOrder
+) -> None:
+    """C6: it may have been placed a moment before the end."""
+    await bench.run(bench.exchange.place_targets, order)
+    bench.move("BTCUSDT", order.plan.stop_loss - 10)
+    bench.line.always["get_open_orders"] = bench.faults.empty_list
+
+    await bench.run(bench.exchange.settle, order)
+
+    cancelled = [sent.get("orderLinkId") for sent in bench.line.sent("cancel_order")]
+    assert cancelled == [target.order_link_id for target in order.targets]
+
+
 async def test_targets_of_an_open_trade_survive_a_read_that_lags(
     bench: Any, order: TradeOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

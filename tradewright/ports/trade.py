@@ -42,7 +42,9 @@ class TradeOrder(Value):
     wished_by: str = Field(
         default="", description="The person who wants the stop there; unset, the plan does."
     )
-    targets: tuple[TargetOrder, ...] = Field(default=(), description="To be placed.")
+    targets: tuple[TargetOrder, ...] = Field(
+        default=(), description="To be placed; to be cancelled where the trade ends."
+    )
 
 
 class TradeEvents(Value):
