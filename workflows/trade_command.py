@@ -149,8 +149,6 @@ class TradeCommands:
             return order.model_copy(update={"price": trade.trailing_from})
         if command is Command.SETTLE:
             return order.model_copy(update={"targets": trade.targets})
-        if command is Command.SETTLE:
-            return order.model_copy(update={"targets": trade.targets})
         if command is Command.PLACE_TARGETS:
             return order.model_copy(update={"targets": trade.target_orders(trade.next_leg)})
         return order
