@@ -163,7 +163,7 @@ class Exits:
         found = [
             shown
             for shown in await lookup.fetch_open_orders(self._client, plan.symbol)
-            if (link := ids.parse_link(shown.order_link_id)) and link.trade == plan.trade_id
+            if (named := ids.parse_link(shown.order_link_id)) and named.trade == plan.trade_id
         ]
         for shown in found:
             await lookup.cancel(self._client, plan.symbol, orderId=shown.order_id)

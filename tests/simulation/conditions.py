@@ -41,7 +41,10 @@ class Conditions:
     """Only limit entries whose stop is moved while they fill."""
     ends_within: float = 7200.0
     naked_within: float | None = None
-    """How long a position may be without its stop; unset, something may be down for longer."""
+    """How long a position may be without its stop; unset, something may be down for longer.
+
+    The stream is late by up to 4, the stop has 5, and what closes in parts asks 3 after each.
+    """
 
     @property
     def is_timely(self) -> bool:
@@ -87,7 +90,7 @@ CONDITIONS: Final[Mapping[str, Conditions]] = MappingProxyType(
             ends_within=1800,
         ),
         "unattached_stops": Conditions(
-            unattached=0.3, lost=0, unreachable=0, killed=0, people_every=1000, naked_within=15
+            unattached=0.3, lost=0, unreachable=0, killed=0, people_every=1000, naked_within=20
         ),
     }
 )
