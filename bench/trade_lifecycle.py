@@ -134,7 +134,9 @@ class Answers(ExchangePort, JournalPort, MarketPort):
 
     @activity.defn
     async def settle(self, order: TradeOrder) -> TradeEvents:
-        return TradeEvents(events=(PositionRead(qty=Decimal(0), at=NOON + timedelta(minutes=1), settled=True),))
+        return TradeEvents(
+            events=(PositionRead(qty=Decimal(0), at=NOON + timedelta(minutes=1), settled=True),)
+        )
 
     @activity.defn
     async def observe(self, plan: TradePlan) -> MarketView:
