@@ -94,7 +94,7 @@ def told(
         for qty, price in fills:
             trade = after(side, Decimal(qty), price, entry)
     if not trade.was_open:
-        return trade.after(EntryEnded()).after(PositionRead(qty=Decimal(0), at=AT))
+        return trade.after(EntryEnded()).after(PositionRead(qty=Decimal(0), at=AT, settled=True))
     if not exit_prices:
         return trade
     part = BTC.floor_qty(trade.open_qty / len(exit_prices)) or trade.open_qty
@@ -102,7 +102,7 @@ def told(
         closing = trade.open_qty if trade.open_qty < 2 * part else part
         if closing:
             trade = after(side.opposite, closing, price, out)
-    return trade.after(PositionRead(qty=Decimal(0), at=AT))
+    return trade.after(PositionRead(qty=Decimal(0), at=AT, settled=True))
 
 
 def orders_of(trade: Trade) -> list[LedgerOrder]:
