@@ -15,7 +15,7 @@ up: $(STAMP) ## Run the whole system in real time, on fixed ports, until Ctrl-C
 	@$(BIN)/tradewright up $(ARGS)
 
 test: $(STAMP) ## Run the whole test suite; ARGS="tests/unit -k size" narrows it
-	@$(BIN)/python -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered)
 
 lint: $(STAMP) ## ruff, mypy, import contracts, schema freshness
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .

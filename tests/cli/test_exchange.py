@@ -45,10 +45,23 @@ GONE = ProcessLine(
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, *lines: ProcessLine) -> None:
     async def answer(*_: object, **__: object) -> list[ProcessLine]:
-        return list(lines)
+        return [_as_of_now(line) for line in lines]
 
     monkeypatch.setattr(exchange_control, "exchange_status", answer)
     monkeypatch.setattr(exchange_control, "reset_exchange", answer)
+
+
+def _as_of_now(line: ProcessLine) -> ProcessLine:
+    """Return *line* with its times as far back as they are written, however long ago that was."""
+    since = datetime.now(UTC) - NOW
+    status = line.status
+    if status is not None:
+        breakers = tuple(
+            b.model_copy(update={"since": b.since + since if b.since else None})
+            for b in status.breakers
+        )
+        status = status.model_copy(update={"breakers": breakers})
+    return line.model_copy(update={"seen_at": line.seen_at + since, "status": status})
 
 
 async def test_without_a_worker_process_the_command_says_that_nobody_answers(
