@@ -53,7 +53,8 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, *lines: ProcessLine) -> None:
 
 def _as_of_now(line: ProcessLine) -> ProcessLine:
     """Return *line* with its times as far back as they are written, however long ago that was."""
-    since = datetime.now(UTC) - NOW
+    # The command reads the clock before it asks
+    since = datetime.now(UTC) - NOW - timedelta(seconds=0.5)
     status = line.status
     if status is not None:
         breakers = tuple(
