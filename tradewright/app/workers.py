@@ -78,6 +78,7 @@ GRACE, SHORT_GRACE = timedelta(seconds=5), timedelta(seconds=1)
 BUILD_ID = f"tradewright-{version('tradewright')}"
 PASSED_THROUGH = (
     "tradewright",
+    "workflows",
     "pydantic",
     "pydantic_core",
     "annotated_types",
@@ -86,7 +87,11 @@ PASSED_THROUGH = (
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
-    """Return the sandbox of production: third-party modules and the pure package are shared."""
+    """Return the sandbox of production: third-party modules and our own are shared.
+
+    A copy of each for every workflow costs memory and time; that ours are deterministic the tests
+    prove in a sandbox that shares nothing.
+    """
     return SandboxedWorkflowRunner(
         restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     )
