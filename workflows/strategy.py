@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from pydantic import Field
 from temporalio import workflow
 from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -13,15 +12,18 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from tradewright import ids
 from tradewright.domain.account import Approved, LeaveWish, Refused
 from tradewright.domain.event import EventKind, JournalEvent
-from tradewright.domain.market import Symbol, Timeframe, Value
+from tradewright.domain.market import Value
 from tradewright.domain.notice import refusal_of_note, strategy_needs_operator
 from tradewright.domain.plan import Proposal
 from tradewright.ports import (
     AccountPort,
+    Applied,
+    ApplyWish,
     CandleClosed,
     CandlesDone,
     Evaluation,
     MarketPort,
+    PauseWish,
     StrategyStatus,
     Watch,
 )
@@ -41,17 +43,6 @@ REFUSAL_EVERY = timedelta(hours=1)
 """A person is told so often of the same kind of refusal."""
 
 
-class Applied(Value):
-    """A preset version to trade: its document lies in the journal under its hash."""
-
-    preset: str
-    preset_hash: str
-    account: str
-    symbols: tuple[Symbol, ...]
-    timeframe: Timeframe
-    by: str = ""
-
-
 class StrategyStart(Value):
     """Input of `StrategyWorkflow`; `carried` is what an earlier run of it hands over."""
 
@@ -64,20 +55,6 @@ class StrategyCarried(Value):
     inbox: tuple[CandleClosed, ...]
     noted: int
     unwritten: tuple[JournalEvent, ...] = ()
-
-
-class PauseWish(Value):
-    """Signal and update `pause` and `resume`."""
-
-    reason: str = ""
-    by: str = "operator"
-
-
-class ApplyWish(Value):
-    """Update `apply`: trade another version from the next candle on."""
-
-    applied: Applied
-    expected_hash: str = Field(default="", description="Refuse if another version runs.")
 
 
 @workflow.defn

@@ -35,6 +35,7 @@ from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, Proposal, RiskFraction, TradePlan
 from tradewright.domain.signal import Signal
 from tradewright.ports import (
+    Applied,
     activities_of,
 )
 from workflows.account import AccountStart, AccountWorkflow
@@ -44,7 +45,7 @@ from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
-from workflows.strategy import Applied, StrategyStart, StrategyWorkflow
+from workflows.strategy import StrategyStart, StrategyWorkflow
 from workflows.stream import StreamWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
 from workflows.trade_page import plan_attributes

@@ -16,8 +16,8 @@ from tradewright import ids
 from tradewright.domain.account import LeaveWish, RefusalCode, Refused
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Side
-from tradewright.ports import CandleClosed, Proposals
-from workflows.strategy import ApplyWish, PauseWish, StrategyWorkflow
+from tradewright.ports import ApplyWish, CandleClosed, PauseWish, Proposals
+from workflows.strategy import StrategyWorkflow
 from workflows.trade import ExitWish
 
 Until = Callable[..., Any]

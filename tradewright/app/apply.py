@@ -16,9 +16,9 @@ from tradewright.app.wish import NotRunning, TemporalFailed, WishRefused, ask, t
 from tradewright.domain.errors import SymbolUnknown, TradewrightError
 from tradewright.domain.market import Value
 from tradewright.plugin import suggestion
-from tradewright.ports import StrategyStatus
+from tradewright.ports import Applied, ApplyWish, StrategyStatus
 from workflows.attributes import ACCOUNT, PRESET, PRESET_HASH, attributes
-from workflows.strategy import Applied, ApplyWish, StrategyStart, StrategyWorkflow
+from workflows.strategy import StrategyStart, StrategyWorkflow
 
 if TYPE_CHECKING:
     from activities.bybit import BybitClient

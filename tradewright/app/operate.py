@@ -28,7 +28,7 @@ from tradewright.app.wish import (
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Value
 from tradewright.domain.trade import TradeState
-from tradewright.ports import Choice, KillSwitchState, StrategyStatus, TradeView
+from tradewright.ports import Choice, KillSwitchState, PauseWish, StrategyStatus, TradeView
 from tradewright.settings import Settings
 from workflows.kill_switch import (
     KillSwitchStart,
@@ -38,7 +38,6 @@ from workflows.kill_switch import (
     TripWish,
 )
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
-from workflows.strategy import PauseWish
 from workflows.trade import ExitWish, ResolveWish, StopWish
 
 __all__ = [

@@ -81,6 +81,16 @@ class ExitRules(Value):
     timeframe: Timeframe
 
 
+class Mode(StrEnum):
+    """What comes of a preset's signals."""
+
+    TRADE = "trade"
+    SHADOW = "shadow"
+    """Decided, sized and followed to the end at live prices; nothing is sent."""
+    ALERT = "alert"
+    """A person is told."""
+
+
 class Proposal(Value):
     """A signal with all that the account needs to decide on it."""
 
@@ -105,6 +115,7 @@ class Proposal(Value):
     instrument: Instrument
     window: str = Field(description="Key of the candles that were decided on.")
     market: dict[str, str] = Field(default_factory=dict, description="Ticker at the decision.")
+    mode: Mode = Mode.TRADE
 
 
 class Origin(StrEnum):
@@ -144,6 +155,7 @@ class TradePlan(Value):
     decided_at: AwareDatetime = Field(description="Wall clock.")
     cooldown: timedelta = timedelta(0)
     expires_at: AwareDatetime = Field(description="Wall clock; the entry is not sent later.")
+    mode: Mode = Field(default=Mode.TRADE, description="Only the first is ever sent.")
 
     @property
     def risk(self) -> Decimal:

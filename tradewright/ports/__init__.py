@@ -20,18 +20,30 @@ from tradewright.ports.exchange_control import (
 from tradewright.ports.journal import JournalBatch, JournalPort
 from tradewright.ports.kill import Exposure, GateWish, KillPort, KillSwitchState, TripOrder
 from tradewright.ports.market import (
-    CandleClosed,
     CandlesDone,
     Evaluation,
     MarketPort,
     MarketView,
     Proposals,
-    StrategyStatus,
     Watch,
     Watchlist,
 )
 from tradewright.ports.notify import Notices, NotifyPort, OpenNotice, SentNotice
 from tradewright.ports.reconciliation import Adoption, Comparison, ReconciliationPort
+from tradewright.ports.strategy import (
+    Applied,
+    ApplyWish,
+    BookTrigger,
+    BrokenSymbol,
+    CandleClosed,
+    ModeWish,
+    PauseWish,
+    Refusal,
+    StrategyStatus,
+    SymbolBreaker,
+    Universe,
+    UniverseWish,
+)
 from tradewright.ports.stream import StreamPort
 from tradewright.ports.trade import Choice, ExchangePort, TradeEvents, TradeOrder, TradeView
 
@@ -39,7 +51,11 @@ __all__ = [
     "ACTIVITY_TIMEOUT",
     "AccountPort",
     "Adoption",
+    "Applied",
+    "ApplyWish",
+    "BookTrigger",
     "BreakerLine",
+    "BrokenSymbol",
     "BucketLine",
     "CandleClosed",
     "CandlesDone",
@@ -57,21 +73,27 @@ __all__ = [
     "KillSwitchState",
     "MarketPort",
     "MarketView",
+    "ModeWish",
     "Notices",
     "NotifyPort",
     "OpenNotice",
+    "PauseWish",
     "Proposals",
     "Reconciled",
     "ReconciliationPort",
+    "Refusal",
     "ResetWish",
     "SentNotice",
     "SnapshotWish",
     "StrategyStatus",
     "StreamPort",
+    "SymbolBreaker",
     "TradeEvents",
     "TradeOrder",
     "TradeView",
     "TripOrder",
+    "Universe",
+    "UniverseWish",
     "Watch",
     "Watchlist",
     "activities_of",

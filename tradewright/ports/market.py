@@ -9,6 +9,7 @@ from temporalio import activity
 from tradewright.domain.account import LeaveWish
 from tradewright.domain.market import Symbol, Timeframe, Value
 from tradewright.domain.plan import Proposal, TradePlan
+from tradewright.ports.strategy import BookTrigger, Refusal
 
 
 class Evaluation(Value):
@@ -25,6 +26,9 @@ class Evaluation(Value):
     earlier: tuple[str, ...] = Field(
         default=(), description="Versions before this one, whose trades they still manage."
     )
+    book: BookTrigger | None = Field(
+        default=None, description="The order book called for it; `close_time` is its time."
+    )
 
 
 class Watch(Value):
@@ -33,6 +37,8 @@ class Watch(Value):
     preset: str
     symbols: tuple[Symbol, ...]
     timeframe: Timeframe
+    preset_hash: str = ""
+    book_depth: int | None = Field(default=None, description="Unset, no order book triggers it.")
 
 
 class Watchlist(Value):
@@ -54,6 +60,7 @@ class Proposals(Value):
     exits: tuple[LeaveWish, ...] = ()
     note: str = ""
     fault: str = Field(default="", description="What only a person can mend.")
+    refusals: tuple[Refusal, ...] = ()
 
 
 class MarketView(Value):
@@ -84,33 +91,3 @@ class MarketPort(ABC):
     @abstractmethod
     async def consume_market(self, watchlist: Watchlist) -> None:
         """Follow the public streams until cancelled, signalling strategies and trades."""
-
-
-class CandleClosed(Value):
-    """Signal `candle` of a strategy: candles of these symbols have closed."""
-
-    symbols: tuple[Symbol, ...]
-    close_time: AwareDatetime = Field(description="Market clock.")
-    acknowledge: bool = Field(default=False, description="A market in lockstep waits for `done`.")
-
-
-class StrategyStatus(Value):
-    """Query `status` of a strategy."""
-
-    preset: str
-    preset_hash: str
-    account: str
-    symbols: tuple[Symbol, ...]
-    timeframe: Timeframe
-    paused: bool = False
-    pause_reason: str = ""
-    earlier: tuple[str, ...] = ()
-    """Hashes of the versions before this one, oldest first; their trades may still run."""
-    last_candle: AwareDatetime | None = None
-    candles: int = 0
-    approved: int = 0
-    refused: int = 0
-    note: str = ""
-    note_at: AwareDatetime | None = None
-    """Wall clock."""
-    needs_operator: str = ""
