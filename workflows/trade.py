@@ -12,7 +12,6 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
-from tradewright.domain.account import Released, Unresolved
 from tradewright.domain.case import CaseOpening
 from tradewright.domain.case import Choice as CaseChoice
 from tradewright.domain.errors import IllegalTransition
@@ -47,7 +46,9 @@ from workflows.errand import Errands
 from workflows.message import Unreadable, read, refused
 from workflows.notice import tell
 from workflows.outbox import Outbox, dump
+from workflows.trade_call import JOURNAL, SIGNAL, Calls
 from workflows.trade_command import TradeCommands
+from workflows.trade_desk import Desk
 from workflows.trade_message import ExitWish, ResolveWish, StopWish, TradeCarried, TradeStart
 from workflows.trade_page import standing_attributes, trade_details
 
@@ -60,9 +61,6 @@ RESTING_DEADLINE_MAX = timedelta(minutes=10)
 """Of an entry that waits for its price, where silence is no news."""
 STOP_WITHIN = timedelta(seconds=3)
 """How long whoever moves the stop waits for the exchange's word; below a caller's own patience."""
-COMMAND, JOURNAL, SIGNAL = "command", "journal", "signal"
-GRAVEST_FIRST = (COMMAND, JOURNAL, SIGNAL)
-"""Who may call for a person; one does not take back what another calls for."""
 KNOWN = (EntryPlaced, EntryEnded, EntryRejected, Executed)
 """What tells what has become of the entry."""
 SILENT = frozenset({TradeState.ENTERING, TradeState.SETTLING})
@@ -89,10 +87,14 @@ class TradeWorkflow:
             tell=self._hear_of_journal,
         )
         self._errands = Errands()
-        self._faults = dict(carried.faults) if carried else {}
-        """What a person is called for, by who calls: see `GRAVEST_FIRST`."""
-        self._choices = carried.choices if carried else ()
-        self._in_doubt = carried.in_doubt if carried else False
+        self._calls = Calls(
+            self._tell_operator,
+            carried.faults if carried else {},
+            carried.choices if carried else (),
+        )
+        self._desk = Desk(
+            start.plan, self._errands, in_doubt=carried.in_doubt if carried else False
+        )
         self._stop_fault = ""
         self._silences = 0
         self._last_event: TradeEvent = Started()
@@ -125,9 +127,9 @@ class TradeWorkflow:
                             trade=self._trade,
                             inbox=tuple(self.inbox),
                             noted=self._journal.noted,
-                            faults=self._faults,
-                            choices=self._choices,
-                            in_doubt=self._in_doubt,
+                            faults=self._calls.faults,
+                            choices=self._calls.choices,
+                            in_doubt=self._desk.in_doubt,
                             unwritten=self._journal.unwritten,
                             commands=self._commands.pending,
                         )
@@ -211,7 +213,7 @@ class TradeWorkflow:
         except Unreadable as e:
             self._call_operator(SIGNAL, refused("resolve", e))
             return
-        if fault := self._fault_of(wish):
+        if fault := self._calls.fault_of(wish):
             self._call_operator(SIGNAL, refused("resolve", fault))
             return
         self._resolve(wish)
@@ -224,20 +226,13 @@ class TradeWorkflow:
 
     @resolve_by_update.validator
     def _resolve_possible(self, wish: ResolveWish) -> None:
-        if fault := self._fault_of(wish):
+        if fault := self._calls.fault_of(wish):
             raise ApplicationError(fault, type="NothingToResolve")
 
-    def _fault_of(self, wish: ResolveWish) -> str:
-        if not self._choices:
-            return "the trade goes on by itself; there is nothing to resolve"
-        if wish.choice not in self._choices:
-            return f"{wish.choice} is no choice here; choose one of {', '.join(self._choices)}"
-        return ""
-
     def _resolve(self, wish: ResolveWish) -> None:
-        self._note(EventKind.TRADE_RESOLVED, {"wish": dump(wish), "why": self._needs_operator})
+        self._note(EventKind.TRADE_RESOLVED, {"wish": dump(wish), "why": self._calls.gravest})
         self._commands.resolve(wish)
-        self._choices = ()
+        self._calls.choices = ()
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
@@ -251,8 +246,8 @@ class TradeWorkflow:
         return TradeView(
             trade=self._trade,
             busy=self._is_busy,
-            needs_operator=self._needs_operator,
-            choices=self._choices,
+            needs_operator=self._calls.gravest,
+            choices=self._calls.choices,
         )
 
     @property
@@ -279,10 +274,12 @@ class TradeWorkflow:
                 return
             self._take(await self._next_event())
             await self._commands.perform_all()
-        await self._release()
+        await self._desk.release(self._trade)
+        if self._trade.was_open:
+            self._errands.send(partial(tell, trade_closed(self._trade)))
         await self._note_the_end()
-        for source in GRAVEST_FIRST:
-            self._call_operator(source, "")
+        self._calls.over()
+        self._show()
         self._journal.close()
         self._errands.close()
         await beside
@@ -368,50 +365,15 @@ class TradeWorkflow:
     def command_hindered(
         self, command: Command, how: str, choices: tuple[Choice, ...] = ()
     ) -> None:
-        self._choices = choices
-        self._call_operator(COMMAND, f"{command} {how}")
+        self._calls.hindered(command, how, choices)
+        self._show()
 
     def command_ended(self, command: Command) -> None:
-        if self._faults.get(COMMAND, "").startswith(f"{command} "):
-            self._choices = ()
-            self._call_operator(COMMAND, "")
+        self._calls.ended(command)
+        self._show()
 
     def doubt(self, in_doubt: bool) -> None:
-        """Let the desk know that what has become of the entry is unknown, or known again."""
-        if in_doubt is self._in_doubt:
-            return
-        self._in_doubt = in_doubt
-        plan = self._trade.plan
-        doubt = Unresolved(
-            trade_id=plan.trade_id,
-            symbol=plan.symbol,
-            order_link_id=ids.order_link(plan.trade_id, "e", 1),
-            since=workflow.now(),
-            over=not in_doubt,
-        )
-        self._errands.send(partial(self._tell_desk, "unresolved", doubt))
-
-    async def _tell_desk(self, name: str, message: Any) -> None:
-        desk = workflow.get_external_workflow_handle(ids.account_workflow(self._trade.plan.account))
-        try:
-            await desk.signal(name, message)
-        except ApplicationError as e:
-            # The desk is not there: the next reconciliation gives the risk back
-            workflow.logger.warning("desk_not_told", extra={"about": name, "error": str(e)})
-
-    async def _release(self) -> None:
-        """Give the risk back to the desk."""
-        trade = self._trade
-        self.doubt(False)
-        release = Released(
-            trade_id=trade.plan.trade_id,
-            at=trade.closed_at or trade.plan.trigger,
-            pnl=trade.pnl,
-            cooldown=trade.plan.cooldown if trade.was_open else timedelta(0),
-        )
-        await self._tell_desk("release", release)
-        if trade.was_open:
-            self._errands.send(partial(tell, trade_closed(trade)))
+        self._desk.doubt(in_doubt)
 
     async def _note_the_end(self) -> None:
         change = self._change(self._last_event, None)
@@ -452,23 +414,17 @@ class TradeWorkflow:
 
     def _is_idle(self) -> bool:
         # One write for all that a command brings; but a command that hangs is not waited for
-        return not self._is_busy or bool(self._needs_operator)
+        return not self._is_busy or bool(self._calls.gravest)
 
     def _hear_of_journal(self, fault: str) -> None:
         self._call_operator(JOURNAL, fault)
 
-    @property
-    def _needs_operator(self) -> str:
-        return next((self._faults[s] for s in GRAVEST_FIRST if self._faults.get(s)), "")
-
     def _call_operator(self, source: str, why: str) -> None:
-        before = self._needs_operator
-        self._faults[source] = why
-        if self._needs_operator != before:
-            self._errands.send(
-                partial(tell, trade_needs_operator(self._trade, self._needs_operator))
-            )
+        self._calls.call(source, why)
         self._show()
+
+    def _tell_operator(self, why: str) -> None:
+        self._errands.send(partial(tell, trade_needs_operator(self._trade, why)))
 
     def _heard(self, name: str, remark: str) -> None:
         """Take a signal as understood; what was ignored in it is shown until the next one."""
@@ -478,6 +434,7 @@ class TradeWorkflow:
         self._call_operator(SIGNAL, remark)
 
     def _show(self) -> None:
-        show(standing_attributes(self._trade, bool(self._needs_operator)))
-        details = trade_details(self._trade, self._needs_operator, self._choices)
+        why = self._calls.gravest
+        show(standing_attributes(self._trade, bool(why)))
+        details = trade_details(self._trade, why, self._calls.choices)
         workflow.set_current_details(details)
