@@ -15,6 +15,7 @@ from tradewright.domain.plan import (
     LimitEntry,
     MarketEntry,
     Proposal,
+    Sizing,
     Target,
     Trailing,
 )
@@ -94,6 +95,7 @@ def propose(
         stop_loss = pricing.stop(price)
         goals = pricing.goals(price, stop_loss)
         trailing = pricing.trailing(price)
+        sizing = pricing.sizing(price)
     except _NoProposal as e:
         return f"{symbol}: {e}"
     milestone = exits.break_even
@@ -125,9 +127,13 @@ def propose(
             max_candles=exits.max_candles,
             timeframe=preset.trigger.timeframe,
         ),
-        sizing=preset.risk.domain(),
+        sizing=sizing,
         leverage=preset.risk.leverage,
         max_open_trades=preset.risk.max_open_trades,
+        mode=preset.mode,
+        scale_by_confidence=preset.risk.scale_by_confidence,
+        correlation=preset.risk.correlation and preset.risk.correlation.domain(),
+        guards=preset.protections.guards,
         cooldown=preset.cooldown,
         expires_after=preset.entry.expires_after,
         instrument=instrument,
@@ -196,6 +202,13 @@ class _Pricing:
         if ticks < 1:
             raise _NoProposal(f"the trailing distance would be {follow}, less than a tick")
         return Trailing(after_r=declared.after_r, distance=ticks * tick, by=declared.by)
+
+    def sizing(self, price: Decimal) -> Sizing:
+        risk = self.preset.risk
+        found = risk.measured(price, self.factors, self.preset.trigger.timeframe)
+        if found is None:
+            raise _NoProposal(f"no size: its factor is unknown at {self.close_time}")
+        return found
 
     def _distance(self, declared: ByIndicator | ByFraction, price: Decimal, what: str) -> Decimal:
         found = declared.distance(price, self.factors)

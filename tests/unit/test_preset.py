@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tradewright import plugin, preset
 from tradewright.domain.market import Timeframe
-from tradewright.domain.plan import FixedNotional, RiskFraction, TrailedBy
-from tradewright.preset import PresetFault, PresetInvalid
+from tradewright.domain.plan import FixedNotional, RiskFraction, Sizing, TrailedBy
+from tradewright.preset import Preset, PresetFault, PresetInvalid
 from tradewright.preset.model import (
     BreakEvenAfterTarget,
     ByIndicator,
@@ -64,6 +64,10 @@ def _faults(text: str) -> tuple[PresetFault, ...]:
     return caught.value.faults
 
 
+def _sizing(read: Preset) -> Sizing | None:
+    return read.risk.measured(Decimal(100), {"atr": 2.0}, read.trigger.timeframe)
+
+
 def test_a_valid_preset_is_read_whole() -> None:
     loaded = preset.loads(VALID)
 
@@ -73,7 +77,7 @@ def test_a_valid_preset_is_read_whole() -> None:
     assert read.entry.expires_after == timedelta(seconds=30)
     assert isinstance(read.exits.stop, ByIndicator)
     assert isinstance(read.exits.trailing, TrailingByFraction)
-    assert read.risk.domain() == RiskFraction(risk_fraction=Decimal("0.005"))
+    assert _sizing(read) == RiskFraction(risk_fraction=Decimal("0.005"))
     assert read.cooldown == timedelta(minutes=45)
     assert isinstance(read.entry, EntryAtMarket)
     assert [(target.r, target.close_fraction) for target in read.exits.ladder] == [
@@ -139,7 +143,7 @@ def test_numbers_are_exactly_what_is_written() -> None:
 
     read = preset.loads(text).preset
 
-    assert read.risk.domain() == RiskFraction(risk_fraction=Decimal("0.01234567890123456789"))
+    assert _sizing(read) == RiskFraction(risk_fraction=Decimal("0.01234567890123456789"))
 
 
 def test_distances_follow_the_factor_or_the_price() -> None:
@@ -156,15 +160,15 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         "{sizing: risk_fraction, risk_fraction: 0.005,", "{sizing: fixed_notional, notional: 100,"
     )
 
-    assert preset.loads(text).preset.risk.domain() == FixedNotional(notional=Decimal(100))
+    assert _sizing(preset.loads(text).preset) == FixedNotional(notional=Decimal(100))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "path", "message"),
     [
         ("mode: trade", "^^mod: trade", "mod", "unknown key 'mod'; did you mean 'mode'?"),
-        ("mode: trade", "mode: ^^shadow", "mode", "'shadow' does not work; write trade"),
-        ("mode: trade", "mode: ^^on", "mode", "'on' does not work; write trade"),
+        ("mode: trade", "mode: ^^shadwo", "mode", "unknown value 'shadwo'; did you mean 'shadow'?"),
+        ("mode: trade", "mode: ^^on", "mode", "unknown value 'on'; known: alert, shadow, trade"),
         ("mode: trade", "mode:^^", "mode", "is empty; give a value or remove the key"),
         ("version: 1", "version: ^^2", "version", "2 does not work; write 1"),
         ("version: 1", "version: ^^true", "version", "true or false where a number belongs"),
@@ -177,7 +181,13 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         ("[BTCUSDT, ETHUSDT]", "[BTCUSDT, ^^BTCUSDT]", "market.symbols.1", "listed twice"),
         ("[BTCUSDT, ETHUSDT]", "^^[]", "market.symbols", "too few; give at least 1"),
         ("[BTCUSDT, ETHUSDT]", "^^BTCUSDT", "market.symbols", "where a list belongs; write [A"),
-        ("on: candle", "on: ^^order_book", "trigger.on", "write candle"),
+        ("on: candle", "on: ^^orderbook", "trigger.on", "did you mean 'order_book'?"),
+        (
+            "on: candle",
+            "on: order_book, depth: ^^51",
+            "trigger.depth",
+            "51 does not work; write 1, 50, 200",
+        ),
         ("15m", "^^15", "trigger.timeframe", "unknown value 15; did you mean '15m'?"),
         ("15m", "^^7m", "trigger.timeframe", "unknown value '7m'; "),
         ("plugin: rules", "plugin: ^^rulse", "strategy.plugin", "did you mean 'rules'?"),

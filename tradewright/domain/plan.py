@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from tradewright.domain.market import Instrument, Price, Qty, Side, Symbol, Timeframe, Value
+from tradewright.domain.protection import Guards
 from tradewright.domain.signal import Signal
 
 
@@ -25,7 +26,25 @@ class FixedNotional(Value):
     notional: Decimal = Field(gt=0, description="USDT.")
 
 
-Sizing = Annotated[RiskFraction | FixedNotional, Field(discriminator="kind")]
+class VolatilityTarget(Value):
+    """Hold so much that the position moves by a share of equity, as the market moves now."""
+
+    kind: Literal["volatility_target"] = "volatility_target"
+    target: Decimal = Field(gt=0, description="Of the position, over some time, 0.01: 1 per cent.")
+    measured: Decimal = Field(gt=0, description="Of the market, over the same time.")
+    max_risk_fraction: Decimal = Field(
+        gt=0, le=1, description="Of equity; lost at most if the stop is hit."
+    )
+
+
+Sizing = Annotated[RiskFraction | FixedNotional | VolatilityTarget, Field(discriminator="kind")]
+
+
+class CorrelationCap(Value):
+    """Cut the size of what moves as open trades do."""
+
+    max: Decimal = Field(gt=0, lt=1, description="Above it, trades move together.")
+    share: Decimal = Field(ge=0, lt=1, description="What is left, for each such trade.")
 
 
 class MarketEntry(Value):
@@ -116,6 +135,13 @@ class Proposal(Value):
     window: str = Field(description="Key of the candles that were decided on.")
     market: dict[str, str] = Field(default_factory=dict, description="Ticker at the decision.")
     mode: Mode = Mode.TRADE
+    scale_by_confidence: bool = True
+    correlation: CorrelationCap | None = None
+    correlations: dict[str, float] = Field(
+        default_factory=dict,
+        description="Of returns, -1 to 1, by the other symbol; what is missing is unknown.",
+    )
+    guards: Guards | None = None
 
 
 class Origin(StrEnum):

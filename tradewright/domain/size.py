@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from tradewright.domain.market import Instrument, Price, Value
-from tradewright.domain.plan import FixedNotional, Sizing
+from tradewright.domain.plan import FixedNotional, RiskFraction, Sizing
 
 
 class TooSmall(Value):
@@ -26,7 +26,9 @@ def order_size(
     """Return the quantity to trade, a multiple of ``qty_step``, or why it is too small.
 
     Fixed-fractional: ``qty = equity * risk_fraction * confidence / |price - stop_loss|``;
-    fixed notional: ``qty = notional * confidence / price``. Then cut to *max_notional* and to
+    fixed notional: ``qty = notional * confidence / price``; volatility target:
+    ``qty = equity * target / measured * confidence / price``, and no more than the fixed-fractional
+    size of `max_risk_fraction`. Then cut to *max_notional* and to
     the instrument's largest market order, and rounded down. Fees and slippage are not part
     of the distance.
 
@@ -52,10 +54,7 @@ def order_size(
         ...            max_notional=Decimal(100_000), instrument=btc)
         Decimal('0.142')
     """
-    if isinstance(sizing, FixedNotional):
-        wished = sizing.notional * confidence / price
-    else:
-        wished = equity * sizing.risk_fraction * confidence / abs(price - stop_loss)
+    wished = _wished(sizing, equity, price, abs(price - stop_loss)) * confidence
     capped = min(wished, max_notional / price, instrument.max_qty, instrument.max_market_qty)
     qty = instrument.floor_qty(capped)
     if qty < instrument.min_qty:
@@ -70,3 +69,13 @@ def order_size(
             f"minimum order of {smallest} USDT"
         )
     return qty
+
+
+def _wished(sizing: Sizing, equity: Decimal, price: Decimal, distance: Decimal) -> Decimal:
+    """Return the quantity that the preset declares, before any limit."""
+    if isinstance(sizing, FixedNotional):
+        return sizing.notional / price
+    if isinstance(sizing, RiskFraction):
+        return equity * sizing.risk_fraction / distance
+    calm = equity * sizing.target / sizing.measured / price
+    return min(calm, equity * sizing.max_risk_fraction / distance)

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from tradewright import plugin
 from tradewright.preset.model import Preset
+from tradewright.preset.section import spelled
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SHIPPED = ("donchian_breakout", "rules")
@@ -18,7 +21,7 @@ NONE: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
 class PlainNumbers(GenerateJsonSchema):
-    """Decimals are written as numbers here, never as text."""
+    """Decimals are written as numbers here, never as text, and durations as people write them."""
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
         found: JsonSchemaValue = {"type": "number"}
@@ -35,6 +38,13 @@ class PlainNumbers(GenerateJsonSchema):
         return found
 
     def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return spelled(dft)
+        if isinstance(dft, BaseModel):
+            return {
+                field.alias or name: self.encode_default(getattr(dft, name))
+                for name, field in type(dft).model_fields.items()
+            }
         encoded = super().encode_default(dft)
         if isinstance(encoded, str) and not isinstance(dft, str):
             return json.loads(encoded)
@@ -59,7 +69,8 @@ def plugin_schema(name: str) -> dict[str, Any]:
     }
 
 
-def _files(also: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def schema_files(also: Mapping[str, Mapping[str, Any]] = NONE) -> dict[str, str]:
+    """Return the text of every file in schemas/, by its path."""
     schemas: dict[str, Mapping[str, Any]] = {"schemas/preset.schema.json": schema(), **also} | {
         f"schemas/plugins/{name}.schema.json": plugin_schema(name) for name in SHIPPED
     }
@@ -77,14 +88,14 @@ def stale_schemas(root: Path, also: Mapping[str, Mapping[str, Any]] = NONE) -> l
         str(path.relative_to(root)): path.read_text(encoding="utf-8")
         for path in sorted((root / "schemas").rglob("*.schema.json"))
     }
-    due = _files(also)
+    due = schema_files(also)
     return sorted(path for path in found.keys() | due if found.get(path) != due.get(path))
 
 
 def write_schemas(root: Path, also: Mapping[str, Mapping[str, Any]] = NONE) -> list[str]:
     """Write the schemas below *root*/schemas and return the files that changed."""
     stale = stale_schemas(root, also)
-    due = _files(also)
+    due = schema_files(also)
     for name in stale:
         path = root / name
         if name not in due:

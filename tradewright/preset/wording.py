@@ -158,6 +158,8 @@ def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]
             choices = fitting if len(fitting) > 1 else choices
             if len(choices) == 1:
                 return f"{shown} does not work; write {choices[0]}"
+            if all(choice.isdigit() for choice in choices):
+                return f"{shown} does not work; write {', '.join(sorted(choices, key=int))}"
             return f"unknown value {shown}; {suggestion(str(value), choices)}"
         case "string_pattern_mismatch":
             return f"{shown} does not fit; it must match {context['pattern']}"
@@ -165,6 +167,8 @@ def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]
             return f"{_thing(value)} where text belongs; {_quoting(value)}"
         case "number_type" | "int_type" | "float_type" | "decimal_type":
             return f"{_thing(value)} where a number belongs; write a number without quotes"
+        case "bool_type":
+            return f"{_thing(value)} where true or false belongs; write one of them"
         case "int_from_float":
             return f"{shown} is not whole; write a whole number"
         case "duration":
@@ -183,6 +187,8 @@ def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]
             return f"{_thing(value)} where a list belongs; write [A, B]"
         case "too_short":
             return f"too few; give at least {context['min_length']}"
+        case "string_too_long":
+            return f"too long; at most {context['max_length']} characters"
         case "too_long":
             return f"{context['actual_length']} are too many; at most {context['max_length']}"
         case "value_error":
