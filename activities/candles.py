@@ -2,26 +2,23 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Protocol
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
 from activities.pace import milliseconds, moment
-from tradewright.domain.errors import TradewrightError
+from activities.parse import rows as parsed_rows
+from activities.shelf import Row, Shelf
+from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.market import Candle, Timeframe
+from tradewright.plugin import COLUMNS, Candles
 
 PAGE = 1000
 """Candles per request, Bybit's most."""
-KEPT = 5_000
-"""Candles kept per symbol and timeframe, unless a strategy asks for more."""
+LEAST_KEPT = 500
 ANNOUNCED = 32
-COLUMNS = ["open", "high", "low", "close", "volume"]
 
 
 class KlineSource(Protocol):
@@ -32,41 +29,53 @@ class KlineSource(Protocol):
 
 @dataclass(frozen=True)
 class Window:
-    """The candles that a decision was made on."""
+    """The candles that a decision is made on."""
 
-    candles: pd.DataFrame
-    """As `tradewright.plugin.Strategy.evaluate` takes them."""
-    key: str
-    """Names symbol, timeframe, range, count and content."""
+    symbol: str
+    timeframe: Timeframe
+    candles: Candles
     close: Decimal | None
     """Of the last candle, exactly as the exchange says it."""
     is_complete: bool
     """The candle that closes the window is in it."""
+    doubts: tuple[str, ...] = ()
+    """What was odd about the answers that told of these candles."""
+
+    @cached_property
+    def key(self) -> str:
+        """Name symbol, timeframe, range, count and content."""
+        candles, content = self.candles, hashlib.sha256()
+        for name in COLUMNS:
+            content.update(getattr(candles, name).tobytes())
+        times = candles.open_time
+        span = f"{_written(times[0])}..{_written(times[-1])}" if len(times) else "none"
+        return f"{self.symbol}/{self.timeframe}/{span}/{len(times)}/{content.hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
-class _Fetch:
+class _Answer:
     """How the last request ended: for all who came while it was under way."""
 
     begin: int
     until: int
-    rows: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    rows: dict[int, Row] = field(default_factory=dict)
     error: TradewrightError | None = None
 
 
 @dataclass
-class _Shelf:
-    """What is known of one symbol and timeframe; the range between the marks has no unknowns."""
+class _Place:
+    """One symbol and timeframe."""
 
-    rows: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """By open time in ms: open, high, low, close, volume."""
-    first: int = 0
-    last: int = -1
-    announced: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
+    announced: dict[int, Row] = field(default_factory=dict)
     """What the stream said, before the range was known to reach there."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     fetches: int = 0
-    latest: _Fetch | None = None
+    latest: _Answer | None = None
+    asked: int = LEAST_KEPT
+    """The longest window that was asked for."""
+    odd: dict[int, str] = field(default_factory=dict)
+    """What was odd about a row of the last answers, by time."""
 
 
 class CandleCache:
@@ -75,42 +84,47 @@ class CandleCache:
     A failure is kept for those who were waiting, and for nobody who comes later.
     """
 
-    def __init__(self, source: KlineSource) -> None:
+    def __init__(self, source: KlineSource, method: str = "get_kline") -> None:
+        """Ask *source* by *method*, of which there is one for mark prices, too."""
         self._source = source
-        self._shelves: dict[tuple[str, Timeframe], _Shelf] = {}
+        self._method = method
+        self._places: dict[tuple[str, Timeframe], _Place] = {}
 
     async def window(
-        self, symbol: str, timeframe: Timeframe, close_time: datetime, lookback: int
+        self, symbol: str, timeframe: Timeframe, close_time: datetime, needed: int
     ) -> Window:
-        """Return the last *lookback* candles that had closed at *close_time*.
+        """Return at least the last *needed* candles that had closed at *close_time*.
 
-        Fewer if the market is younger, or if the exchange does not have the last one yet; the
-        candle that is open at *close_time* is never among them.
+        The window begins where `anchor` says, and has up to twice as many. Fewer if the market
+        is younger, or if the exchange does not have the last one yet; the candle that is open at
+        *close_time* is never among them.
         """
-        step = _step(timeframe)
+        step = step_of(timeframe)
         end = milliseconds(close_time) // step * step - step
-        start = end - (lookback - 1) * step
-        shelf = self._shelf(symbol, timeframe)
-        seen = shelf.fetches
-        async with shelf.turn:
-            await self._cover(shelf, symbol, timeframe, start, end, seen)
-            times = [t for t in range(start, end + step, step) if t in shelf.rows]
-            rows = [shelf.rows[t] for t in times]
-            self._trim(shelf, step, max(KEPT, 2 * lookback))
-        return _window(symbol, timeframe, times, rows, end)
+        start = anchor(end, step, needed)
+        place = self._place(symbol, timeframe)
+        place.asked = max(place.asked, 2 * needed)
+        shelf = place.shelf
+        if not shelf or start < shelf.first or end > shelf.last:
+            seen = place.fetches
+            async with place.turn:
+                await self._cover(place, symbol, timeframe, start, end, seen)
+                shelf = place.shelf
+                shelf.trim(place.asked)
+        return _window(symbol, timeframe, shelf, start, end)
 
     async def candle(
         self, symbol: str, timeframe: Timeframe, close_time: datetime
     ) -> Candle | None:
         """Return the candle that closed at *close_time*; None while the exchange has none."""
-        step = _step(timeframe)
+        step = step_of(timeframe)
         opened = milliseconds(close_time) // step * step - step
-        shelf = self._shelf(symbol, timeframe)
-        seen = shelf.fetches
-        async with shelf.turn:
-            row = shelf.rows.get(opened) or shelf.announced.get(opened)
+        place = self._place(symbol, timeframe)
+        seen = place.fetches
+        async with place.turn:
+            row = place.shelf.row(opened) or place.announced.get(opened)
             if row is None:
-                found = await self._shared(shelf, symbol, timeframe, opened, opened, seen)
+                found = await self._shared(place, symbol, timeframe, opened, opened, seen)
                 row = found.get(opened)
             return None if row is None else _candle(opened, row)
 
@@ -119,78 +133,84 @@ class CandleCache:
 
         It also wins over the answer of a request, which may be older than the close.
         """
-        shelf, step = self._shelf(symbol, timeframe), _step(timeframe)
+        place, step = self._place(symbol, timeframe), step_of(timeframe)
         opened = milliseconds(candle.open_time)
-        row = tuple(
-            str(v) for v in (candle.open, candle.high, candle.low, candle.close, candle.volume)
-        )
-        if shelf.rows and opened == shelf.last + step:
-            shelf.rows[opened], shelf.last = row, opened
+        row = tuple(str(getattr(candle, name)) for name in COLUMNS)
+        shelf = place.shelf
+        # While a request is under way it may bring the same candle
+        if shelf and opened == shelf.last + step and not place.turn.locked():
+            shelf.append({opened: row})
+            shelf.last = opened
         elif opened > shelf.last:
-            shelf.announced[opened] = row
-            while len(shelf.announced) > ANNOUNCED:
-                del shelf.announced[min(shelf.announced)]
+            place.announced[opened] = row
+            while len(place.announced) > ANNOUNCED:
+                del place.announced[min(place.announced)]
 
-    def _shelf(self, symbol: str, timeframe: Timeframe) -> _Shelf:
-        return self._shelves.setdefault((symbol, timeframe), _Shelf())
+    def forget(self, symbol: str, timeframe: Timeframe) -> None:
+        """Have all candles fetched anew: what was fetched before was not right."""
+        self._place(symbol, timeframe).shelf = Shelf()
+
+    def _place(self, symbol: str, timeframe: Timeframe) -> _Place:
+        return self._places.setdefault((symbol, timeframe), _Place())
 
     async def _cover(
-        self, shelf: _Shelf, symbol: str, timeframe: Timeframe, start: int, end: int, seen: int
+        self, place: _Place, symbol: str, timeframe: Timeframe, start: int, end: int, seen: int
     ) -> None:
         """Fetch what is missing between *start* and *end*, for one who came at fetch *seen*."""
-        step = _step(timeframe)
-        if not shelf.rows or start > shelf.last + step or end < shelf.first - step:
-            shelf.rows, shelf.first, shelf.last = {}, start, start - step
-        wanted = []
+        step, shelf = step_of(timeframe), place.shelf
+        if not shelf or start > shelf.last + step or end < shelf.first - step:
+            shelf = Shelf(start, start - step)
         if start < shelf.first:
-            wanted.append((start, shelf.first - step))
+            found = await self._shared(place, symbol, timeframe, start, shelf.first - step, seen)
+            shelf.prepend(found)
+            shelf.first = start
         if end > shelf.last:
-            wanted.append((shelf.last + step, end))
-        for begin, until in wanted:
-            found = await self._shared(shelf, symbol, timeframe, begin, until, seen)
-            found |= {t: row for t, row in shelf.announced.items() if begin <= t <= until}
-            shelf.rows |= found
-            if begin < shelf.first:
-                shelf.first = begin
-            else:
-                # A candle that the exchange does not have yet is asked for again
-                shelf.last = max(found, default=shelf.last)
-        shelf.announced = {t: row for t, row in shelf.announced.items() if t > shelf.last}
+            begin, found = shelf.last + step, dict[int, Row]()
+            if not place.announced.keys() >= set(range(begin, end + step, step)):
+                found = await self._shared(place, symbol, timeframe, begin, end, seen)
+            found |= {t: row for t, row in place.announced.items() if begin <= t <= end}
+            shelf.append(found)
+            # A candle that the exchange does not have yet is asked for again
+            shelf.last = max(found, default=shelf.last)
+        shelf.doubts |= place.odd
+        place.odd.clear()
+        place.shelf = shelf
+        place.announced = {t: row for t, row in place.announced.items() if t > shelf.last}
 
     async def _shared(
-        self, shelf: _Shelf, symbol: str, timeframe: Timeframe, start: int, end: int, seen: int
+        self, place: _Place, symbol: str, timeframe: Timeframe, start: int, end: int, seen: int
     ) -> dict[int, tuple[str, ...]]:
         """Fetch, unless what ended after fetch *seen* has answered already: with rows or without.
 
         Else a hundred who wait for a candle that is late, or for an exchange that is away, would
         ask for it one after another.
         """
-        latest = shelf.latest
-        if latest is not None and shelf.fetches > seen:
+        latest = place.latest
+        if latest is not None and place.fetches > seen:
             if latest.error is not None:
                 raise latest.error
             if latest.begin <= start and end <= latest.until:
                 return {t: row for t, row in latest.rows.items() if start <= t <= end}
         error: TradewrightError | None = None
-        rows: dict[int, tuple[str, ...]] = {}
+        rows: dict[int, Row] = {}
         try:
-            rows = await self._fetch(symbol, timeframe, start, end)
+            rows = await self._fetch(place, symbol, timeframe, start, end)
         except TradewrightError as e:
             error = e
-        shelf.latest = _Fetch(start, end, rows, error)
-        shelf.fetches += 1
+        place.latest = _Answer(start, end, rows, error)
+        place.fetches += 1
         if error is not None:
             raise error
         return rows
 
     async def _fetch(
-        self, symbol: str, timeframe: Timeframe, start: int, end: int
-    ) -> dict[int, tuple[str, ...]]:
-        step, found = _step(timeframe), dict[int, tuple[str, ...]]()
+        self, place: _Place, symbol: str, timeframe: Timeframe, start: int, end: int
+    ) -> dict[int, Row]:
+        step, found = step_of(timeframe), dict[int, Row]()
         for begin in range(start, end + step, PAGE * step):
             until = min(end, begin + (PAGE - 1) * step)
             answer = await self._source.call(
-                "get_kline",
+                self._method,
                 category="linear",
                 symbol=symbol,
                 interval=timeframe.interval,
@@ -198,16 +218,32 @@ class CandleCache:
                 end=until,
                 limit=PAGE,
             )
-            for opened, *prices in answer["result"]["list"]:
-                if begin <= int(opened) <= until:
-                    found[int(opened)] = tuple(prices[:5])
+            later = until + 1
+            for row in parsed_rows(self._method, answer):
+                opened, prices = _parsed(self._method, row)
+                if not begin <= opened <= until:
+                    continue
+                if opened in found:
+                    place.odd[opened] = "duplicate"
+                elif opened >= later:
+                    place.odd[opened] = "out_of_order"
+                later = opened
+                found[opened] = prices
         return found
 
-    @staticmethod
-    def _trim(shelf: _Shelf, step: int, most: int) -> None:
-        if (shelf.last - shelf.first) // step + 1 > 2 * most:
-            shelf.first = shelf.last - (most - 1) * step
-            shelf.rows = {t: row for t, row in shelf.rows.items() if t >= shelf.first}
+
+def anchor(end: int, step: int, needed: int) -> int:
+    """Return where a window begins that holds *needed* candles and ends with that of *end*, in ms.
+
+    At a multiple of as many candles: it keeps its first candle for *needed* closes, whoever asks
+    and whenever, so that what follows it candle by candle sees what one sees that begins anew.
+
+    Example:
+        >>> [anchor(end, 1, 3) for end in (9, 10, 11, 12, 13, 14)]
+        [6, 6, 9, 9, 9, 12]
+    """
+    block = needed * step
+    return (end - (needed - 1) * step) // block * block
 
 
 def kline_candle(row: dict[str, Any]) -> Candle:
@@ -216,36 +252,39 @@ def kline_candle(row: dict[str, Any]) -> Candle:
     return _candle(int(row["start"]), tuple(fields))
 
 
-def _candle(opened: int, row: Sequence[str]) -> Candle:
+def step_of(timeframe: Timeframe) -> int:
+    """Return the length of a candle in milliseconds."""
+    return timeframe.length // timedelta(milliseconds=1)
+
+
+def _parsed(method: str, row: Any) -> tuple[int, Row]:
+    """Return when the candle of *row* opened, and its columns; those of a mark price have four."""
+    try:
+        opened, *prices = map(str, row)
+        if len(prices) < 4:
+            raise ValueError(f"{len(prices)} columns")
+        return int(opened), (*prices[:5], "0")[:5]
+    except (TypeError, ValueError) as e:
+        raise AnswerMalformed(method, f"a row is no candle: {e}") from None
+
+
+def _candle(opened: int, row: Row) -> Candle:
     prices = dict(zip(COLUMNS, map(Decimal, row), strict=True))
     return Candle.model_validate({"open_time": moment(opened), **prices})
 
 
 def _written(opened: int) -> str:
-    return moment(opened).isoformat().replace("+00:00", "Z")
+    return moment(int(opened)).isoformat().replace("+00:00", "Z")
 
 
-def _step(timeframe: Timeframe) -> int:
-    return timeframe.length // timedelta(milliseconds=1)
-
-
-def _window(
-    symbol: str,
-    timeframe: Timeframe,
-    times: list[int],
-    rows: list[tuple[str, ...]],
-    end: int,
-) -> Window:
-    values: NDArray[np.float64] = np.array(rows, dtype=np.float64).reshape(len(rows), len(COLUMNS))
-    index = pd.DatetimeIndex(np.array(times, dtype="datetime64[ms]"), name="open_time").tz_localize(
-        UTC
-    )
-    candles = pd.DataFrame(values, index=index, columns=COLUMNS)
-    content = hashlib.sha256(values.tobytes()).hexdigest()[:12]
-    span = "..".join(_written(time) for time in (times[0], times[-1])) if times else "none"
+def _window(symbol: str, timeframe: Timeframe, shelf: Shelf, start: int, end: int) -> Window:
+    candles = shelf.candles(start, end)
+    row = shelf.row(int(candles.open_time[-1])) if len(candles) else None
     return Window(
+        symbol=symbol,
+        timeframe=timeframe,
         candles=candles,
-        key=f"{symbol}/{timeframe}/{span}/{len(times)}/{content}",
-        close=Decimal(rows[-1][3]) if rows else None,
-        is_complete=bool(times) and times[-1] == end,
+        close=None if row is None else Decimal(row[3]),
+        is_complete=bool(len(candles)) and int(candles.open_time[-1]) == end,
+        doubts=tuple(sorted({doubt for t, doubt in shelf.doubts.items() if start <= t <= end})),
     )

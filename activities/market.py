@@ -24,6 +24,7 @@ from tradewright.domain.account import LeaveWish
 from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.market import Instrument
 from tradewright.domain.plan import Proposal, TradePlan
+from tradewright.plugin import View
 from tradewright.ports import (
     CandlesDone,
     Evaluation,
@@ -238,11 +239,11 @@ class BybitMarket(MarketPort):
         window = await self._window(loaded, symbol, close_time)
         if not window.is_complete or window.close is None:
             return _View(note=f"{symbol}: the candle that closed at {close_time} is not listed yet")
-        count, needed = len(window.candles), loaded.strategy.lookback
+        count, needed = len(window.candles), loaded.strategy.needs.candles
         if count < needed:
             return _View(note=f"{symbol}: warming up, {count} of {needed} candles")
         try:
-            evaluation = await self._strategist.ask(loaded, window.candles)
+            evaluation = await self._strategist.ask(loaded, _view(window, close_time))
         except StrategyFailed as e:
             return _View(note=f"{symbol}: {e}", fault=f"{symbol}: {e}")
         proposed = propose(
@@ -272,13 +273,13 @@ class BybitMarket(MarketPort):
         return allowed * max(1.0, await self._pace.speed())
 
     async def _window(self, loaded: LoadedPreset, symbol: str, close_time: datetime) -> Window:
-        timeframe, lookback = loaded.preset.trigger.timeframe, loaded.strategy.lookback
+        timeframe, needed = loaded.preset.trigger.timeframe, loaded.strategy.needs.candles
         for _ in range(CANDLE_TRIES - 1):
-            window = await self._candles.window(symbol, timeframe, close_time, lookback)
+            window = await self._candles.window(symbol, timeframe, close_time, needed)
             if window.is_complete:
                 return window
             await asyncio.sleep(CANDLE_WAIT)
-        return await self._candles.window(symbol, timeframe, close_time, lookback)
+        return await self._candles.window(symbol, timeframe, close_time, needed)
 
     async def _factors(self, plan: TradePlan) -> dict[str, float]:
         """Return the preset's indicators at the last closed candle; none if there is no preset."""
@@ -290,9 +291,9 @@ class BybitMarket(MarketPort):
         try:
             async with asyncio.timeout(FACTORS_WITHIN):
                 window = await self._candles.window(
-                    plan.symbol, loaded.preset.trigger.timeframe, now, loaded.strategy.lookback
+                    plan.symbol, loaded.preset.trigger.timeframe, now, loaded.strategy.needs.candles
                 )
-                return (await self._strategist.ask(loaded, window.candles)).factors
+                return (await self._strategist.ask(loaded, _view(window, now))).factors
         except (TradewrightError, TimeoutError) as e:
             log.warning("factors_unknown", symbol=plan.symbol, detail=str(e))
             return {}
@@ -314,6 +315,10 @@ class BybitMarket(MarketPort):
             )
         self._loaded[preset_hash] = loaded
         return loaded
+
+
+def _view(window: Window, at: datetime) -> View:
+    return View(symbol=window.symbol, at=at, timeframe=window.timeframe, candles=window.candles)
 
 
 def _market(row: parse.Row) -> dict[str, str]:

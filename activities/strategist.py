@@ -2,16 +2,12 @@
 
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import structlog
 
 from tradewright.domain.errors import TradewrightError
-from tradewright.plugin import Evaluation
+from tradewright.plugin import Evaluation, View
 from tradewright.preset import LoadedPreset
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +35,8 @@ class Strategist:
         self._turns: dict[str, asyncio.Lock] = {}
         self._hanging: dict[str, Future[Evaluation]] = {}
 
-    async def ask(self, loaded: LoadedPreset, candles: "DataFrame") -> Evaluation:
-        """Return what the strategy says of *candles*.
+    async def ask(self, loaded: LoadedPreset, view: View) -> Evaluation:
+        """Return what the strategy says of *view*.
 
         Raises:
             StrategyFailed: It raised, did not answer in time, or has not since the last time.
@@ -53,7 +49,7 @@ class Strategist:
                     name, "it still computes an earlier candle; mend it and restart the worker"
                 )
             thread = ThreadPoolExecutor(1, thread_name_prefix="strategy")
-            asked = thread.submit(loaded.strategy.evaluate, candles)
+            asked = thread.submit(loaded.strategy.evaluate, view)
             thread.shutdown(wait=False)
             self._hanging[version] = asked
             try:

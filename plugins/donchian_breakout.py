@@ -1,13 +1,14 @@
 """Donchian breakout: go with the price when it leaves the range of the last candles.
 
 An example of a strategy written in Python: everything it may import is `tradewright.plugin`
-and `tradewright.domain`; everything it sees is the DataFrame of closed candles.
+and `tradewright.domain`; everything it sees is a view of closed candles.
 """
 
 from decimal import Decimal
 from typing import ClassVar
 
-import pandas as pd
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
 from tradewright import plugin
@@ -48,30 +49,32 @@ class DonchianBreakout:
         self._period = params.period
         self._atr_period = params.atr_period
         self._min_width_atr = float(params.min_width_atr)
-        self.lookback = max(params.period + 2, ATR_SETTLING * params.atr_period + 1)
+        candles = max(params.period + 2, ATR_SETTLING * params.atr_period + 1)
+        self.needs = plugin.Needs(candles=candles)
         self.says_exits = False
         self.factor_names = frozenset({"atr", "width"})
 
-    def evaluate(self, candles: pd.DataFrame) -> plugin.Evaluation:
+    def evaluate(self, view: plugin.View) -> plugin.Evaluation:
         """Return the signal of the last candle, and the channel and ATR there."""
-        if len(candles) < self.lookback:
+        if len(view.candles) < self.needs.candles:
             return plugin.Evaluation()
         # Always the same number of candles: the ATR depends a little on its first one
-        window = candles.iloc[-self.lookback :]
-        upper = window["high"].rolling(self._period).max().shift(1)
-        lower = window["low"].rolling(self._period).min().shift(1)
-        close = window["close"]
+        candles = view.candles.tail(self.needs.candles)
+        # Of the last candle and of the one before, each from the candles before it
+        upper = sliding_window_view(candles.high[:-1], self._period)[-2:].max(axis=1)
+        lower = sliding_window_view(candles.low[:-1], self._period)[-2:].min(axis=1)
+        close = candles.close[-2:]
         factors = {
-            "atr": self._atr(window),
-            "upper": float(upper.iloc[-1]),
-            "lower": float(lower.iloc[-1]),
-            "width": float(upper.iloc[-1] - lower.iloc[-1]),
-        } | {str(name): float(value) for name, value in window.iloc[-1].items()}
+            "atr": self._atr(candles),
+            "upper": float(upper[-1]),
+            "lower": float(lower[-1]),
+            "width": float(upper[-1] - lower[-1]),
+        } | {name: float(getattr(candles, name)[-1]) for name in plugin.COLUMNS}
         above, below = close > upper, close < lower
         side = None
-        if above.iloc[-1] and not above.iloc[-2]:
+        if above[-1] and not above[-2]:
             side = Side.BUY
-        elif below.iloc[-1] and not below.iloc[-2]:
+        elif below[-1] and not below[-2]:
             side = Side.SELL
         if side is None or factors["width"] < self._min_width_atr * factors["atr"]:
             return plugin.Evaluation(factors=factors)
@@ -84,16 +87,14 @@ class DonchianBreakout:
         )
         return plugin.Evaluation(signal=signal, factors=factors)
 
-    def _atr(self, window: pd.DataFrame) -> float:
+    def _atr(self, candles: plugin.Candles) -> float:
         """Return Wilder's average true range: an exponential mean with alpha 1/period."""
-        before = window["close"].shift(1)
-        ranges = pd.concat(
-            [
-                window["high"] - window["low"],
-                (window["high"] - before).abs(),
-                (window["low"] - before).abs(),
-            ],
-            axis=1,
+        high, low, before = candles.high, candles.low, candles.close[:-1]
+        ranges = high - low
+        ranges[1:] = np.maximum(
+            ranges[1:], np.maximum(abs(high[1:] - before), abs(low[1:] - before))
         )
-        true_range = ranges.max(axis=1)
-        return float(true_range.ewm(alpha=1 / self._atr_period, adjust=False).mean().iloc[-1])
+        mean, alpha = float(ranges[0]), 1 / self._atr_period
+        for value in ranges[1:].tolist():
+            mean += alpha * (value - mean)
+        return mean

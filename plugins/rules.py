@@ -7,7 +7,6 @@ from functools import reduce
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from plugins.indicator import MAX_LOOKBACK, Indicator, Series
@@ -124,19 +123,17 @@ class Rules:
     def __init__(self, params: Params) -> None:
         self._indicators = params.indicators
         self._rules = params.compiled()
-        self.lookback = params.lookback()
+        self.needs = plugin.Needs(candles=params.lookback())
         self.says_exits = not self._rules.keys().isdisjoint({"exit_long", "exit_short"})
         self.factor_names = frozenset(
             name for name, indicator in params.indicators.items() if indicator.is_distance
         )
 
-    def evaluate(self, candles: pd.DataFrame) -> plugin.Evaluation:
+    def evaluate(self, view: plugin.View) -> plugin.Evaluation:
         """Return the signal of the last candle, and every indicator's value there."""
-        if len(candles) < self.lookback:
+        if len(view.candles) < self.needs.candles:
             return plugin.Evaluation()
-        # Always the same number of candles: an exponential average depends on its first one
-        window = candles.iloc[-self.lookback :]
-        series = {column: window[column].to_numpy(dtype=np.float64) for column in COLUMNS}
+        series: dict[str, Series] = {name: getattr(view.candles, name) for name in COLUMNS}
         series |= {name: each.values(series) for name, each in self._indicators.items()}
         factors = _last({name: series[name] for name in (*self._indicators, *COLUMNS)})
         exits = tuple(

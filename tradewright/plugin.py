@@ -2,22 +2,59 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
-from types import NoneType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_args, get_origin
+from types import MappingProxyType, NoneType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Protocol,
+    get_args,
+    get_origin,
+)
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from tradewright.domain.errors import TradewrightError
-from tradewright.domain.market import Value
+from tradewright.domain.market import Timeframe, Value
 from tradewright.domain.signal import ExitSignal, Signal
 
+# Presets are validated without numpy: its import takes longer than all the rest
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
+    from tradewright.book import Book
+
 ENTRY_POINT_GROUP = "tradewright.strategies"
+
+HISTORY_SERIES = ("funding_rate", "open_interest", "mark_price")
+"""What was known at the close of each candle."""
+BOOK_SERIES = (
+    "book.imbalance",
+    "book.spread_bps",
+    "book.bid_volume",
+    "book.ask_volume",
+    "book.bid_cluster",
+    "book.ask_cluster",
+)
+POSITION_SERIES = ("position.r", "position.candles", "position.pnl")
+"""Of the trade that the preset has on the symbol: open profit in R and in quote currency, age."""
+ACCOUNT_SERIES = ("account.equity", "account.open_trades")
+EXTRA_SERIES = (*HISTORY_SERIES, *BOOK_SERIES, *POSITION_SERIES, *ACCOUNT_SERIES)
+"""What a strategy may ask for beside candles; all but histories are NaN in every row but the last.
+"""
+MAX_CANDLES = 5_000
+"""Of one series that a strategy may need."""
+COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 class Params(Value):
@@ -85,35 +122,172 @@ class Evaluation(Value):
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Candles:
+    """Closed candles in columns of equal length, ascending; they must not be written to.
+
+    Prices in quote currency, volume in base currency; `open_time` in ms since 1970, UTC.
+    """
+
+    open_time: "NDArray[np.int64]"
+    open: "NDArray[np.float64]"
+    high: "NDArray[np.float64]"
+    low: "NDArray[np.float64]"
+    close: "NDArray[np.float64]"
+    volume: "NDArray[np.float64]"
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+    def tail(self, n: int) -> "Candles":
+        """Return the last *n* candles, or all if there are fewer; no copy."""
+        return self.between(max(0, len(self) - n), len(self))
+
+    def between(self, begin: int, end: int) -> "Candles":
+        """Return the candles from row *begin* up to, not including, row *end*; no copy."""
+        return Candles(
+            self.open_time[begin:end],
+            self.open[begin:end],
+            self.high[begin:end],
+            self.low[begin:end],
+            self.close[begin:end],
+            self.volume[begin:end],
+        )
+
+    def frame(self) -> "DataFrame":
+        """Return a copy with the columns open … volume over a UTC DatetimeIndex `open_time`."""
+        import pandas as pd
+
+        index = pd.DatetimeIndex(self.open_time.astype("datetime64[ms]"), name="open_time")
+        columns = {name: getattr(self, name).copy() for name in COLUMNS}
+        return pd.DataFrame(columns, index=index.tz_localize("UTC"))
+
+
+class Need(Value):
+    """A series of candles beside the strategy's own."""
+
+    symbol: str = Field(default="", description="Empty: the symbol that is looked at.")
+    timeframe: Timeframe | None = Field(default=None, description="None: the trigger's.")
+    candles: int = Field(ge=1, le=MAX_CANDLES)
+
+
+class Needs(Value):
+    """What a strategy has to see for one answer."""
+
+    candles: int = Field(
+        ge=1, le=MAX_CANDLES, description="Of the trigger's timeframe, warm-up included."
+    )
+    others: dict[str, Need] = Field(
+        default_factory=dict, max_length=20, description="By the name that it uses."
+    )
+    series: tuple[Annotated[str, Field(pattern="|".join(f"^{n}$" for n in EXTRA_SERIES))], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class View:
+    """All that a strategy may see, at one moment.
+
+    The window of each series begins at a multiple of a block, so that it keeps its first candle
+    for as many closes as are needed and has up to twice as many rows.
+    """
+
+    symbol: str
+    at: datetime
+    """The close of the last candle, or the time of the book; market clock."""
+    timeframe: Timeframe
+    """The trigger's."""
+    candles: Candles
+    others: Mapping[str, Candles] = field(default_factory=lambda: MappingProxyType({}))
+    """By the names in `Needs.others`; only what had closed at `at`."""
+    series: Mapping[str, "NDArray[np.float64]"] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """By the names in `Needs.series`; one value per row of `candles`, NaN where unknown."""
+    degraded: bool = False
+    """The data is bad and the preset says `on_bad: degrade`: only what is declared for it counts.
+
+    Asked of strategies with `knows_degraded` alone.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy has no pickle
+        state = (
+            self.symbol,
+            self.at,
+            self.timeframe,
+            self.candles,
+            dict(self.others),
+            dict(self.series),
+            self.degraded,
+        )
+        return _view, state
+
+
+def _view(*state: Any) -> View:
+    names = ("symbol", "at", "timeframe", "candles", "others", "series", "degraded")
+    return View(**dict(zip(names, state, strict=True)))
+
+
+class Follower(Protocol):
+    """Gives `Strategy.evaluate`'s answers at less cost, one candle after the other."""
+
+    def evaluate(self, view: View) -> Evaluation:
+        """Return what the strategy's own `evaluate` returns for *view*, to the bit.
+
+        The next candle of the same run (every series has the same first candle, and rows more)
+        is cheap; for any other view it begins anew.
+        """
+
+
 class Strategy(Protocol):
-    """A pure function of closed candles, with declared parameters.
+    """A pure function of a view of the market, with declared parameters.
 
-    One that never names exits may say so, `says_exits = False`: it is then not asked again for
-    trades that an earlier version of the preset opened.
+    It must not keep state between calls, read a clock, or do I/O; it is asked in any order,
+    live and in the backtest alike. Given other first candles, but no fewer than `needs`, it
+    must answer the same but for what warm-up leaves behind.
 
-    Called once per closed candle, live and in the backtest alike. It must not keep state
-    between calls, read a clock, or do I/O, and its answer must depend on the last `lookback`
-    candles alone: then it is the same wherever the window begins.
+    Optional parts, found by name:
+
+    - `says_exits = False`: it never names exits, and is not asked again for trades that an
+      earlier version of the preset opened.
+    - `knows_degraded = True`: it has an answer for a view that is degraded.
+    - `follow(self) -> Follower`.
+    - `on_book(self, view: View, book: Book) -> Evaluation`: see `ReadsBook`.
     """
 
     Params: ClassVar[type[Params]]
     version: ClassVar[str]
     """Raised when the same parameters may give other signals; part of a preset's hash."""
 
-    lookback: int
-    """Closed candles needed, warm-up included."""
+    needs: Needs
     factor_names: frozenset[str]
     """Factors that are distances in price: stops and trailing may be declared in them."""
 
     def __init__(self, params: Any) -> None: ...
 
-    def evaluate(self, candles: "DataFrame") -> Evaluation:
+    def evaluate(self, view: View) -> Evaluation:
         """Return the signal of the candle that has just closed, if any, and the factors.
 
+        With fewer candles than needed the answer is empty.
+        """
+
+
+class Followed(Protocol):
+    """A strategy that can be followed."""
+
+    def follow(self) -> Follower:
+        """Return a follower of one symbol that has seen nothing yet."""
+
+
+class ReadsBook(Protocol):
+    """A strategy for `trigger: {on: order_book}`."""
+
+    def on_book(self, view: View, book: "Book") -> Evaluation:
+        """Return what to do at one update of the order book; asked many times a second.
+
         Args:
-            candles: One row per closed candle, ascending by open time (UTC DatetimeIndex);
-                float64 columns open, high, low, close in quote currency, volume in base
-                currency. With fewer than `lookback` rows the answer is empty.
+            view: As of the last closed candle.
+            book: Best prices and features as they stand now.
         """
 
 
