@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tradewright.cli import (
+    authoring,
     case,
     exchange,
     kill,
@@ -41,6 +42,7 @@ for commands in (
     paper,
     paper_control,
     status,
+    authoring,
     preset,
     strategy,
     trade,

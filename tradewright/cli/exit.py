@@ -42,6 +42,8 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "RecordingUnusable": ExitCode.INVALID,
         "SymbolsUnlisted": ExitCode.INVALID,
         "NothingFound": ExitCode.NOT_FOUND,
+        "TemplateUnknown": ExitCode.NOT_FOUND,
+        "PresetNameInvalid": ExitCode.USAGE,
         "NotRunning": ExitCode.NOT_FOUND,
         "TradeUnknown": ExitCode.NOT_FOUND,
         "TradeAmbiguous": ExitCode.NOT_FOUND,

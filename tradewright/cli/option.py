@@ -34,7 +34,7 @@ def _speed(value: str) -> str:
     return value
 
 
-def _symbol(value: str) -> str:
+def a_symbol(value: str) -> str:
     from pydantic import TypeAdapter, ValidationError
 
     from tradewright.domain.market import Symbol
@@ -68,7 +68,7 @@ SPEED = typer.Option(
     help="Market seconds per second, such as 60; or lockstep: as fast as all can follow.",
 )
 SYMBOL = typer.Option(
-    "--symbol", parser=_symbol, metavar="SYMBOL", help="Whose candles the file holds."
+    "--symbol", parser=a_symbol, metavar="SYMBOL", help="Whose candles the file holds."
 )
 VOLUME_UNIT = typer.Option(
     "--volume-unit", help="Of the file's volume: coins (base) or USDT (quote)."

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from tradewright.cli import completion
 from tradewright.cli.invocation import (
     ByOption,
     Format,
@@ -25,7 +26,9 @@ STRATEGY_COLUMNS: Final = (
     "NOTE",
 )
 
-NameArgument = Annotated[str, typer.Argument(help="Name of the preset.")]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of the preset.", autocompletion=completion.presets)
+]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Shown to everybody.")]
 
 commands = typer.Typer(help="List, pause, resume and stop the presets at work.")
@@ -42,6 +45,7 @@ def list_strategies(
     """List the strategies that run, and those that were stopped."""
     settings = invocation_of(ctx).settings()
     lines = run(_strategies(settings))
+    completion.remember("strategies", (line.name for line in lines))
     if output is Format.JSON:
         rows = [linked(line.model_dump(mode="json"), settings) for line in lines]
         print_document("strategies", strategies=rows)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from tradewright.cli import completion
 from tradewright.cli.invocation import (
     Format,
     LinksOption,
@@ -32,7 +33,12 @@ TRADE_COLUMNS: Final = (
 
 
 TradeArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Trade id, its beginning, or the workflow id.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Trade id, its beginning, or the workflow id.",
+        autocompletion=completion.trades,
+    ),
 ]
 
 commands = typer.Typer(help="List, show, exit and resolve trades; move a stop.")
@@ -49,7 +55,10 @@ def list_trades(
         bool,
         typer.Option("--live/--all", help="Those that run, or all that the journal has."),
     ] = True,
-    preset: Annotated[str, typer.Option("--preset", help="Only of this preset.")] = "",
+    preset: Annotated[
+        str,
+        typer.Option("--preset", help="Only of this preset.", autocompletion=completion.presets),
+    ] = "",
     symbol: Annotated[str, typer.Option("--symbol", help="Only on this symbol.")] = "",
     needs_operator: Annotated[
         bool, typer.Option("--needs-operator", help="Only those that wait for a person.")
@@ -62,6 +71,7 @@ def list_trades(
     settings = invocation_of(ctx).settings()
     found = run(_trades(settings, live=live, preset=preset, symbol=symbol, needs=needs_operator))
     lines = found[:limit]
+    completion.remember("trades", (line.trade_id for line in lines))
     if output is Format.JSON:
         rows = [linked(line.model_dump(mode="json"), settings) for line in lines]
         print_document("trades", trades=rows)

@@ -1,0 +1,126 @@
+"""`init` and `new`, and what the shell completes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Call
+from tradewright import preset
+from tradewright.app.authoring import template
+from tradewright.cli import completion
+
+
+def test_a_project_is_valid_as_it_is_made(call: Call, tmp_path: Path) -> None:
+    made = call("init", "desk")
+    validated = call("validate", "desk/strategies")
+
+    assert made.code == 0
+    assert "wrote  desk/strategies/my-first.yaml" in made.out
+    assert validated.code == 0
+    first = (tmp_path / "desk/strategies/my-first.yaml").read_text()
+    assert first.startswith("# yaml-language-server: $schema=../schemas/preset.schema.json\n")
+    schema = json.loads((tmp_path / "desk/schemas/preset.schema.json").read_text())
+    assert schema == preset.schema()
+
+
+def test_a_project_is_never_written_over(call: Call, tmp_path: Path) -> None:
+    call("init", "desk")
+    mine = tmp_path / "desk/strategies/my-first.yaml"
+    mine.write_text("mine")
+
+    again = call("init", "desk")
+
+    assert again.code == 0
+    assert mine.read_text() == "mine"
+    assert "kept   desk/strategies/my-first.yaml" in again.out
+    assert "wrote" not in again.out
+
+
+@pytest.mark.parametrize("name", template.names())
+def test_every_template_makes_a_valid_preset_in_the_shadow(
+    call: Call, tmp_path: Path, name: str
+) -> None:
+    answer = call("new", "my-own", "--template", name)
+
+    assert answer.code == 0, answer.err
+    loaded = preset.load(tmp_path / "strategies/my-own.yaml")
+    assert loaded.preset.name == "my-own"
+    assert loaded.preset.mode == "shadow"
+
+
+def test_a_preset_is_made_for_the_symbols_that_are_named(call: Call, tmp_path: Path) -> None:
+    call("new", "pair", "-t", "ema-cross", "--symbol", "ETHUSDT", "--symbol", "SOLUSDT")
+
+    loaded = preset.load(tmp_path / "strategies/pair.yaml")
+    assert loaded.preset.market.symbols == ("ETHUSDT", "SOLUSDT")
+
+
+def test_a_preset_that_exists_is_left_alone(call: Call, tmp_path: Path) -> None:
+    call("new", "my-own")
+    path = tmp_path / "strategies/my-own.yaml"
+    path.write_text("mine")
+
+    again = call("new", "my-own")
+
+    assert again.code == 1
+    assert "exists already" in again.err
+    assert path.read_text() == "mine"
+
+
+def test_an_unknown_template_names_the_nearest(call: Call) -> None:
+    answer = call("new", "my-own", "--template", "ema-cros")
+
+    assert answer.code == 4
+    assert "did you mean 'ema-cross'?" in answer.err
+
+
+@pytest.mark.parametrize("name", ["UP", "no", "a_b", "../away", ""])
+def test_a_name_that_no_preset_can_have_writes_nothing(
+    call: Call, tmp_path: Path, name: str
+) -> None:
+    answer = call("new", name)
+
+    assert answer.code == 2
+    assert not [*tmp_path.rglob("*.yaml")]
+
+
+def test_templates_are_listed_with_their_idea(call: Call) -> None:
+    answer = call("new", "--list", "-o", "json")
+
+    found = {each["name"]: each["summary"] for each in answer.document["templates"]}
+    assert found.keys() == set(template.names())
+    assert all(summary.endswith(".") and len(summary) > 40 for summary in found.values())
+
+
+def test_an_editor_is_told_where_the_schema_is_only_if_it_is_there(
+    call: Call, tmp_path: Path
+) -> None:
+    call("init", ".")
+
+    call("new", "near")
+    call("new", "far", "--folder", "strategies/deep/er")
+    deep = (tmp_path / "strategies/deep/er/far.yaml").read_text()
+
+    assert deep.startswith("# yaml-language-server: $schema=../../../schemas/preset.schema.json\n")
+
+
+def test_names_are_completed_from_the_folder_and_from_what_was_listed(
+    call: Call, tmp_path: Path
+) -> None:
+    call("new", "btc-own")
+    (tmp_path / "state").mkdir()
+
+    completion.remember("strategies", ["btc-running", "eth-running"])
+    completion.remember("trades", ["tw2", "tw1"])
+
+    assert completion.presets("btc") == ["btc-own", "btc-running"]
+    assert completion.trades("") == ["tw2", "tw1"]
+    assert completion.templates("ema") == ["ema-cross"]
+
+
+def test_a_spoilt_list_of_names_completes_nothing(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/completion.json").write_text("[")
+
+    assert completion.presets("") == []

@@ -1,0 +1,1 @@
+"""Help for authors of presets: projects, templates, explanations, trials on candles."""
