@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 
 class RefusalCode(StrEnum):
-    """Why the desk refused an entry; each is explained in `EXPLANATIONS`."""
+    """Why an entry was refused, by the desk or before it; each is explained in `EXPLANATIONS`."""
 
     GATE_CLOSED = "gate_closed"
     NOT_RECONCILED = "not_reconciled"
@@ -38,6 +38,13 @@ class RefusalCode(StrEnum):
     LIQUIDATION_DISTANCE = "liquidation_distance"
     BELOW_MINIMUM = "below_minimum"
     STOP_WRONG_SIDE = "stop_wrong_side"
+    STOP_GUARD = "stop_guard"
+    PRESET_DRAWDOWN = "preset_drawdown"
+    LOSING_SYMBOL = "losing_symbol"
+    CORRELATED = "correlated"
+    OUTSIDE_SESSION = "outside_session"
+    SPREAD_TOO_WIDE = "spread_too_wide"
+    SLIPPAGE_TOO_LARGE = "slippage_too_large"
 
 
 class Explanation(NamedTuple):
@@ -164,6 +171,36 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
         RefusalCode.STOP_WRONG_SIDE: Explanation(
             "The stop would not protect: it lies on the gain side of the price, or at it.",
             "correct the stop of the preset",
+        ),
+        RefusalCode.STOP_GUARD: Explanation(
+            "So many trades of the preset have lost that its `stop_guard` lets it rest.",
+            "it ends by itself; `tradewright limits lift stop_guard` ends it at once",
+        ),
+        RefusalCode.PRESET_DRAWDOWN: Explanation(
+            "The preset has lost the share of equity that its `max_drawdown` allows.",
+            "it ends by itself; `tradewright limits lift preset_drawdown` ends it at once",
+        ),
+        RefusalCode.LOSING_SYMBOL: Explanation(
+            "So many trades on this symbol have lost that the preset's `losing_symbol` lets it "
+            "rest there.",
+            "it ends by itself; `tradewright limits lift losing_symbol` ends it at once",
+        ),
+        RefusalCode.CORRELATED: Explanation(
+            "It would move as open trades of the same direction do, and the preset's "
+            "`correlation` leaves nothing, or too little, of its size.",
+            "wait for their end, or change `correlation` of the preset",
+        ),
+        RefusalCode.OUTSIDE_SESSION: Explanation(
+            "None of the `sessions` of the preset is on.",
+            "wait for the next one, or change `sessions` of the preset",
+        ),
+        RefusalCode.SPREAD_TOO_WIDE: Explanation(
+            "Bid and ask are farther apart than `max_spread_bp` of the preset, or unknown.", _WAIT
+        ),
+        RefusalCode.SLIPPAGE_TOO_LARGE: Explanation(
+            "An entry at market would cost more than the price decided on by more than "
+            "`max_slippage_bp` of the preset, or what it would cost is unknown.",
+            _WAIT,
         ),
         "price_moved": Explanation(
             "At the entry, the price had moved from the plan by more than half of the way to the "
