@@ -19,11 +19,13 @@ from activities.joint import together
 from activities.messenger import Messenger, heartbeats
 from activities.pace import Pace
 from activities.strategist import Strategist, StrategyFailed
+from activities.universe import Universes
 from tradewright import ids
-from tradewright.domain.account import LeaveWish
+from tradewright.domain.account import Account, LeaveWish
 from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.market import Instrument
 from tradewright.domain.plan import Proposal, TradePlan
+from tradewright.domain.universe import Filter
 from tradewright.plugin import View
 from tradewright.ports import (
     CandlesDone,
@@ -31,6 +33,8 @@ from tradewright.ports import (
     MarketPort,
     MarketView,
     Proposals,
+    Universe,
+    UniverseWish,
     Watchlist,
 )
 from tradewright.preset import LoadedPreset, PresetInvalid, loads
@@ -41,6 +45,8 @@ CANDLE_GRACE = timedelta(seconds=5)
 """Wall time that any candle is given: it may be listed, and told of, seconds after its close."""
 TICKER_WITHIN, FACTORS_WITHIN = 3.0, 4.0
 """Seconds for what is seen at an exit; then what was known last has to do."""
+DESK_WITHIN = 5.0
+"""Seconds for the question what is held; an unanswered one must not drop a symbol that is."""
 CANDLE_TRIES = 5
 CANDLE_WAIT = 0.3
 """Seconds between tries for a candle that has closed and is not listed yet."""
@@ -107,6 +113,7 @@ class BybitMarket(MarketPort):
         self._url = url
         self._candles = CandleCache(bybit)
         self._strategist = Strategist()
+        self._universes = Universes(bybit)
         self._loaded: dict[str, LoadedPreset] = {}
         self._prices: dict[str, LastPrice] = {}
         self._tickers: dict[str, tuple[datetime, parse.Row]] = {}
@@ -146,6 +153,24 @@ class BybitMarket(MarketPort):
     async def observe(self, plan: TradePlan) -> MarketView:
         price, market = await self._ticker(plan.symbol)
         return MarketView(price=price, factors=await self._factors(plan), market=market)
+
+    @activity.defn
+    async def universe(self, wish: UniverseWish) -> Universe:
+        declared = (await self._preset(wish.preset_hash)).preset.market.universe
+        if declared is None:
+            raise PresetUnusable(wish.preset_hash, "it names its symbols; there is no universe")
+        desk = await self._messenger.ask(
+            ids.account_workflow(wish.account), "account", Account, DESK_WITHIN
+        )
+        plans = [held.plan for held in desk.reservations] if desk else []
+        held = [plan.symbol for plan in plans if plan.preset == wish.preset]
+        wanted = Filter(
+            top=declared.top,
+            max_spread_bp=declared.max_spread_bp,
+            min_turnover=declared.min_turnover,
+            exclude=declared.exclude,
+        )
+        return await self._universes.choose(wanted, wish.symbols, held)
 
     @activity.defn
     async def done(self, candles: CandlesDone) -> None:

@@ -12,7 +12,7 @@ from activities.flight import SingleFlight
 from activities.parse import Row
 from tradewright.domain.errors import AnswerMalformed
 from tradewright.domain.universe import Filter, Listed, chosen
-from tradewright.ports.strategy import Universe
+from tradewright.ports import Universe
 
 log = structlog.get_logger(__name__)
 

@@ -60,6 +60,8 @@ from tradewright.ports import (
     TradeEvents,
     TradeOrder,
     TripOrder,
+    Universe,
+    UniverseWish,
     Watchlist,
 )
 
@@ -294,6 +296,13 @@ class ScriptedMarket(MarketPort):
     async def observe(self, plan: TradePlan) -> MarketView:
         found: MarketView = await self.script.play(
             "observe", plan, lambda: MarketView(price=plan.price)
+        )
+        return found
+
+    @activity.defn
+    async def universe(self, wish: UniverseWish) -> Universe:
+        found: Universe = await self.script.play(
+            "universe", wish, lambda: Universe(symbols=wish.symbols)
         )
         return found
 

@@ -9,7 +9,7 @@ from temporalio import activity
 from tradewright.domain.account import LeaveWish
 from tradewright.domain.market import Symbol, Timeframe, Value
 from tradewright.domain.plan import Proposal, TradePlan
-from tradewright.ports.strategy import BookTrigger, Refusal
+from tradewright.ports.strategy import BookTrigger, Refusal, Universe, UniverseWish
 
 
 class Evaluation(Value):
@@ -81,6 +81,11 @@ class MarketPort(ABC):
     @abstractmethod
     async def observe(self, plan: TradePlan) -> MarketView:
         """Return price and indicators as they stand now, for the trade's record."""
+
+    @activity.defn
+    @abstractmethod
+    async def universe(self, wish: UniverseWish) -> Universe:
+        """Choose the symbols of a preset anew; those with open trades of it are among them."""
 
     @activity.defn
     @abstractmethod
