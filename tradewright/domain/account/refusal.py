@@ -45,6 +45,24 @@ class RefusalCode(StrEnum):
     OUTSIDE_SESSION = "outside_session"
     SPREAD_TOO_WIDE = "spread_too_wide"
     SLIPPAGE_TOO_LARGE = "slippage_too_large"
+    DATA_EMPTY = "data_empty"
+    DATA_MALFORMED = "data_malformed"
+    DATA_NO_VOLUME = "data_no_volume"
+    DATA_FLAT = "data_flat"
+    DATA_GAP = "data_gap"
+    DATA_OUT_OF_ORDER = "data_out_of_order"
+    DATA_DUPLICATE = "data_duplicate"
+    DATA_FUTURE = "data_future"
+    DATA_STALE = "data_stale"
+    DATA_OUTLIER = "data_outlier"
+    DATA_UNVERIFIED = "data_unverified"
+    BOOK_CROSSED = "book_crossed"
+    BOOK_STALE = "book_stale"
+    CANDLE_MISSING = "candle_missing"
+    WARMING_UP = "warming_up"
+    NO_LEVELS = "no_levels"
+    STRATEGY_FAILED = "strategy_failed"
+    PRESET_UNUSABLE = "preset_unusable"
 
 
 class Explanation(NamedTuple):
@@ -56,6 +74,10 @@ class Explanation(NamedTuple):
 
 _LIFT: Final = "it ends by itself; `tradewright limits lift` ends it at once"
 _WAIT: Final = "nothing: the next signal is decided anew"
+_DATA: Final = (
+    "nothing: it is read anew; if it lasts, compare with the exchange, and set `on_bad` of the "
+    "preset's `data`"
+)
 
 EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
     {
@@ -201,6 +223,72 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
             "An entry at market would cost more than the price decided on by more than "
             "`max_slippage_bp` of the preset, or what it would cost is unknown.",
             _WAIT,
+        ),
+        RefusalCode.DATA_EMPTY: Explanation("The exchange has no candles of the series.", _DATA),
+        RefusalCode.DATA_MALFORMED: Explanation(
+            "A candle holds what is no price or volume, or a high and a low that do not enclose "
+            "the others.",
+            _DATA,
+        ),
+        RefusalCode.DATA_NO_VOLUME: Explanation(
+            "Nothing was traded in the last `max_empty_candles` candles.",
+            "wait for a market, trade another symbol, or change `data` of the preset",
+        ),
+        RefusalCode.DATA_FLAT: Explanation(
+            "The price has not moved at all in the last `max_flat_candles` candles.",
+            "wait for a market, trade another symbol, or change `data` of the preset",
+        ),
+        RefusalCode.DATA_GAP: Explanation("Candles are missing between others.", _DATA),
+        RefusalCode.DATA_OUT_OF_ORDER: Explanation(
+            "The exchange's answer does not list the candles in the order of their times.", _DATA
+        ),
+        RefusalCode.DATA_DUPLICATE: Explanation(
+            "The exchange's answer holds a candle twice.", _DATA
+        ),
+        RefusalCode.DATA_FUTURE: Explanation(
+            "A candle has not closed yet by the market's clock.",
+            "synchronise the clock of the machine (NTP) if it happens again",
+        ),
+        RefusalCode.DATA_STALE: Explanation(
+            "The last candle closed longer ago than `max_age` of the preset's `data`, or than an "
+            "entry may take by its `expires_after`.",
+            "if it happens again, look for what is slow, or raise them",
+        ),
+        RefusalCode.DATA_OUTLIER: Explanation(
+            "The close is farther from the mark or index price than `outlier_fraction`.",
+            "nothing: no such price is traded on; raise it for a market that is truly so",
+        ),
+        RefusalCode.DATA_UNVERIFIED: Explanation(
+            "Mark and index price could not be read, so that no close can be compared.",
+            "see why the exchange is not read: the worker's log says it",
+        ),
+        RefusalCode.BOOK_CROSSED: Explanation(
+            "The order book's best bid is not below its best ask.", _DATA
+        ),
+        RefusalCode.BOOK_STALE: Explanation(
+            "The order book is older than `max_book_age` of the preset's `data`.",
+            "it opens by itself with the stream; if it happens again, look for what is slow",
+        ),
+        RefusalCode.CANDLE_MISSING: Explanation(
+            "The exchange does not list the candle that has closed yet.", _WAIT
+        ),
+        RefusalCode.WARMING_UP: Explanation(
+            "There are fewer candles than the strategy needs: the market is young.",
+            "wait, or choose shorter indicators or a shorter timeframe",
+        ),
+        RefusalCode.NO_LEVELS: Explanation(
+            "The preset makes no stop, target, limit or size of the signal: what they are reckoned "
+            "from is unknown or too small.",
+            "the reason says which; change `exits`, `entry` or `risk` of the preset",
+        ),
+        RefusalCode.STRATEGY_FAILED: Explanation(
+            "The strategy raised, answered nonsense, did not answer in time or took too much "
+            "memory.",
+            "mend the plugin; the reason and the worker's log say what happened",
+        ),
+        RefusalCode.PRESET_UNUSABLE: Explanation(
+            "The version of the preset that runs cannot be evaluated by this worker.",
+            "the reason says why; mend it and apply the preset again",
         ),
         "price_moved": Explanation(
             "At the entry, the price had moved from the plan by more than half of the way to the "
