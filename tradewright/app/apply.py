@@ -1,6 +1,7 @@
 """From a checked preset to a running strategy of that version."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -14,9 +15,11 @@ from tradewright import ids
 from tradewright.app.connect import ANSWER_WITHIN
 from tradewright.app.wish import NotRunning, TemporalFailed, WishRefused, ask, tell
 from tradewright.domain.errors import SymbolUnknown, TradewrightError
+from tradewright.domain.folder import held_mode
 from tradewright.domain.market import Value
+from tradewright.domain.plan import Mode
 from tradewright.plugin import suggestion
-from tradewright.ports import Applied, ApplyWish, StrategyStatus
+from tradewright.ports import Applied, ApplyWish, StrategyStatus, SymbolBreaker
 from workflows.attributes import ACCOUNT, PRESET, PRESET_HASH, attributes
 from workflows.strategy import StrategyStart, StrategyWorkflow
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 PAGE: Final = 1000
 """As many instruments as Bybit gives at once; all linear ones fit."""
+
+SHOWN: Final = 12
+"""Symbols in a summary, which has 400 characters."""
 
 
 class SymbolsUnlisted(TradewrightError):
@@ -44,6 +50,7 @@ class SymbolsUnlisted(TradewrightError):
 class Change(StrEnum):
     STARTED = "started"
     CHANGED = "changed"
+    DISABLED = "disabled"
     UNCHANGED = "unchanged"
 
 
@@ -56,6 +63,10 @@ class Application(Value):
     preset_hash: str
     before: str = ""
     """The version that ran until now; empty if none did."""
+    enabled: bool = True
+    mode: Mode = Mode.TRADE
+    held: bool = False
+    """Whether it stays in the mode of the version before, though its document says trade."""
     dry_run: bool = False
 
 
@@ -89,11 +100,14 @@ async def apply(
     loaded: "LoadedPreset",
     *,
     by: str,
+    reason: str = "",
     expect: str = "",
     dry_run: bool = False,
     queue: str = ids.QUEUE_TRADING,
 ) -> Application:
     """Trade *loaded* from the next candle on: start its strategy, or hand it the new version.
+
+    A strategy that does not trade yet stays in its mode: `strategy promote` raises it.
 
     Args:
         client: Of the venue's namespace.
@@ -101,6 +115,7 @@ async def apply(
         bybit: Says whether the symbols are listed.
         loaded: The checked preset.
         by: Who applies it.
+        reason: Why.
         expect: Refuse unless this version runs now.
         dry_run: Only say what would be done.
         queue: Of the trading workers.
@@ -114,42 +129,158 @@ async def apply(
     preset = loaded.preset
     if advice := await unlisted(bybit, preset.market.symbols):
         raise SymbolsUnlisted(preset.name, advice)
-    applied = Applied(
-        preset=preset.name,
-        preset_hash=loaded.hash,
-        account=preset.account,
-        symbols=preset.market.symbols,
-        timeframe=preset.trigger.timeframe,
+    running = await running_strategy(client, preset.name)
+    if expect:
+        _insist(expect, running, ids.strategy_workflow(preset.name))
+    return await replace(
+        client,
+        journal,
+        loaded,
+        running,
         by=by,
+        reason=reason,
+        mode_before=running.mode if running else await last_mode(journal, preset.name),
+        dry_run=dry_run,
+        queue=queue,
     )
-    workflow_id = ids.strategy_workflow(preset.name)
-    running = await _running(client, workflow_id)
+
+
+async def replace(
+    client: Client,
+    journal: "Journal",
+    loaded: "LoadedPreset",
+    running: StrategyStatus | None,
+    *,
+    by: str,
+    reason: str = "",
+    mode_before: Mode | None = None,
+    dry_run: bool = False,
+    queue: str = ids.QUEUE_TRADING,
+) -> Application:
+    """Let *loaded* follow *running*, and nothing else that may run by now."""
+    preset = loaded.preset
+    mode = held_mode(preset.mode, mode_before)
+    applied = _applied(loaded, running, by=by, reason=reason, enabled=preset.enabled, mode=mode)
     outcome = Application(
         preset=preset.name,
-        workflow_id=workflow_id,
-        change=_change(running, loaded.hash),
+        workflow_id=ids.strategy_workflow(preset.name),
+        change=_change(running, applied),
         preset_hash=loaded.hash,
         before=running.preset_hash if running else "",
+        enabled=preset.enabled,
+        mode=mode,
+        held=mode is not preset.mode,
         dry_run=dry_run,
     )
-    if expect:
-        _insist(expect, running, workflow_id)
     if dry_run or outcome.change is Change.UNCHANGED:
         return outcome
+    stored = await journal.preset(loaded.hash)
     await journal.save_preset(
         name=preset.name,
         preset_hash=loaded.hash,
-        document=loaded.document,
+        # The same meaning in other words: the first words stay
+        document=stored.document if stored else loaded.document,
         plugin=preset.strategy.plugin,
         applied_at=datetime.now(UTC),
         by=by,
     )
-    if running is None and await _start(client, applied, workflow_id, queue):
+    if running is None and await _start(client, applied, outcome.workflow_id, queue):
         return outcome
     # The version that we saw: whoever was faster than us shall not be overwritten unheard
     wish = ApplyWish(applied=applied, expected_hash=outcome.before)
-    await tell(client, workflow_id, "apply", wish, StrategyStatus, probe="status")
+    await tell(client, outcome.workflow_id, "apply", wish, StrategyStatus, probe="status")
     return outcome if running else outcome.model_copy(update={"change": Change.CHANGED})
+
+
+async def disable(
+    client: Client,
+    journal: "Journal",
+    running: StrategyStatus,
+    *,
+    by: str,
+    reason: str,
+    dry_run: bool = False,
+) -> Application:
+    """Let the strategy take no more entries; its open trades run on to their end."""
+    from tradewright.preset import PresetInvalid, loads
+
+    applied = Applied(
+        preset=running.preset,
+        preset_hash=running.preset_hash,
+        account=running.account,
+        symbols=running.symbols,
+        timeframe=running.timeframe,
+        by=by,
+        reason=reason,
+        enabled=False,
+        mode=running.mode,
+    )
+    if stored := await journal.preset(running.preset_hash):
+        # One that a newer plugin cannot read has no more to say
+        with contextlib.suppress(PresetInvalid):
+            applied = _applied(
+                loads(stored.document),
+                running,
+                by=by,
+                reason=reason,
+                enabled=False,
+                mode=running.mode,
+            ).model_copy(update={"preset_hash": running.preset_hash})
+    outcome = Application(
+        preset=running.preset,
+        workflow_id=ids.strategy_workflow(running.preset),
+        change=Change.DISABLED,
+        preset_hash=running.preset_hash,
+        before=running.preset_hash,
+        enabled=False,
+        mode=running.mode,
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        wish = ApplyWish(applied=applied, expected_hash=running.preset_hash)
+        await tell(client, outcome.workflow_id, "apply", wish, StrategyStatus, probe="status")
+    return outcome
+
+
+def _applied(
+    loaded: "LoadedPreset",
+    running: StrategyStatus | None,
+    *,
+    by: str,
+    reason: str,
+    enabled: bool,
+    mode: Mode,
+) -> Applied:
+    preset, breaker = loaded.preset, loaded.preset.protections.breaker
+    market, trigger = preset.market, preset.trigger
+    return Applied(
+        preset=preset.name,
+        preset_hash=loaded.hash,
+        account=preset.account,
+        # A filter's symbols stay until it is asked again
+        symbols=market.symbols or (running.symbols if running else ()),
+        timeframe=trigger.timeframe,
+        by=by,
+        reason=reason,
+        enabled=enabled,
+        mode=mode,
+        universe_every=market.universe.refresh if market.universe else None,
+        book_depth=trigger.depth if trigger.on == "order_book" else None,
+        breaker=SymbolBreaker(failures=breaker.failures, pause=breaker.pause),
+    )
+
+
+async def last_mode(journal: "Journal", preset: str) -> Mode | None:
+    """Return the mode that the version applied last declares; None if there is none to read."""
+    from tradewright.preset import PresetInvalid, loads
+
+    versions = await journal.preset_versions(preset)
+    if not versions:
+        return None
+    try:
+        return loads(versions[0].document).preset.mode
+    except PresetInvalid:
+        return None
 
 
 def _insist(expect: str, running: StrategyStatus | None, workflow_id: str) -> None:
@@ -162,14 +293,20 @@ def _insist(expect: str, running: StrategyStatus | None, workflow_id: str) -> No
         )
 
 
-def _change(running: StrategyStatus | None, preset_hash: str) -> Change:
+def _change(running: StrategyStatus | None, applied: Applied) -> Change:
     if running is None:
         return Change.STARTED
-    return Change.UNCHANGED if running.preset_hash == preset_hash else Change.CHANGED
+    same = (running.preset_hash, running.enabled) == (applied.preset_hash, applied.enabled)
+    return Change.UNCHANGED if same else Change.CHANGED
 
 
-async def _running(client: Client, workflow_id: str) -> StrategyStatus | None:
-    """Return what runs now; a strategy that was stopped does not."""
+async def running_strategy(client: Client, preset: str) -> StrategyStatus | None:
+    """Return what runs of *preset* now; a strategy that was stopped does not.
+
+    Raises:
+        NoWorkerAnswers: It runs and nobody answers for it.
+    """
+    workflow_id = ids.strategy_workflow(preset)
     try:
         found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER_WITHIN)
     except RPCError as e:
@@ -179,6 +316,12 @@ async def _running(client: Client, workflow_id: str) -> StrategyStatus | None:
     if found.close_time is not None:
         return None
     return await ask(client, workflow_id, "status", StrategyStatus)
+
+
+def _markets(symbols: Sequence[str]) -> str:
+    """Return *symbols* as far as they fit into a line."""
+    more = f" and {len(symbols) - SHOWN} more" if len(symbols) > SHOWN else ""
+    return (", ".join(symbols[:SHOWN]) or "a universe") + more
 
 
 async def _start(client: Client, applied: Applied, workflow_id: str, queue: str) -> bool:
@@ -191,7 +334,7 @@ async def _start(client: Client, applied: Applied, workflow_id: str, queue: str)
             task_queue=queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            static_summary=f"{applied.preset} · {', '.join(applied.symbols)} {applied.timeframe}",
+            static_summary=f"{applied.preset} · {_markets(applied.symbols)} {applied.timeframe}",
             search_attributes=attributes(
                 (ACCOUNT, applied.account),
                 (PRESET, applied.preset),

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Numeric, Select, Table, cast, select
 
-from tradewright.domain.account import Baseline, Past, Position
+from tradewright.domain.account import LONGEST_LOOK, Baseline, Past, Position, Result
 from tradewright.domain.event import EventKind
 from tradewright.domain.gate import Gate
 from tradewright.domain.ledger import Books
@@ -65,6 +65,13 @@ class Queries:
         )
         latest = {preset.name: preset for preset in found}
         return tuple(latest[name] for name in sorted(latest))
+
+    async def preset_versions(self, name: str) -> tuple[StoredPreset, ...]:
+        """Return every version of the preset that was applied, the last applied first."""
+        query = select(presets).where(presets.c.name == name)
+        return await self._all(
+            StoredPreset, query.order_by(presets.c.applied_at.desc(), presets.c.hash)
+        )
 
     async def trade(self, trade_id: str) -> TradeRow | None:
         return await self._first(TradeRow, select(trades).where(trades.c.trade_id == trade_id))
@@ -227,7 +234,7 @@ class Queries:
         )
         since = baseline.streak_since
         counted = [t for t in closed if t.pnl and (not since or (t.closed_at or since) > since)]
-        return Past(baseline=baseline, losses=_losses(counted))
+        return Past(baseline=baseline, losses=_losses(counted), results=_results(closed))
 
     async def _latest_baseline(self, account: str) -> Baseline | None:
         query = (
@@ -313,6 +320,22 @@ def _losses(newest_first: Sequence[TradeRow]) -> int:
         if trade.pnl > 0:
             return count
     return len(newest_first)
+
+
+def _results(newest_first: Sequence[TradeRow]) -> tuple[Result, ...]:
+    """Return what guards of presets may still count, oldest first."""
+    return tuple(
+        Result(
+            trade_id=trade.trade_id,
+            preset=trade.preset,
+            symbol=trade.symbol,
+            at=trade.closed_at,
+            pnl=trade.pnl,
+            until=trade.closed_at + LONGEST_LOOK,
+        )
+        for trade in reversed(newest_first)
+        if trade.pnl and trade.closed_at is not None
+    )
 
 
 def _equal(table: Table, **wanted: Any) -> Select[Any]:
