@@ -24,6 +24,7 @@ from activities.cancellation import raise_if_cancelled
 from activities.ledger import fetch_flows
 from activities.pace import Pace
 from activities.pulse import beating
+from activities.rehearsal import rehearsed
 from tradewright import ids
 from tradewright.domain.account import (
     Approved,
@@ -42,8 +43,8 @@ from tradewright.domain.errors import (
     TradewrightError,
 )
 from tradewright.domain.event import EventKind, JournalEvent
-from tradewright.domain.plan import Proposal
-from tradewright.ports import AccountPort, SnapshotWish
+from tradewright.domain.plan import Mode, Proposal
+from tradewright.ports import AccountPort, Rehearsal, SnapshotWish
 
 log = structlog.get_logger(__name__)
 
@@ -173,6 +174,14 @@ class BybitAccount(AccountPort):
     @beating
     async def reserve(self, proposal: Proposal) -> Decision:
         decision = await self._decision(proposal)
+        await self._journal.append([_event(proposal, decision)])
+        return decision
+
+    @activity.defn
+    @beating
+    async def rehearse(self, rehearsal: Rehearsal) -> Decision:
+        decision = await rehearsed(self._temporal, rehearsal)
+        proposal = rehearsal.proposal.model_copy(update={"mode": Mode.SHADOW})
         await self._journal.append([_event(proposal, decision)])
         return decision
 

@@ -25,7 +25,7 @@ from tradewright.domain.errors import (
 )
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.gate import Gate, GateState
-from tradewright.domain.plan import LimitEntry, TradePlan
+from tradewright.domain.plan import LimitEntry, Mode, TradePlan
 from tradewright.domain.trade import EntryPlaced, EntryRejected
 
 DUPLICATE_LINK = 110072
@@ -77,6 +77,8 @@ class EntryOrders:
         Raises:
             OutcomeUnknown: It may be there; whoever asks again asks for the same order.
         """
+        if plan.mode is not Mode.TRADE:
+            return EntryRejected(code="not_in_trade", reason=f"its mode is {plan.mode}")
         attempt = activity.info().attempt
         link = ids.order_link(plan.trade_id, "e", 1)
         sent_by = _sent_by()

@@ -23,6 +23,7 @@ from tradewright.domain.market import Side
 from tradewright.domain.notification import Delivery, Message
 from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.domain.reconciliation import Discrepancy
+from tradewright.domain.shadow import rehearsed_desk
 from tradewright.domain.trade import (
     EntryEnded,
     EntryPlaced,
@@ -55,6 +56,7 @@ from tradewright.ports import (
     NotifyPort,
     Proposals,
     ReconciliationPort,
+    Rehearsal,
     SnapshotWish,
     StreamPort,
     TradeEvents,
@@ -357,6 +359,16 @@ class ScriptedDesk(AccountPort):
     @activity.defn
     async def read_snapshot(self, wish: SnapshotWish) -> Snapshot:
         found: Snapshot = await self.script.play("read_snapshot", wish, self.snapshot)
+        return found
+
+    @activity.defn
+    async def rehearse(self, rehearsal: Rehearsal) -> Decision:
+        now = datetime.now(UTC)
+        real = Account(name=self.account, started_at=now, snapshot=self.snapshot())
+        desk = rehearsed_desk(rehearsal.desk, real, now)
+        found: Decision = await self.script.play(
+            "rehearse", rehearsal, lambda: decide(rehearsal.proposal, desk, Limits(), now)
+        )
         return found
 
     @activity.defn

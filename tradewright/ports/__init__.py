@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from tradewright.ports.account import AccountPort, Reconciled, SnapshotWish
+from tradewright.ports.account import AccountPort, Reconciled, Rehearsal, SnapshotWish
 from tradewright.ports.exchange_control import (
     BreakerLine,
     BucketLine,
@@ -34,14 +34,13 @@ from tradewright.ports.strategy import (
     Applied,
     ApplyWish,
     BookTrigger,
-    BrokenSymbol,
     CandleClosed,
     ModeWish,
     PauseWish,
     Refusal,
     StrategyStatus,
-    SymbolBreaker,
     Universe,
+    UniversePort,
     UniverseWish,
 )
 from tradewright.ports.stream import StreamPort
@@ -55,7 +54,6 @@ __all__ = [
     "ApplyWish",
     "BookTrigger",
     "BreakerLine",
-    "BrokenSymbol",
     "BucketLine",
     "CandleClosed",
     "CandlesDone",
@@ -82,17 +80,18 @@ __all__ = [
     "Reconciled",
     "ReconciliationPort",
     "Refusal",
+    "Rehearsal",
     "ResetWish",
     "SentNotice",
     "SnapshotWish",
     "StrategyStatus",
     "StreamPort",
-    "SymbolBreaker",
     "TradeEvents",
     "TradeOrder",
     "TradeView",
     "TripOrder",
     "Universe",
+    "UniversePort",
     "UniverseWish",
     "Watch",
     "Watchlist",

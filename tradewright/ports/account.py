@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field, model_validator
 from temporalio import activity
 
-from tradewright.domain.account import Baseline, Block, Decision, Snapshot
+from tradewright.domain.account import Account, Baseline, Block, Decision, Snapshot
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Proposal, TradePlan
 
@@ -28,6 +28,13 @@ class SnapshotWish(Value):
         return {"account": given} if isinstance(given, str) else given
 
 
+class Rehearsal(Value):
+    """A proposal to decide on as if: nothing is reserved, and nothing is sent."""
+
+    proposal: Proposal
+    desk: Account = Field(description="What the preset's virtual trades have come to.")
+
+
 class AccountPort(ABC):
     @activity.defn
     @abstractmethod
@@ -38,6 +45,11 @@ class AccountPort(ABC):
     @abstractmethod
     async def reserve(self, proposal: Proposal) -> Decision:
         """Ask the desk for the risk and journal its decision."""
+
+    @activity.defn
+    @abstractmethod
+    async def rehearse(self, rehearsal: Rehearsal) -> Decision:
+        """Decide as the desk would for virtual trades alone, and journal the decision."""
 
 
 class Reconciled(Value):

@@ -29,6 +29,9 @@ class Evaluation(Value):
     book: BookTrigger | None = Field(
         default=None, description="The order book called for it; `close_time` is its time."
     )
+    shadows: tuple[str, ...] = Field(
+        default=(), description="Workflow ids of the preset's virtual trades; query `trade`."
+    )
 
 
 class Watch(Value):
@@ -44,6 +47,7 @@ class Watch(Value):
 class Watchlist(Value):
     account: str
     watches: tuple[Watch, ...] = ()
+    shadows: tuple[TradePlan, ...] = Field(default=(), description="Virtual trades that run.")
 
 
 class CandlesDone(Value):
@@ -69,6 +73,7 @@ class MarketView(Value):
     price: Decimal
     factors: dict[str, float] = Field(default_factory=dict)
     market: dict[str, str] = Field(default_factory=dict)
+    at: AwareDatetime | None = Field(default=None, description="Market clock.")
 
 
 class MarketPort(ABC):

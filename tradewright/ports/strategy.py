@@ -1,22 +1,15 @@
 """What a strategy is told, and what it says of itself."""
 
+from abc import ABC, abstractmethod
 from datetime import timedelta
 from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
+from temporalio import activity
 
+from tradewright.domain.breaker import BrokenSymbol, SymbolBreaker
 from tradewright.domain.market import Symbol, Timeframe, Value
-from tradewright.domain.plan import Mode
-
-
-class SymbolBreaker(Value):
-    """When a preset rests on a symbol that it fails on."""
-
-    failures: int = Field(default=5, ge=1, description="In a row.")
-    pause: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
-    safe_mode_after: int = Field(
-        default=0, ge=0, description="So many symbols rest at once: no entries at all; 0 is never."
-    )
+from tradewright.domain.plan import Mode, Proposal
 
 
 class Applied(Value):
@@ -88,6 +81,12 @@ class Refusal(Value):
     code: str = Field(description="A `RefusalCode`; one of a newer build is carried all the same.")
     reason: str
     fault: bool = Field(default=False, description="It counts against the symbol's breaker.")
+    rest: timedelta | None = Field(
+        default=None, description="The preset rests on the symbol so long at once; market time."
+    )
+    proposal: Proposal | None = Field(
+        default=None, description="What was not proposed, where there was a signal."
+    )
 
 
 class UniverseWish(Value):
@@ -103,18 +102,17 @@ class Universe(Value):
     """What a preset trades until it is chosen anew."""
 
     symbols: tuple[Symbol, ...]
+    kept: tuple[Symbol, ...] = Field(
+        default=(), description="Not chosen any more and still held: left, and not entered."
+    )
     note: str = ""
 
 
-class BrokenSymbol(Value):
-    """A symbol that a preset failed on; it rests until its pause is over."""
-
-    symbol: Symbol
-    failures: int = Field(ge=1, description="In a row.")
-    until: AwareDatetime | None = Field(
-        default=None, description="Wall clock; unset while the failures are too few."
-    )
-    reason: str = ""
+class UniversePort(ABC):
+    @activity.defn
+    @abstractmethod
+    async def universe(self, wish: UniverseWish) -> Universe:
+        """Choose what the preset trades by the filter of its document."""
 
 
 class StrategyStatus(Value):
@@ -129,6 +127,10 @@ class StrategyStatus(Value):
     pause_reason: str = ""
     enabled: bool = True
     mode: Mode = Mode.TRADE
+    declared_mode: Mode = Field(
+        default=Mode.TRADE, description="Of the document; trade takes effect by `set_mode` alone."
+    )
+    kept: tuple[Symbol, ...] = Field(default=(), description="Left, and not entered any more.")
     earlier: tuple[str, ...] = ()
     """Hashes of the versions before this one, oldest first; their trades may still run."""
     last_candle: AwareDatetime | None = None
@@ -139,12 +141,15 @@ class StrategyStatus(Value):
     approved: int = 0
     refused: int = 0
     alerted: int = 0
-    shadows: tuple[str, ...] = Field(default=(), description="Virtual trades that run.")
+    shadows: tuple[str, ...] = Field(
+        default=(), description="Workflow ids of the virtual trades that run."
+    )
     refusals: tuple[Refusal, ...] = Field(default=(), description="Of the last evaluation.")
     broken: tuple[BrokenSymbol, ...] = ()
     universe_at: AwareDatetime | None = Field(
         default=None, description="When the symbols were chosen last; wall clock."
     )
+    safe_mode_wished: bool = Field(default=False, description="Too many symbols rest.")
     note: str = ""
     note_at: AwareDatetime | None = None
     """Wall clock."""

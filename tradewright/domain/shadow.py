@@ -1,0 +1,280 @@
+"""A virtual trade: what the exchange would have done, told from the prices alone. Pure.
+
+The same reducer as every trade's; only who answers its commands differs. What the prices do not
+say is counted against the trade: of a stop and a target within one candle the stop comes first,
+a waiting entry fills only when the price has gone through it, and takers pay the spread.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, NamedTuple, assert_never
+
+from pydantic import AwareDatetime, Field
+
+from tradewright import ids
+from tradewright.domain.account import Account
+from tradewright.domain.errors import IllegalTransition
+from tradewright.domain.execution import Execution, ExitReason
+from tradewright.domain.exits import manage
+from tradewright.domain.gate import GateState
+from tradewright.domain.market import Candle, Price, Side, Value
+from tradewright.domain.plan import LimitEntry
+from tradewright.domain.trade import (
+    Command,
+    EntryEnded,
+    EntryPlaced,
+    EntryRejected,
+    Executed,
+    ExitSent,
+    PositionRead,
+    StopConfirmed,
+    StopRefused,
+    TargetsPlaced,
+    Trade,
+    TradeEvent,
+    TradeState,
+    TrailingRefused,
+    due,
+)
+
+TAKER_FEE: Final = Decimal("0.00055")
+"""Of the value, as Bybit asks of who has no tier: linear contracts, November 2026."""
+MAKER_FEE: Final = Decimal("0.0002")
+PROMPT: Final = timedelta(seconds=15)
+"""So late into a candle an entry may come for all of it to count as after the entry."""
+
+
+class Quote(Value):
+    """What one may buy and sell at, at one moment."""
+
+    bid: Price
+    ask: Price
+    at: AwareDatetime = Field(description="Market clock.")
+
+    def taken(self, side: Side) -> Decimal:
+        """Return what an order on *side* pays at once."""
+        return self.ask if side is Side.BUY else self.bid
+
+
+class Change(NamedTuple):
+    """One event of a virtual trade, and what it made of it."""
+
+    event: TradeEvent
+    before: Trade
+    after: Trade
+
+
+def lived(trade: Trade, events: Iterable[TradeEvent], quote: Quote) -> tuple[Change, ...]:
+    """Return all that *events* bring about: each command that falls due is answered at once.
+
+    Args:
+        trade: As it stands.
+        events: In their order; what the trade cannot take is passed over.
+        quote: What orders are answered by.
+    """
+    inbox = deque(events)
+    changes: list[Change] = []
+    while inbox:
+        event = inbox.popleft()
+        try:
+            after = trade.after(event)
+        except IllegalTransition:
+            continue
+        if after is trade:
+            continue
+        changes.append(Change(event, trade, after))
+        commands, trade = due(trade, after), after
+        for command in commands:
+            inbox.extend(_performed(command, trade, quote))
+    return tuple(changes)
+
+
+def followed(trade: Trade, candle: Candle, close: datetime) -> tuple[Change, ...]:
+    """Return what one more candle makes of the trade: fills first, then its management.
+
+    Args:
+        trade: As it stands.
+        candle: Of its symbol.
+        close: When the candle closed; market clock.
+    """
+    changes: list[Change] = []
+    quote = Quote(bid=candle.close, ask=candle.close, at=close)
+
+    def take(event: TradeEvent | None) -> bool:
+        found = lived(changes[-1].after if changes else trade, [event] if event else [], quote)
+        changes.extend(found)
+        return bool(found)
+
+    take(_entry_filled(trade, candle, close))
+    while take(_left(changes[-1].after if changes else trade, candle, close)):
+        continue
+    take(manage(changes[-1].after if changes else trade, candle, close))
+    return tuple(changes)
+
+
+def rehearsed_desk(own: Account, real: Account, now: datetime) -> Account:
+    """Return the desk that decides on a virtual trade: the account's equity, and no other trades.
+
+    What keeps the real desk from knowing the market keeps this one, too; its gate, its pauses and
+    what it holds do not.
+
+    Args:
+        own: What the preset's virtual trades have come to.
+        real: The desk of the account.
+        now: Wall clock.
+    """
+    snapshot = real.snapshot
+    return own.model_copy(
+        update={
+            "gate": GateState.OPEN,
+            "reconciled_at": max(now, own.started_at),
+            "is_rebuilt": True,
+            "snapshot": snapshot.model_copy(update={"positions": ()}) if snapshot else None,
+            "channels": real.channels,
+            "position_mode": real.position_mode,
+            "margin_mode": real.margin_mode,
+        }
+    )
+
+
+def _performed(command: Command, trade: Trade, quote: Quote) -> Sequence[TradeEvent]:
+    """Return what the exchange would answer, by the price alone."""
+    match command:
+        case Command.PLACE_ENTRY:
+            return _entered(trade, quote)
+        case Command.CANCEL_ENTRY:
+            return [EntryEnded(order_id=trade.entry_order_id, reason="cancelled")]
+        case Command.VERIFY_STOP:
+            stop = trade.wanted_stop if trade.wanted_stop is not None else trade.plan.stop_loss
+            return [StopConfirmed(price=stop, asked=trade.stops_set)]
+        case Command.SET_STOP:
+            return [_stop_set(trade, quote)]
+        case Command.SET_TRAILING:
+            return [TrailingRefused(reason="a virtual stop is moved at closed candles")]
+        case Command.PLACE_TARGETS:
+            return [TargetsPlaced(orders=trade.target_orders(trade.next_leg))]
+        case Command.FLATTEN:
+            return _flattened(trade, quote)
+        case Command.LOOK_UP:
+            return [PositionRead(qty=max(trade.open_qty, Decimal(0)), at=quote.at)]
+        case Command.SETTLE:
+            held = max(trade.open_qty, Decimal(0))
+            return [PositionRead(qty=held, at=quote.at, settled=True)]
+        case _:
+            assert_never(command)
+
+
+def _entered(trade: Trade, quote: Quote) -> Sequence[TradeEvent]:
+    plan = trade.plan
+    link = ids.order_link(plan.trade_id, "e", 1)
+    price = quote.taken(plan.side)
+    if isinstance(plan.entry, LimitEntry):
+        if (plan.price - price) * plan.side.sign < 0:
+            return [EntryPlaced(order_id=link)]
+        if plan.entry.post_only:
+            return [EntryRejected(code="post_only", reason=f"{plan.price} would take from {price}")]
+    if (price - plan.stop_loss) * plan.side.sign <= 0:
+        return [EntryRejected(code="stop_passed", reason=f"the price is {price} already")]
+    return [
+        EntryPlaced(order_id=link),
+        _fill(trade, plan.side, price, plan.qty, quote.at, link=link, fee=TAKER_FEE),
+    ]
+
+
+def _stop_set(trade: Trade, quote: Quote) -> StopConfirmed | StopRefused:
+    stop = trade.wanted_stop if trade.wanted_stop is not None else trade.plan.stop_loss
+    price = quote.taken(trade.plan.side.opposite)
+    if (price - stop) * trade.plan.side.sign <= 0:
+        return StopRefused(reason=f"the price is {price}, beyond a stop at {stop}")
+    return StopConfirmed(price=stop, asked=trade.stops_set)
+
+
+def _flattened(trade: Trade, quote: Quote) -> Sequence[TradeEvent]:
+    out, held = trade.plan.side.opposite, trade.open_qty
+    ended = () if trade.entry_ended else (EntryEnded(order_id=trade.entry_order_id),)
+    if held <= 0:
+        return [*ended, ExitSent(), PositionRead(qty=Decimal(0), at=quote.at)]
+    link = ids.order_link(trade.plan.trade_id, "x", trade.next_leg)
+    fill = _fill(trade, out, quote.taken(out), held, quote.at, link=link, fee=TAKER_FEE)
+    return [*ended, ExitSent(order_link_id=link, order_id=link, qty=held), fill]
+
+
+def _entry_filled(trade: Trade, candle: Candle, close: datetime) -> TradeEvent | None:
+    """Return the fill of an entry that waits, if the price has gone through it."""
+    plan = trade.plan
+    if not trade.is_resting or candle.open_time < plan.trigger:
+        return None
+    worst = candle.low if plan.side is Side.BUY else candle.high
+    if (plan.price - worst) * plan.side.sign <= 0:
+        return None
+    link = ids.order_link(plan.trade_id, "e", 1)
+    return _fill(trade, plan.side, plan.price, plan.qty, close, link=link, fee=MAKER_FEE)
+
+
+def _left(trade: Trade, candle: Candle, close: datetime) -> TradeEvent | None:
+    """Return the next thing by which the position would be reduced within the candle."""
+    plan = trade.plan
+    if trade.state is not TradeState.OPEN or trade.open_qty <= 0 or trade.opened_at is None:
+        return None
+    out, sign = plan.side.opposite, plan.side.sign
+    # An entry that filled within the candle: its low came after, whatever its high did
+    entered_within = trade.opened_at == close
+    if not entered_within and trade.opened_at > candle.open_time + PROMPT:
+        best = worst = candle.close
+    else:
+        best, worst = (
+            (candle.high, candle.low) if plan.side is Side.BUY else (candle.low, candle.high)
+        )
+    if entered_within:
+        best = candle.close
+    stop = trade.stop if trade.stop is not None else plan.stop_loss
+    if (worst - stop) * sign <= 0:
+        # The price may have leapt over it between two candles
+        has_leapt = not entered_within and (candle.open - stop) * sign < 0
+        price = candle.open if has_leapt else stop
+        return _fill(trade, out, price, trade.open_qty, close, cause=ExitReason.STOP, fee=TAKER_FEE)
+    for target in trade.targets:
+        left = min(target.qty - trade.filled(target.order_link_id), trade.open_qty)
+        if left > 0 and (best - target.price) * sign >= 0:
+            return _fill(
+                trade, out, target.price, left, close, link=target.order_link_id, fee=MAKER_FEE
+            )
+    goal = plan.take_profit
+    if goal is not None and (best - goal) * sign >= 0:
+        return _fill(
+            trade, out, goal, trade.open_qty, close, cause=ExitReason.TARGET, fee=TAKER_FEE
+        )
+    return None
+
+
+def _fill(
+    trade: Trade,
+    side: Side,
+    price: Decimal,
+    qty: Decimal,
+    at: datetime,
+    *,
+    fee: Decimal,
+    link: str = "",
+    cause: ExitReason | None = None,
+) -> Executed:
+    number = len(trade.executions) + 1
+    plan = trade.plan
+    return Executed(
+        execution=Execution(
+            exec_id=f"{plan.trade_id}-s{number}",
+            seq=number,
+            order_id=link or f"{plan.trade_id}-position",
+            order_link_id=link,
+            symbol=plan.symbol,
+            side=side,
+            price=price,
+            qty=qty,
+            fee=price * qty * fee,
+            at=at,
+            is_maker=fee == MAKER_FEE,
+            cause=cause,
+        )
+    )
