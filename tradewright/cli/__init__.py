@@ -23,6 +23,7 @@ from tradewright.cli import (
     strategy,
     trade,
     trade_wish,
+    trial,
 )
 from tradewright.cli.exit import MEANING
 from tradewright.cli.invocation import Commands, Invocation
@@ -44,6 +45,7 @@ for commands in (
     status,
     authoring,
     preset,
+    trial,
     strategy,
     trade,
     trade_wish,

@@ -40,6 +40,8 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "PaperExchangeRefused": ExitCode.REFUSED,
         "PaperFaultInvalid": ExitCode.INVALID,
         "RecordingUnusable": ExitCode.INVALID,
+        "CandlesTooLong": ExitCode.INVALID,
+        "TrialImpossible": ExitCode.INVALID,
         "SymbolsUnlisted": ExitCode.INVALID,
         "NothingFound": ExitCode.NOT_FOUND,
         "TemplateUnknown": ExitCode.NOT_FOUND,

@@ -58,8 +58,8 @@ class Recording:
         end: datetime | None = None,
         funding_rate: Decimal | None = None,
     ) -> None:
-        rows = list(_rows(data))
-        self.base_minutes = _base_minutes(data, rows)
+        rows = list(rows_of(data))
+        self.base_minutes = base_minutes_of(data, rows)
         tick = Decimal(1).scaleb(min(_exponent(price) for row in rows for price in row.prices))
         listing = listing_of(symbol, max(tick, _FINEST_TICK), rows[0].prices[0])
         instrument = listing.instrument
@@ -144,7 +144,12 @@ class _Slip(Exception):
     """What is wrong with one line."""
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def rows_of(path: Path) -> Iterator[Row]:
+    """Yield the candles of *path*, which are in order and plausible.
+
+    Raises:
+        RecordingUnusable: At the first line that is not.
+    """
     try:
         with _opened(path) as file:
             yield from _parsed(path, file)
@@ -226,7 +231,7 @@ def _exponent(number: Decimal) -> int:
     return int(number.as_tuple().exponent)
 
 
-def _base_minutes(path: Path, rows: list[Row]) -> int:
+def base_minutes_of(path: Path, rows: list[Row]) -> int:
     """Return the length of the candles: the least that lies between two of them."""
     if len(rows) < 2:
         raise RecordingUnusable(path, "it holds fewer than two candles")

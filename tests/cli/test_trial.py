@@ -1,0 +1,247 @@
+"""`try`: a preset on recorded candles says what it would say live."""
+
+import importlib.util
+import math
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from activities.candles import anchor
+from tests.cli.conftest import Call, WritePreset
+from tradewright import plugin, preset
+from tradewright.app.authoring.candle_file import read
+from tradewright.app.authoring.trial import trial
+from tradewright.domain.market import Timeframe
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+RULES = """\
+version: 1
+name: waves
+market: {{category: linear, symbols: [BTCUSDT]}}
+trigger: {{on: candle, timeframe: {timeframe}}}
+strategy:
+  plugin: rules
+  params:
+    indicators:
+      fast: {{ta: SMA, timeperiod: 5}}
+      slow: {{ta: SMA, timeperiod: 20}}
+      atr: {{ta: ATR, timeperiod: 7}}
+    long: cross_up(fast, slow)
+    short: cross_down(fast, slow)
+    exit_long: cross_down(close, slow)
+entry: {{type: market, expires_after: 30s}}
+exits: {{stop: {{indicator: atr, times: 2}}, targets: [{{r: 1, close_fraction: 0.5}}, {{r: 2}}]}}
+risk: {{sizing: risk_fraction, risk_fraction: 0.005}}
+"""
+WriteCandles = Callable[..., Path]
+
+
+@pytest.fixture
+def write_candles(tmp_path: Path) -> WriteCandles:
+    """Write minutes of a price that goes up and down in waves."""
+
+    def write(name: str = "candles.csv", count: int = 600, minutes: int = 1) -> Path:
+        lines = ["open_time,open,high,low,close,volume"]
+        before = 100.0
+        for n in range(count):
+            close = round(100 + 5 * math.sin(n / 20) + math.sin(n / 3), 2)
+            high, low = max(before, close) + 0.1, min(before, close) - 0.1
+            at = START + timedelta(minutes=minutes * n)
+            lines.append(f"{at:%Y-%m-%dT%H:%M:%SZ},{before},{high:.2f},{low:.2f},{close},{n + 1}")
+            before = close
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def waves(tmp_path: Path) -> Path:
+    path = tmp_path / "waves.yaml"
+    path.write_text(RULES.format(timeframe="1m"))
+    return path
+
+
+def test_the_last_signals_are_shown_with_every_factor(
+    call: Call, waves: Path, write_candles: WriteCandles
+) -> None:
+    answer = call("try", waves, "--candles", write_candles(), "--signals", "2")
+
+    assert answer.code == 0
+    first, second, *_ = answer.out.splitlines()
+    assert "on BTCUSDT 1m: asked at" in first
+    assert "long and" in second
+    assert "closes that leave" in second
+    for factor in ("fast", "slow", "atr", "close", "volume"):
+        assert f" {factor} " in answer.out
+    assert answer.out.count("confidence 1") == 2
+
+
+def test_each_signal_is_what_the_strategy_says_of_the_window_it_has_live(
+    call: Call, waves: Path, write_candles: WriteCandles
+) -> None:
+    path = write_candles()
+
+    found = call("try", waves, "--candles", path, "-o", "json").document["trial"]
+
+    loaded, candles = preset.load(waves), read(path).candles
+    needed = loaded.strategy.needs.candles
+    assert found["signals"]
+    for said in (*found["signals"], found["latest"]):
+        at = datetime.fromisoformat(said["at"])
+        count = int((at - START) / timedelta(minutes=1))
+        begin = anchor(int(candles.open_time[count - 1]), 60_000, needed)
+        first = max(0, (begin - int(candles.open_time[0])) // 60_000)
+        view = plugin.View(
+            symbol="BTCUSDT",
+            at=at,
+            timeframe=Timeframe.M1,
+            candles=candles.between(first, count),
+        )
+        answer = loaded.strategy.evaluate(view)
+        assert said["factors"] == answer.factors
+        assert said["side"] == (answer.signal and answer.signal.side.value)
+        assert said["reason"] == (answer.signal.reason if answer.signal else "")
+
+
+def test_stop_and_targets_stand_where_the_preset_says(
+    call: Call, waves: Path, write_candles: WriteCandles
+) -> None:
+    answer = call("try", waves, "--candles", write_candles(), "-o", "json")
+
+    for said in answer.document["trial"]["signals"]:
+        sign = 1 if said["side"] == "Buy" else -1
+        risk = 2 * said["factors"]["atr"]
+        near, far = map(float, said["targets"])
+        close = float(said["close"])
+        assert float(said["stop"]) == pytest.approx(close - sign * risk)
+        assert (near, far) == pytest.approx((close + sign * risk, close + sign * 2 * risk))
+
+
+def test_candles_of_a_longer_timeframe_are_put_together(
+    tmp_path: Path, write_candles: WriteCandles
+) -> None:
+    minutes = read(write_candles(count=603))
+
+    quarters = minutes.of(Timeframe.M15)
+
+    base = minutes.candles
+    assert len(quarters) == 40
+    assert list(quarters.open_time[:2] - base.open_time[0]) == [0, 15 * 60_000]
+    for n in range(40):
+        part = slice(15 * n, 15 * n + 15)
+        assert quarters.open[n] == base.open[part][0]
+        assert quarters.high[n] == base.high[part].max()
+        assert quarters.low[n] == base.low[part].min()
+        assert quarters.close[n] == base.close[part][-1]
+        assert quarters.volume[n] == base.volume[part].sum()
+
+
+def test_a_missing_minute_leaves_the_candle_to_the_others(
+    tmp_path: Path, write_candles: WriteCandles
+) -> None:
+    path = write_candles(count=60)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:5], *lines[6:]]) + "\n")
+
+    quarters = read(path).of(Timeframe.M15)
+
+    assert len(quarters) == 4
+    assert quarters.volume[0] == sum(range(1, 16)) - 5
+
+
+def test_what_is_asked_at_the_last_closes_does_not_depend_on_how_many(
+    waves: Path, write_candles: WriteCandles
+) -> None:
+    loaded, files = preset.load(waves), {"BTCUSDT": read(write_candles(count=400))}
+
+    few = trial(loaded, "BTCUSDT", files, candles=100, shown=3)
+    many = trial(loaded, "BTCUSDT", files, candles=10_000, shown=3)
+
+    assert few.latest == many.latest
+    assert few.asked == 100
+    assert many.asked == 400 + 1 - loaded.strategy.needs.candles
+
+
+def test_a_file_that_is_too_short_says_what_is_needed(
+    call: Call, waves: Path, write_candles: WriteCandles
+) -> None:
+    answer = call("try", waves, "--candles", write_candles(count=10))
+
+    needed = preset.load(waves).strategy.needs.candles
+    assert answer.code == 3
+    assert f"it needs {needed} candles of 1m, and the file makes 10" in answer.err
+
+
+def test_a_file_of_longer_candles_cannot_make_shorter_ones(
+    call: Call, tmp_path: Path, write_candles: WriteCandles
+) -> None:
+    path = tmp_path / "waves.yaml"
+    path.write_text(RULES.format(timeframe="15m"))
+
+    answer = call("try", path, "--candles", write_candles(minutes=60))
+
+    assert answer.code == 3
+    assert "last 60 minutes, and 15m is asked for" in answer.err
+
+
+def test_a_broken_file_names_its_line(call: Call, waves: Path, write_candles: WriteCandles) -> None:
+    path = write_candles()
+    path.write_text(path.read_text().replace(",600\n", ",many\n"))
+
+    answer = call("try", waves, "--candles", path)
+
+    assert answer.code == 3
+    assert f"{path}:601" in answer.err
+
+
+def test_a_preset_that_is_not_valid_is_not_tried(
+    call: Call, write_preset: WritePreset, write_candles: WriteCandles
+) -> None:
+    bad = write_preset("alpha", replace=("version: 1", "version: 9"))
+
+    answer = call("try", bad, "--candles", write_candles())
+
+    assert answer.code == 3
+    assert "version" in answer.err
+
+
+def test_quote_volume_becomes_coins(write_candles: WriteCandles) -> None:
+    path = write_candles(count=5)
+
+    coins, quote = read(path), read(path, in_quote=True)
+
+    assert np.allclose(quote.candles.volume * coins.candles.close, coins.candles.volume)
+
+
+def test_parquet_holds_the_same_candles_as_csv(tmp_path: Path, write_candles: WriteCandles) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="duckdb, which reads Parquet, is not installed")
+    path = write_candles()
+    other = tmp_path / "candles.parquet"
+    duckdb.sql(f"COPY (SELECT * FROM read_csv('{path}')) TO '{other}' (FORMAT parquet)")
+
+    csv, parquet = read(path), read(other)
+
+    assert csv.minutes == parquet.minutes
+    for name in ("open_time", *plugin.COLUMNS):
+        assert np.array_equal(getattr(csv.candles, name), getattr(parquet.candles, name)), name
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("duckdb") is not None, reason="duckdb is installed here"
+)
+def test_parquet_without_its_reader_says_what_to_do(
+    call: Call, waves: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "candles.parquet").write_bytes(b"PAR1")
+
+    answer = call("try", waves, "--candles", "candles.parquet")
+
+    assert answer.code == 3
+    assert "duckdb" in answer.err
+    assert "duckdb" not in sys.modules

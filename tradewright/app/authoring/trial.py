@@ -1,0 +1,224 @@
+"""What a preset would have said on recorded candles: its strategy, asked as live, and nothing else.
+
+No order, no fee, no fill: a look at signals and factors, not a backtest.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import AwareDatetime, Field
+
+from activities.candles import anchor
+from activities.pace import moment
+from tradewright.app.authoring.candle_file import CandleFile, Files, last_rows
+from tradewright.domain.errors import TradewrightError
+from tradewright.domain.market import Side, Timeframe, Value
+from tradewright.plugin import Candles, Evaluation, Needs, View
+
+if TYPE_CHECKING:
+    from tradewright.plugin import Strategy
+    from tradewright.preset import LoadedPreset, Preset
+
+
+class TrialImpossible(TradewrightError):
+    def __init__(self, preset: str, detail: str) -> None:
+        super().__init__(f"preset {preset} cannot be tried: {detail}")
+        self.preset = preset
+
+
+class Said(Value):
+    """What the strategy said at the close of one candle."""
+
+    at: AwareDatetime = Field(description="The close of the candle.")
+    close: Decimal
+    side: Side | None = Field(default=None, description="Of the signal; None without one.")
+    reason: str = ""
+    confidence: Decimal | None = None
+    stop: Decimal | None = Field(default=None, description="Where it would stand, not rounded.")
+    targets: tuple[Decimal, ...] = ()
+    exits: tuple[Side, ...] = Field(default=(), description="Sides that would be left.")
+    factors: dict[str, float] = Field(default_factory=dict)
+
+
+class Trial(Value):
+    preset: str
+    preset_hash: str
+    symbol: str
+    timeframe: Timeframe
+    begin: AwareDatetime = Field(description="The first close at which it was asked.")
+    end: AwareDatetime = Field(description="The last.")
+    asked: int = Field(description="Closes.")
+    longs: int
+    shorts: int
+    exits: int = Field(description="Closes at which a side was to be left.")
+    unknown: tuple[str, ...] = Field(
+        default=(), description="Series that the strategy wants and no candle has."
+    )
+    signals: tuple[Said, ...] = Field(description="The last ones, oldest first.")
+    latest: Said = Field(description="At the last close, signal or not.")
+
+
+def trial(loaded: "LoadedPreset", symbol: str, files: Files, *, candles: int, shown: int) -> Trial:
+    """Ask the preset at the last *candles* closes of the file of *symbol*.
+
+    Args:
+        loaded: The preset.
+        symbol: Whose candles it looks at.
+        files: By symbol; those that the strategy looks at beside its own, too.
+        candles: How many closes it is asked at, at most.
+        shown: How many signals are kept.
+
+    Raises:
+        TrialImpossible: The order book asks it, or the files do not hold what it needs.
+        CandlesTooLong: The timeframes cannot be made of the candles in the files.
+    """
+    preset = loaded.preset
+    if preset.trigger.on != "candle":
+        raise TrialImpossible(
+            preset.name, "the order book asks it, not candles; run it with mode: shadow"
+        )
+    needs = loaded.strategy.needs
+    window = _Windows(preset, symbol, files, needs)
+    own = window.own
+    if len(own) < needs.candles:
+        raise TrialImpossible(
+            preset.name,
+            f"it needs {needs.candles} candles of {preset.trigger.timeframe}, and the file "
+            f"makes {len(own)}; give a longer one",
+        )
+    first = max(needs.candles, len(own) - candles + 1)
+    evaluate = _evaluator(loaded.strategy)
+    counts = {Side.BUY: 0, Side.SELL: 0}
+    exits, kept = 0, list[Said]()
+    for count in range(first, len(own) + 1):
+        view = window.view(count)
+        evaluation = evaluate(view)
+        exits += bool(evaluation.exits)
+        if evaluation.signal is not None:
+            counts[evaluation.signal.side] += 1
+            kept = [*kept[1 - shown :], _said(preset, view, evaluation)] if shown else kept
+    return Trial(
+        preset=preset.name,
+        preset_hash=loaded.hash,
+        symbol=symbol,
+        timeframe=preset.trigger.timeframe,
+        begin=window.closed_at(first),
+        end=view.at,
+        asked=len(own) + 1 - first,
+        longs=counts[Side.BUY],
+        shorts=counts[Side.SELL],
+        exits=exits,
+        unknown=tuple(needs.series),
+        signals=tuple(kept[-shown:] if shown else ()),
+        latest=_said(preset, view, evaluation),
+    )
+
+
+def symbols_needed(needs: Needs) -> Iterator[str]:
+    """Yield the symbols beside its own that a strategy looks at."""
+    yield from dict.fromkeys(need.symbol for need in needs.others.values() if need.symbol)
+
+
+class _Windows:
+    """The candles of a trial, seen from any of its closes as they are seen live."""
+
+    def __init__(self, preset: "Preset", symbol: str, files: Files, needs: Needs) -> None:
+        self._preset = preset
+        self._symbol = symbol
+        self._needs = needs
+        self._timeframe = preset.trigger.timeframe
+        made = dict[tuple[str, Timeframe], Candles]()
+        self._others: dict[str, tuple[Candles, Timeframe, int]] = {}
+        for name, need in needs.others.items():
+            timeframe = need.timeframe or self._timeframe
+            key = need.symbol or symbol, timeframe
+            if key not in made:
+                made[key] = self._file(files, key[0]).of(timeframe)
+            self._others[name] = made[key], timeframe, need.candles
+        self.own = self._file(files, symbol).of(self._timeframe)
+
+    def closed_at(self, count: int) -> AwareDatetime:
+        """Return when candle number *count* closed."""
+        return moment(int(self.own.open_time[count - 1]) + _step(self._timeframe))
+
+    def view(self, count: int) -> View:
+        """Return what is seen when *count* candles have closed."""
+        at = self.closed_at(count)
+        at_ms = int(at.timestamp() * 1000)
+        seen = _window(self.own, _step(self._timeframe), count, self._needs.candles)
+        others = {
+            name: _window(
+                candles, _step(timeframe), last_rows(candles, at_ms, _step(timeframe)), needed
+            )
+            for name, (candles, timeframe, needed) in self._others.items()
+        }
+        return View(
+            symbol=self._symbol,
+            at=at,
+            timeframe=self._timeframe,
+            candles=seen,
+            others=others,
+            series={name: np.full(len(seen), np.nan) for name in self._needs.series},
+        )
+
+    def _file(self, files: Files, symbol: str) -> CandleFile:
+        if symbol not in files:
+            raise TrialImpossible(
+                self._preset.name,
+                f"it looks at {symbol} too; give its candles with --candles {symbol}=FILE",
+            )
+        return files[symbol]
+
+
+def _window(candles: Candles, step: int, count: int, needed: int) -> Candles:
+    if not count:
+        return candles.between(0, 0)
+    begin = anchor(int(candles.open_time[count - 1]), step, needed)
+    return candles.between(int(np.searchsorted(candles.open_time[:count], begin)), count)
+
+
+def _step(timeframe: Timeframe) -> int:
+    return timeframe.length // timedelta(milliseconds=1)
+
+
+def _evaluator(strategy: "Strategy") -> Callable[[View], Evaluation]:
+    follow = getattr(strategy, "follow", None)
+    return strategy.evaluate if follow is None else follow().evaluate
+
+
+def _said(preset: "Preset", view: View, evaluation: Evaluation) -> Said:
+    signal = evaluation.signal
+    close = Decimal(repr(float(view.candles.close[-1])))
+    factors = {
+        name: value
+        for name, value in (evaluation.factors | (signal.factors if signal else {})).items()
+        if math.isfinite(value)
+    }
+    stop, targets = _levels(preset, signal.side, close, factors) if signal else (None, ())
+    return Said(
+        at=view.at,
+        close=close,
+        side=signal.side if signal else None,
+        reason=signal.reason if signal else "",
+        confidence=signal.confidence if signal else None,
+        stop=stop,
+        targets=targets,
+        exits=tuple(wish.side for wish in evaluation.exits),
+        factors=factors,
+    )
+
+
+def _levels(
+    preset: "Preset", side: Side, price: Decimal, factors: Mapping[str, float]
+) -> tuple[Decimal | None, tuple[Decimal, ...]]:
+    """Return stop and targets from the close, before the exchange's tick rounds them."""
+    distance = preset.exits.stop.distance(price, factors)
+    if distance is None:
+        return None, ()
+    return price - side.sign * distance, tuple(
+        price + side.sign * distance * target.r for target in preset.exits.ladder
+    )
