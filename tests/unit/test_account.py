@@ -1,7 +1,9 @@
 """The desk: every refusal, and what it carries from one decision to the next."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from tradewright.domain.account import (
     RefusalCode,
     Refused,
     Released,
+    Result,
     Snapshot,
     Unresolved,
     breach,
@@ -33,6 +36,7 @@ from tradewright.domain.account import (
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import (
+    CorrelationCap,
     ExitRules,
     FixedNotional,
     LimitEntry,
@@ -41,6 +45,7 @@ from tradewright.domain.plan import (
     Target,
     TradePlan,
 )
+from tradewright.domain.protection import DrawdownGuard, Guards, LossGuard
 from tradewright.domain.signal import Signal
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -129,6 +134,16 @@ PRIVATE_LATE = Channel(name="private", fault="silent", since=NOW - timedelta(sec
 IN_DOUBT = Unresolved(
     trade_id=trade_id(9), symbol="BTCUSDT", order_link_id=f"{trade_id(9)}-e1", since=NOW - HOUR
 )
+LOST = Result(
+    trade_id=trade_id(8),
+    preset="ema",
+    symbol="BTCUSDT",
+    at=NOON - timedelta(minutes=1),
+    pnl=Decimal(-500),
+    until=NOON + HOUR,
+)
+ONE = LossGuard(losses=1, within=HOUR, pause=HOUR)
+FIVE_PER_CENT = DrawdownGuard(fraction=Decimal("0.05"), within=HOUR, pause=HOUR)
 OTHER = {"preset": "donchian", "trigger": NOON - timedelta(minutes=5)}
 
 
@@ -219,6 +234,26 @@ REFUSALS: list[tuple[RefusalCode, Account, Proposal, Limits]] = [
         Code.MAX_DAILY_LOSS,
         desk().observed(snapshot("9500")),
         proposal(),
+        Limits(),
+    ),
+    (Code.COOLDOWN, desk(results=(LOST,)), proposal(cooldown=timedelta(minutes=2)), Limits()),
+    (Code.STOP_GUARD, desk(results=(LOST,)), proposal(guards=Guards(stop_guard=ONE)), Limits()),
+    (
+        Code.LOSING_SYMBOL,
+        desk(results=(LOST,)),
+        proposal(guards=Guards(losing_symbol=ONE)),
+        Limits(),
+    ),
+    (
+        Code.PRESET_DRAWDOWN,
+        desk(results=(LOST,)),
+        proposal(guards=Guards(max_drawdown=FIVE_PER_CENT)),
+        Limits(),
+    ),
+    (
+        Code.CORRELATED,
+        holding(proposal(2, symbol="ETHUSDT")),
+        proposal(correlation=CorrelationCap(max=Decimal("0.8"), share=Decimal(0))),
         Limits(),
     ),
     (Code.STOP_WRONG_SIDE, desk(), proposal(stop_loss=Decimal(50_000)), Limits()),
@@ -329,8 +364,15 @@ def test_each_refusal_has_its_reason(
     assert decision.reason
 
 
-def test_every_code_is_tried() -> None:
-    assert {code for code, *_ in REFUSALS} == set(RefusalCode)
+def test_every_code_of_the_desk_is_tried() -> None:
+    files = ("decision", "guard", "monitor", "desk")
+    folder = Path(__file__).parents[2] / "tradewright/domain/account"
+    source = "".join((folder / f"{name}.py").read_text("utf-8") for name in files)
+    of_desk = {
+        code for code in RefusalCode if re.search(rf"[Cc]ode\.{code.name}\b", source) is not None
+    }
+
+    assert {code for code, *_ in REFUSALS} == of_desk
 
 
 def test_the_gravest_refusal_is_told_first() -> None:

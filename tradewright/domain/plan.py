@@ -180,6 +180,7 @@ class TradePlan(Value):
     trigger: AwareDatetime = Field(description="Market clock.")
     decided_at: AwareDatetime = Field(description="Wall clock.")
     cooldown: timedelta = timedelta(0)
+    guards: Guards | None = None
     expires_at: AwareDatetime = Field(description="Wall clock; the entry is not sent later.")
     mode: Mode = Field(default=Mode.TRADE, description="Only the first is ever sent.")
 

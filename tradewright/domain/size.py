@@ -19,18 +19,22 @@ def order_size(
     price: Price,
     stop_loss: Price,
     confidence: Decimal,
+    share: Decimal = Decimal(1),
     max_notional: Decimal,
     min_notional: Decimal = Decimal(0),
     instrument: Instrument,
 ) -> Decimal | TooSmall:
     """Return the quantity to trade, a multiple of ``qty_step``, or why it is too small.
 
-    Fixed-fractional: ``qty = equity * risk_fraction * confidence / |price - stop_loss|``;
-    fixed notional: ``qty = notional * confidence / price``; volatility target:
-    ``qty = equity * target / measured * confidence / price``, and no more than the fixed-fractional
-    size of `max_risk_fraction`. Then cut to *max_notional* and to
-    the instrument's largest market order, and rounded down. Fees and slippage are not part
-    of the distance.
+    Each of these times *confidence* and *share*, cut to *max_notional* and to the instrument's
+    largest market order, and rounded down:
+
+    - fixed fractional: ``equity * risk_fraction / |price - stop_loss|``
+    - fixed notional: ``notional / price``
+    - volatility target: ``equity * target / measured / price``, at most the fixed fractional
+      quantity of `max_risk_fraction`
+
+    Fees and slippage are not part of the distance.
 
     Args:
         sizing: What the preset declares.
@@ -38,6 +42,7 @@ def order_size(
         price: Expected entry.
         stop_loss: Protective stop, different from *price*.
         confidence: Scales the size, 0 to 1.
+        share: What is left of it for other reasons, 0 to 1.
         max_notional: Largest position value, USDT.
         min_notional: Smallest order value beside the instrument's own, USDT.
         instrument: Steps and limits of the symbol.
@@ -54,7 +59,7 @@ def order_size(
         ...            max_notional=Decimal(100_000), instrument=btc)
         Decimal('0.142')
     """
-    wished = _wished(sizing, equity, price, abs(price - stop_loss)) * confidence
+    wished = _wished(sizing, equity, price, abs(price - stop_loss)) * confidence * share
     capped = min(wished, max_notional / price, instrument.max_qty, instrument.max_market_qty)
     qty = instrument.floor_qty(capped)
     if qty < instrument.min_qty:

@@ -15,6 +15,7 @@ from tradewright.domain.account.desk import (
     Cooldown,
     Reservation,
 )
+from tradewright.domain.account.guard import GUARDS, LONGEST_LOOK, Result
 from tradewright.domain.account.limits import (
     Consequence,
     Consequences,
@@ -47,6 +48,8 @@ from tradewright.domain.account.usage import Usage, usage
 
 __all__ = [
     "EXPLANATIONS",
+    "GUARDS",
+    "LONGEST_LOOK",
     "REMEMBERED_TRADES",
     "SNAPSHOT_MAX_AGE",
     "UNEXPLAINED_PATIENCE",
@@ -75,6 +78,7 @@ __all__ = [
     "Refused",
     "Released",
     "Reservation",
+    "Result",
     "Snapshot",
     "Tally",
     "Unresolved",

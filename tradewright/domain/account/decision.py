@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from math import prod
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from tradewright.domain.account.desk import Account
+from tradewright.domain.account.guard import rests
 from tradewright.domain.account.limits import Limits, PositionMode
 from tradewright.domain.account.monitor import breaches
 from tradewright.domain.account.refusal import RefusalCode
@@ -53,16 +55,24 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
         return refusal
     snapshot = account.snapshot
     assert snapshot is not None  # noqa: S101 - SNAPSHOT_STALE has returned otherwise
+    alike = tuple(_moving_alike(proposal, account))
+    # No power: zero to the zeroth is not one to a Decimal
+    share = prod((each for _, each in alike), start=Decimal(1))
     size = order_size(
         sizing=proposal.sizing,
         equity=snapshot.equity,
         price=proposal.price,
         stop_loss=proposal.stop_loss,
-        confidence=proposal.signal.confidence,
+        confidence=proposal.signal.confidence if proposal.scale_by_confidence else Decimal(1),
+        share=share,
         max_notional=limits.max_position_notional,
         min_notional=limits.min_order_notional,
         instrument=proposal.instrument,
     )
+    if isinstance(size, TooSmall) and alike:
+        others = ", ".join(symbol for symbol, _ in alike)
+        reason = f"it moves as {others}: of the size {share:f} is left; {size.reason}"
+        return Refused(code=RefusalCode.CORRELATED, reason=reason)
     if isinstance(size, TooSmall):
         return Refused(code=RefusalCode.BELOW_MINIMUM, reason=size.reason)
     risk = abs(proposal.price - proposal.stop_loss) * size
@@ -93,8 +103,24 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             decided_at=now,
             expires_at=now + proposal.expires_after,
             cooldown=proposal.cooldown,
+            guards=proposal.guards,
         )
     )
+
+
+def _moving_alike(proposal: Proposal, account: Account) -> Iterator[tuple[str, Decimal]]:
+    """Yield the open trades that gain and lose when the proposed one would, and what each leaves.
+
+    One whose correlation is unknown counts: what cannot be measured is not diversified.
+    """
+    cap = proposal.correlation
+    if cap is None:
+        return
+    for held in account.reservations:
+        known = proposal.correlations.get(held.plan.symbol)
+        same_way = proposal.signal.side.sign * held.plan.side.sign
+        if known is None or Decimal(repr(known)) * same_way > cap.max:
+            yield held.plan.symbol, cap.share
 
 
 def _portfolio_refusal(
@@ -149,6 +175,8 @@ def _standing(
         ours = (rest.preset, rest.symbol) == (proposal.preset, proposal.symbol)
         if ours and rest.until > proposal.trigger:
             yield code.COOLDOWN, f"{proposal.preset} rests on {rest.symbol} until {rest.until}"
+    equity = account.snapshot.equity if account.snapshot else Decimal(0)
+    yield from rests(proposal, account.results, account.lifted, equity)
     if len(account.reservations) >= limits.max_open_trades:
         yield (
             code.MAX_OPEN_TRADES,

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
 
+from tradewright.domain.account.guard import Result, memory, remembered
 from tradewright.domain.account.limits import Limits, MarginMode, PositionMode
 from tradewright.domain.account.message import Channel, LeaveWish, Released, Unresolved
 from tradewright.domain.account.past import Baseline, Fired, Past, Pause
@@ -82,6 +83,10 @@ class Account(Value):
     entries: tuple[AwareDatetime, ...] = ()
     """Market times of the entries approved in the last minute."""
     cooldowns: tuple[Cooldown, ...] = ()
+    results: tuple[Result, ...] = ()
+    """What trades have come to of late, oldest first."""
+    lifted: dict[RefusalCode, AwareDatetime] = Field(default_factory=dict)
+    """Since when they count again, by the guard that a person has lifted; market clock."""
     done: tuple[str, ...] = ()
     """Ids of the last released trades: a late repeat must not open a second one."""
     returned: tuple[str, ...] = ()
@@ -150,10 +155,27 @@ class Account(Value):
                 "reservations": tuple(r for r in self.reservations if r is not held),
                 "cooldowns": cooldowns,
                 "losses": 0 if release.pnl > 0 else losses,
+                "results": self._with_result(held.plan, release),
                 "unresolved": unresolved,
                 "done": (*self.done, release.trade_id)[-REMEMBERED_TRADES:],
             }
         )
+
+    def _with_result(self, plan: TradePlan, release: Released) -> tuple[Result, ...]:
+        results = self.results
+        # What never opened has come to nothing
+        if release.pnl:
+            until = release.at + memory(plan.guards)
+            told = Result(
+                trade_id=plan.trade_id,
+                preset=plan.preset,
+                symbol=plan.symbol,
+                at=release.at,
+                pnl=release.pnl,
+                until=until,
+            )
+            results = (*results, told)
+        return remembered(results, release.at)
 
     def with_unresolved(self, told: Unresolved, now: datetime) -> "Account":
         """Return the account that knows of an order in doubt; *now* is the wall clock."""
@@ -207,7 +229,10 @@ class Account(Value):
     def rebuilt(self, past: Past) -> "Account":
         """Return the account with what the journal knows of it."""
         known = {name: getattr(past.baseline, name) for name in Baseline.model_fields}
-        return self.model_copy(update=known | {"losses": past.losses, "is_rebuilt": True})
+        told = {r.trade_id: r for r in (*past.results, *self.results)}
+        results = sorted(told.values(), key=lambda r: (r.at, r.trade_id))
+        of_trades = {"losses": past.losses, "results": tuple(results), "is_rebuilt": True}
+        return self.model_copy(update=known | of_trades)
 
     def observed(self, snapshot: Snapshot) -> "Account":
         """Return the account with *snapshot* as its latest; a new day begins with its equity.

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from tradewright.domain.account.desk import Account
+from tradewright.domain.account.guard import GUARDS
 from tradewright.domain.account.limits import Consequence, Limits
 from tradewright.domain.account.past import Fired, Pause
 from tradewright.domain.account.refusal import RefusalCode
@@ -160,7 +161,8 @@ def unfired(account: Account, code: RefusalCode) -> Account:
 def lifted(account: Account, code: RefusalCode | None) -> Account:
     """Return the account after a person has lifted what *code* holds; None lifts every pause.
 
-    The drawdown's peak begins anew with the equity, and so does the count of losses.
+    The drawdown's peak begins anew with the equity, and so do the count of losses and what a
+    guard of the presets counts.
     """
     pauses = tuple(p for p in account.pauses if code is not None and p.code is not code)
     update: dict[str, object] = {"pauses": pauses}
@@ -170,6 +172,8 @@ def lifted(account: Account, code: RefusalCode | None) -> Account:
         update["unresolved"] = tuple(
             u for u in account.unresolved if not u.over and account.reservation(u.trade_id)
         )
+    if code in GUARDS and account.snapshot is not None:
+        update["lifted"] = account.lifted | {code: account.snapshot.market_at}
     account = account.model_copy(update=update)
     return account.streak_ended() if code is RefusalCode.LOSS_STREAK else account
 

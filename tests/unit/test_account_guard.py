@@ -1,0 +1,375 @@
+"""Presets rest after what their own trades have come to, and trade less of what moves alike."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradewright.domain.account import (
+    Account,
+    Approved,
+    Decision,
+    Limits,
+    Past,
+    RefusalCode,
+    Refused,
+    Released,
+    Result,
+    Snapshot,
+    decide,
+    lifted,
+)
+from tradewright.domain.account.guard import REMEMBERED_RESULTS, memory, remembered
+from tradewright.domain.market import Instrument, Side, Timeframe
+from tradewright.domain.plan import CorrelationCap, ExitRules, Proposal, RiskFraction
+from tradewright.domain.protection import DrawdownGuard, Guards, LossGuard
+from tradewright.domain.signal import Signal
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+"""Market clock."""
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+THREE = LossGuard(losses=3, within=DAY, pause=4 * HOUR)
+HALF = CorrelationCap(max=Decimal("0.8"), share=Decimal("0.5"))
+LIMITS = Limits(
+    max_position_notional=Decimal(1_000_000),
+    max_total_exposure=Decimal(1_000_000),
+    max_heat_fraction=Decimal("0.5"),
+    max_leverage=Decimal(20),
+)
+
+
+def trade_id(number: int) -> str:
+    return "tw" + f"{number:04d}".translate(str.maketrans("0123456789", "abcdefghij")) * 4
+
+
+def proposal(number: int = 0, symbol: str = "BTCUSDT", **changes: Any) -> Proposal:
+    side = changes.pop("side", Side.BUY)
+    fields = {
+        "trade_id": trade_id(number),
+        "account": "main",
+        "preset": "ema",
+        "preset_hash": "c0ffee",
+        "symbol": symbol,
+        "signal": Signal(side=side, reason="test", confidence=Decimal("0.5")),
+        "trigger": NOON,
+        "price": Decimal(50_000),
+        "stop_loss": Decimal(50_000) - 500 * side.sign,
+        "exits": ExitRules(timeframe=Timeframe.M1),
+        "sizing": RiskFraction(risk_fraction=Decimal("0.02")),
+        "leverage": Decimal(3),
+        "max_open_trades": 9,
+        "expires_after": timedelta(seconds=30),
+        "instrument": Instrument(
+            symbol=symbol,
+            base_coin="BTC",
+            tick_size=Decimal("0.1"),
+            qty_step=Decimal("0.001"),
+            min_qty=Decimal("0.001"),
+            max_qty=Decimal(1000),
+            max_market_qty=Decimal(100),
+        ),
+        "window": "w",
+    }
+    return Proposal.model_validate(fields | changes)
+
+
+def desk(*results: Result) -> Account:
+    seen = Snapshot(at=NOW, market_at=NOON, equity=Decimal(10_000), wallet=Decimal(10_000))
+    started = Account(name="main", started_at=NOW - HOUR, reconciled_at=NOW).observed(seen)
+    return started.model_copy(update={"results": results})
+
+
+def result(pnl: int, ago: timedelta, symbol: str = "BTCUSDT", preset: str = "ema") -> Result:
+    return Result(
+        trade_id=trade_id(int(ago / timedelta(minutes=1))),
+        preset=preset,
+        symbol=symbol,
+        at=NOON - ago,
+        pnl=Decimal(pnl),
+        until=NOON + 30 * DAY,
+    )
+
+
+def decided(account: Account, wish: Proposal) -> Decision:
+    return decide(wish, account, LIMITS, NOW)
+
+
+def code(account: Account, wish: Proposal) -> RefusalCode | None:
+    decision = decided(account, wish)
+    return decision.code if isinstance(decision, Refused) else None
+
+
+def guarded(**guards: Any) -> Proposal:
+    return proposal(guards=Guards(**guards))
+
+
+# --- guards ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("results", "rests"),
+    [
+        ((), False),
+        ((result(-1, 3 * HOUR), result(-1, 2 * HOUR)), False),
+        ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)), True),
+        # A gain between them takes no loss back: they are counted, not in a row
+        (
+            (result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(9, 1.5 * HOUR), result(-1, HOUR)),
+            True,
+        ),
+        # Over when the pause is
+        ((result(-1, 6 * HOUR), result(-1, 5 * HOUR), result(-1, 4 * HOUR)), False),
+        # Not within a day of each other
+        ((result(-1, 26 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)), False),
+        # Of another preset
+        ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR, preset="other")), False),
+        # On any symbol
+        ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR, symbol="ETHUSDT")), True),
+        # What is to come does not count
+        ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, -HOUR)), False),
+    ],
+)
+def test_a_preset_rests_after_so_many_losses(results: tuple[Result, ...], rests: bool) -> None:
+    found = code(desk(*results), guarded(stop_guard=THREE))
+
+    assert found == (RefusalCode.STOP_GUARD if rests else None)
+
+
+def test_without_a_guard_losses_do_not_let_a_preset_rest() -> None:
+    losses = [result(-50, number * HOUR) for number in range(5, 0, -1)]
+
+    assert code(desk(*losses), proposal()) is None
+
+
+def test_a_preset_rests_on_the_symbol_that_loses_and_on_no_other() -> None:
+    losses = [result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)]
+    wish = guarded(losing_symbol=THREE)
+
+    assert code(desk(*losses), wish) is RefusalCode.LOSING_SYMBOL
+    elsewhere = proposal(symbol="ETHUSDT", guards=wish.guards)
+    assert code(desk(*losses), elsewhere) is None
+
+
+@pytest.mark.parametrize(
+    ("pnl", "rests"),
+    [
+        ([-500], True),
+        ([-499], False),
+        # From the best moment, not from the start
+        ([300, -250, -250], True),
+        ([-300, 300, -300], False),
+        # What was lost is not rested for once it was gained back at the last trade
+        ([-600, 700], True),
+    ],
+)
+def test_a_preset_rests_after_its_drawdown(pnl: list[int], rests: bool) -> None:
+    guard = DrawdownGuard(fraction=Decimal("0.05"), within=7 * DAY, pause=DAY)
+    results = [result(each, (len(pnl) - number) * HOUR) for number, each in enumerate(pnl)]
+
+    found = code(desk(*results), guarded(max_drawdown=guard))
+
+    assert found == (RefusalCode.PRESET_DRAWDOWN if rests else None)
+
+
+def test_a_drawdown_is_over_after_its_pause_and_looks_no_farther_than_told() -> None:
+    guard = DrawdownGuard(fraction=Decimal("0.05"), within=2 * HOUR, pause=HOUR)
+    wish = guarded(max_drawdown=guard)
+
+    assert code(desk(result(-500, HOUR)), wish) is None
+    assert code(desk(result(-400, 3 * HOUR), result(-100, HOUR / 2)), wish) is None
+    both = desk(result(-400, 2 * HOUR), result(-100, HOUR / 2))
+    assert code(both, wish) is RefusalCode.PRESET_DRAWDOWN
+
+
+def test_a_person_lifts_one_guard_and_later_losses_count_again() -> None:
+    losses = [result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)]
+    wish = guarded(stop_guard=THREE, losing_symbol=THREE)
+
+    eased = lifted(desk(*losses), RefusalCode.STOP_GUARD)
+    free = lifted(eased, RefusalCode.LOSING_SYMBOL)
+
+    assert code(eased, wish) is RefusalCode.LOSING_SYMBOL
+    assert code(free, wish) is None
+    later = wish.model_copy(update={"trigger": NOON + 3 * HOUR})
+    again = [*losses, *(result(-1, -number * HOUR / 2) for number in (1, 2, 3))]
+    assert code(free.model_copy(update={"results": tuple(again)}), later) is RefusalCode.STOP_GUARD
+
+
+def test_the_reason_says_until_when() -> None:
+    losses = [result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)]
+
+    decision = decided(desk(*losses), guarded(stop_guard=THREE))
+
+    assert isinstance(decision, Refused)
+    assert decision.reason == (
+        "ema lost 3 trades within 1 day, 0:00:00, it rests until 2026-03-02 15:00:00+00:00"
+    )
+
+
+# --- what is remembered ---------------------------------------------------------------------------
+
+
+def closed(account: Account, wish: Proposal, pnl: int, at: datetime) -> Account:
+    decision = decided(account, wish)
+    assert isinstance(decision, Approved), decision
+    held = account.reserved(decision.plan, NOW)
+    return held.released(Released(trade_id=wish.trade_id, at=at, pnl=Decimal(pnl)))
+
+
+def test_the_desk_remembers_what_trades_have_come_to_as_long_as_their_guards_look() -> None:
+    guards = Guards(stop_guard=THREE, losing_symbol=LossGuard(losses=1, within=3 * DAY, pause=DAY))
+
+    account = closed(desk(), proposal(1, guards=guards), -5, NOON)
+    account = closed(account, proposal(2, preset="plain", symbol="ETHUSDT"), 7, NOON)
+    account = closed(account, proposal(3, preset="none", symbol="XRPUSDT"), 0, NOON)
+
+    found = [(r.preset, r.symbol, r.pnl, r.until - r.at) for r in account.results]
+    assert found == [
+        ("ema", "BTCUSDT", Decimal(-5), 4 * DAY),
+        ("plain", "ETHUSDT", Decimal(7), DAY),
+    ]
+    later = closed(account, proposal(4, preset="late", symbol="SOLUSDT"), 1, NOON + 2 * DAY)
+    assert [r.preset for r in later.results] == ["ema", "late"]
+
+
+def test_a_repeated_release_counts_once() -> None:
+    account = closed(desk(), proposal(1), -5, NOON)
+
+    again = account.released(Released(trade_id=trade_id(1), at=NOON, pnl=Decimal(-5)))
+
+    assert again.results == account.results
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    many = [result(-1, timedelta(minutes=number)) for number in range(REMEMBERED_RESULTS + 5)]
+
+    kept = remembered(many, NOON)
+
+    assert len(kept) == REMEMBERED_RESULTS
+    assert kept[-1].at == NOON
+
+
+def test_a_new_desk_learns_from_the_journal_and_keeps_what_it_heard_meanwhile() -> None:
+    losses = (result(-1, 3 * HOUR), result(-1, 2 * HOUR))
+    fresh = desk(result(-1, HOUR)).model_copy(update={"is_rebuilt": False})
+    past = Past(
+        baseline=desk().baseline.model_copy(
+            update={"lifted": {RefusalCode.LOSING_SYMBOL: NOON - HOUR}}
+        ),
+        results=losses,
+    )
+
+    rebuilt = fresh.rebuilt(Past.model_validate_json(past.model_dump_json()))
+
+    assert [r.at for r in rebuilt.results] == sorted(r.at for r in rebuilt.results)
+    assert len(rebuilt.results) == 3
+    wish = guarded(stop_guard=THREE, losing_symbol=THREE)
+    assert code(rebuilt, wish) is RefusalCode.STOP_GUARD
+    assert code(rebuilt, guarded(losing_symbol=THREE)) is None
+
+
+def test_a_new_desk_keeps_cooldowns() -> None:
+    rebuilt = desk().rebuilt(Past(results=(result(5, HOUR / 2),)))
+
+    assert code(rebuilt, proposal(cooldown=HOUR)) is RefusalCode.COOLDOWN
+    assert code(rebuilt, proposal(cooldown=HOUR / 4)) is None
+    assert code(rebuilt, proposal(symbol="ETHUSDT", cooldown=HOUR)) is None
+
+
+def test_a_desk_carried_from_before_guards_still_reads() -> None:
+    carried = desk().model_dump(mode="json")
+    del carried["results"], carried["lifted"]
+
+    assert Account.model_validate(carried) == desk()
+
+
+def test_no_guard_needs_no_more_than_a_day() -> None:
+    assert memory(None) == memory(Guards()) == DAY
+
+
+moments = st.lists(st.integers(0, 60 * 72), max_size=12, unique=True)
+
+
+@given(moments, st.integers(1, 4), st.integers(1, 48), st.integers(1, 12))
+def test_a_guard_rests_exactly_while_so_many_losses_lie_behind(
+    minutes: list[int], losses: int, within: int, pause: int
+) -> None:
+    guard = LossGuard(losses=losses, within=within * HOUR, pause=pause * HOUR)
+    results = [result(-1, timedelta(minutes=m)) for m in sorted(minutes, reverse=True)]
+
+    found = code(desk(*results), guarded(stop_guard=guard))
+
+    times = [r.at for r in results]
+    expected = any(
+        last + guard.pause > NOON
+        and sum(last - guard.within <= at <= last for at in times) >= losses
+        for last in times
+    )
+    assert (found is RefusalCode.STOP_GUARD) == expected
+
+
+# --- correlation ----------------------------------------------------------------------------------
+
+
+def qty(account: Account, wish: Proposal) -> Decimal | RefusalCode:
+    decision = decided(account, wish)
+    return decision.plan.qty if isinstance(decision, Approved) else decision.code
+
+
+def holding(*wishes: Proposal) -> Account:
+    account = desk()
+    for wish in wishes:
+        decision = decided(account, wish)
+        assert isinstance(decision, Approved), decision
+        account = account.reserved(decision.plan, NOW)
+    return account
+
+
+LONG = proposal(1, symbol="ETHUSDT")
+SHORT = proposal(2, symbol="XRPUSDT", side=Side.SELL)
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "correlations", "expected"),
+    [
+        ((LONG,), Side.BUY, {"ETHUSDT": 0.81}, "0.100"),
+        ((LONG,), Side.BUY, {"ETHUSDT": 0.8}, "0.200"),
+        ((LONG,), Side.BUY, {"ETHUSDT": -0.9}, "0.200"),
+        ((LONG,), Side.SELL, {"ETHUSDT": 0.9}, "0.200"),
+        ((LONG,), Side.SELL, {"ETHUSDT": -0.9}, "0.100"),
+        ((SHORT,), Side.SELL, {"XRPUSDT": 0.9}, "0.100"),
+        # Unknown is not diversified
+        ((LONG,), Side.BUY, {}, "0.100"),
+        ((LONG, SHORT), Side.BUY, {"ETHUSDT": 0.9, "XRPUSDT": -0.9}, "0.050"),
+        ((LONG, SHORT), Side.BUY, {"ETHUSDT": 0.9, "XRPUSDT": 0.9}, "0.100"),
+        ((), Side.BUY, {"ETHUSDT": 0.9}, "0.200"),
+    ],
+)
+def test_what_moves_as_open_trades_do_is_traded_less(
+    held: tuple[Proposal, ...], side: Side, correlations: dict[str, float], expected: str
+) -> None:
+    wish = proposal(side=side, correlation=HALF, correlations=correlations)
+
+    assert qty(holding(*held), wish) == Decimal(expected)
+
+
+def test_correlation_does_not_matter_unless_declared() -> None:
+    assert qty(holding(LONG), proposal(correlations={"ETHUSDT": 1.0})) == Decimal("0.200")
+
+
+def test_what_a_cap_leaves_too_small_is_refused_for_it() -> None:
+    none = CorrelationCap(max=Decimal("0.8"), share=Decimal(0))
+    little = CorrelationCap(max=Decimal("0.8"), share=Decimal("0.001"))
+
+    for cap in (none, little):
+        assert qty(holding(LONG), proposal(correlation=cap)) is RefusalCode.CORRELATED
+    assert qty(desk(), proposal(correlation=none)) == Decimal("0.200")
+
+
+def test_confidence_scales_unless_it_is_not_to() -> None:
+    assert qty(desk(), proposal()) == Decimal("0.200")
+    assert qty(desk(), proposal(scale_by_confidence=False)) == Decimal("0.400")

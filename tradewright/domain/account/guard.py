@@ -1,0 +1,131 @@
+"""When a preset rests because of what its own trades have come to."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from tradewright.domain.account.refusal import RefusalCode
+from tradewright.domain.market import Symbol, Value
+from tradewright.domain.plan import Proposal
+from tradewright.domain.protection import DrawdownGuard, Guards, LossGuard
+
+GUARDS: Final = frozenset(
+    {RefusalCode.STOP_GUARD, RefusalCode.PRESET_DRAWDOWN, RefusalCode.LOSING_SYMBOL}
+)
+"""Codes of what a person may lift."""
+REMEMBERED_RESULTS: Final = 1000
+LONGEST_LOOK: Final = timedelta(days=30)
+"""How far back a guard may look."""
+SHORTEST_MEMORY: Final = timedelta(days=1)
+"""So long every result is kept, for a guard that is declared after it."""
+
+
+class Result(Value):
+    """What a trade that was open has come to."""
+
+    trade_id: str
+    preset: str
+    symbol: Symbol
+    at: AwareDatetime
+    """Market clock, as is `until`."""
+    pnl: Decimal
+    until: AwareDatetime
+    """It is forgotten then."""
+
+
+def memory(guards: Guards | None) -> timedelta:
+    """Return how long a result matters to *guards*: while it is looked at, or rested for."""
+    declared = (guards.stop_guard, guards.max_drawdown, guards.losing_symbol) if guards else ()
+    needed = [guard.within + guard.pause for guard in declared if guard is not None]
+    return max(needed, default=SHORTEST_MEMORY)
+
+
+def remembered(results: Sequence[Result], now: datetime) -> tuple[Result, ...]:
+    """Return what still matters at *now* of *results*, oldest first."""
+    kept = sorted((r for r in results if r.until > now), key=lambda r: (r.at, r.trade_id))
+    return tuple(kept[-REMEMBERED_RESULTS:])
+
+
+def rests(
+    proposal: Proposal,
+    results: Iterable[Result],
+    lifted: dict[RefusalCode, datetime],
+    equity: Decimal,
+) -> Iterator[tuple[RefusalCode, str]]:
+    """Yield why the preset rests at the moment that *proposal* was made.
+
+    Args:
+        proposal: With what its preset declares.
+        results: Of any preset, oldest first.
+        lifted: Since when results count again, by what a person has lifted; market clock.
+        equity: Of the account, USDT.
+    """
+    code, guards, now = RefusalCode, proposal.guards or Guards(), proposal.trigger
+    own = [r for r in results if r.preset == proposal.preset and r.at <= now]
+    here = [r for r in own if r.symbol == proposal.symbol]
+    for result in here[-1:]:
+        if (until := result.at + proposal.cooldown) > now:
+            yield code.COOLDOWN, f"{proposal.preset} rests on {proposal.symbol} until {until}"
+
+    def counted(among: list[Result], guard: RefusalCode) -> list[Result]:
+        since = lifted.get(guard)
+        return among if since is None else [r for r in among if r.at > since]
+
+    if (guard := guards.stop_guard) is not None:
+        losses = [r.at for r in counted(own, code.STOP_GUARD) if r.pnl < 0]
+        if (rest := _rest_after_losses(losses, guard)) and rest > now:
+            yield code.STOP_GUARD, f"{proposal.preset} {_told(guard)}, it rests until {rest}"
+    if (drawdown := guards.max_drawdown) is not None:
+        among = counted(own, code.PRESET_DRAWDOWN)
+        found = _rest_after_drawdown(among, drawdown, equity, now)
+        if found is not None:
+            fell, rest = found
+            yield (
+                code.PRESET_DRAWDOWN,
+                f"{proposal.preset} fell {fell:.2f} USDT from its best within {drawdown.within}, "
+                f"{drawdown.fraction:.2%} of equity or more, it rests until {rest}",
+            )
+    if (guard := guards.losing_symbol) is not None:
+        losses = [r.at for r in counted(here, code.LOSING_SYMBOL) if r.pnl < 0]
+        if (rest := _rest_after_losses(losses, guard)) and rest > now:
+            yield (
+                code.LOSING_SYMBOL,
+                f"{proposal.preset} {_told(guard)} on {proposal.symbol}, it rests there until "
+                f"{rest}",
+            )
+
+
+def _told(guard: LossGuard) -> str:
+    return f"lost {guard.losses} trades within {guard.within}"
+
+
+def _rest_after_losses(losses: list[datetime], guard: LossGuard) -> datetime | None:
+    """Return until when the last loss that was one too many lets rest."""
+    first = guard.losses - 1
+    too_many = [
+        last
+        for earliest, last in zip(losses, losses[first:], strict=False)
+        if last - earliest <= guard.within
+    ]
+    return too_many[-1] + guard.pause if too_many else None
+
+
+def _rest_after_drawdown(
+    results: list[Result], guard: DrawdownGuard, equity: Decimal, now: datetime
+) -> tuple[Decimal, datetime] | None:
+    """Return how far the results had fallen at the last time it was too far, and the rest's end."""
+    for number, last in reversed(list(enumerate(results))):
+        if last.at + guard.pause <= now:
+            return None
+        looked_at = [r.pnl for r in results[: number + 1] if r.at > last.at - guard.within]
+        total = peak = Decimal(0)
+        for pnl in looked_at:
+            total += pnl
+            peak = max(peak, total)
+        fell = peak - total
+        if last.pnl < 0 and fell >= guard.fraction * equity:
+            return fell, last.at + guard.pause
+    return None
