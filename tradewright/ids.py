@@ -111,6 +111,10 @@ def trade_workflow(symbol: str, trade: str) -> str:
     return f"trade/{symbol}/{trade}"
 
 
+def shadow_workflow(symbol: str, trade: str) -> str:
+    return f"shadow/{symbol}/{trade}"
+
+
 def parse_trade_workflow(workflow_id: str) -> tuple[str, str] | None:
     """Return symbol and trade of a trade's workflow id, None if it is not one.
 

@@ -8,9 +8,11 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from tradewright import ids
 from tradewright.domain.market import Value
+from tradewright.domain.plan import TradePlan
 from tradewright.ports import MarketPort, Watch, Watchlist
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
-from workflows.channel import fault_of, follow, is_untaken, tell_of_fault
+from workflows.channel import fault_of, is_untaken, tell_of_fault
+from workflows.channel import follow as follow_streams
 from workflows.message import Unreadable, read, refused
 from workflows.page import market_page
 
@@ -18,6 +20,7 @@ from workflows.page import market_page
 class MarketStart(Value):
     account: str
     watches: tuple[Watch, ...] = ()
+    shadows: tuple[TradePlan, ...] = ()
 
 
 @workflow.defn
@@ -28,6 +31,7 @@ class MarketWorkflow:
     def __init__(self, start: MarketStart) -> None:
         self._start = start
         self._watches = start.watches
+        self._shadows = start.shadows
         self._needs_operator = ""
 
     @workflow.run
@@ -35,7 +39,7 @@ class MarketWorkflow:
         self._show()
         while not workflow.info().is_continue_as_new_suggested():
             try:
-                await follow(
+                await follow_streams(
                     MarketPort.consume_market, self.watchlist(), ids.QUEUE_MARKET, "public streams"
                 )
             except ActivityError as e:
@@ -49,7 +53,9 @@ class MarketWorkflow:
                     await workflow.sleep(5, summary="until it is tried again")
                 self._needs_operator = ""
                 self._show()
-        workflow.continue_as_new(MarketStart(account=start.account, watches=self._watches))
+        workflow.continue_as_new(
+            MarketStart(account=start.account, watches=self._watches, shadows=self._shadows)
+        )
 
     @workflow.signal(description="A preset wants to be told of candles")
     def watch(self, *args: RawValue) -> None:
@@ -59,6 +65,14 @@ class MarketWorkflow:
     def unwatch(self, *args: RawValue) -> None:
         self._hear("unwatch", args, wanted=False)
 
+    @workflow.signal(description="A virtual trade wants to be followed")
+    def follow(self, *args: RawValue) -> None:
+        self._hear_of_shadow("follow", args, runs=True)
+
+    @workflow.signal(description="A virtual trade has ended")
+    def unfollow(self, *args: RawValue) -> None:
+        self._hear_of_shadow("unfollow", args, runs=False)
+
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
         self._needs_operator = refused(name, "there is no such signal")
@@ -66,7 +80,7 @@ class MarketWorkflow:
 
     @workflow.query(description="What is watched")
     def watchlist(self) -> Watchlist:
-        return Watchlist(account=self._start.account, watches=self._watches)
+        return Watchlist(account=self._start.account, watches=self._watches, shadows=self._shadows)
 
     def _hear(self, name: str, args: Sequence[RawValue], *, wanted: bool) -> None:
         try:
@@ -80,6 +94,20 @@ class MarketWorkflow:
             others = [w for w in self._watches if w.preset != watch.preset]
             watches = [*others, watch] if wanted else others
             self._watches = tuple(sorted(watches, key=lambda w: w.preset))
+        self._show()
+
+    def _hear_of_shadow(self, name: str, args: Sequence[RawValue], *, runs: bool) -> None:
+        try:
+            plan: TradePlan
+            plan, remark = read(TradePlan, args)
+        except Unreadable as e:
+            self._needs_operator = refused(name, e)
+        else:
+            if remark:
+                self._needs_operator = f"signal {name} was taken, but {remark}"
+            others = [one for one in self._shadows if one.trade_id != plan.trade_id]
+            shadows = [*others, plan] if runs else others
+            self._shadows = tuple(sorted(shadows, key=lambda one: one.trade_id))
         self._show()
 
     def _show(self) -> None:

@@ -12,10 +12,13 @@ class EventKind(StrEnum):
     """What happened. The keys of `data` are listed beside each."""
 
     SIGNAL_APPROVED = "signal_approved"  # proposal, plan
-    SIGNAL_REFUSED = "signal_refused"  # proposal, code, reason
+    SIGNAL_REFUSED = "signal_refused"
+    """code, reason; proposal, where there was a signal."""
+    SIGNAL_ALERTED = "signal_alerted"  # proposal
     ENTRY_INTENDED = "entry_intended"  # plan, order_link_id
     TRADE_CHANGED = "trade_changed"
     """event; trade, unless another fill follows at once; view: market at the open and the close."""
+    SHADOW_CHANGED = "shadow_changed"  # event, trade
     GATE_CHANGED = "gate_changed"  # gate
     KILL_SWITCH = "kill_switch"  # step, detail
     STRATEGY_CHANGED = "strategy_changed"  # change, by, reason

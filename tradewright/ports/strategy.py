@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, Field
 from temporalio import activity
 
 from tradewright.domain.breaker import BrokenSymbol, SymbolBreaker
-from tradewright.domain.market import Symbol, Timeframe, Value
+from tradewright.domain.execution import ExitReason
+from tradewright.domain.market import Candle, Symbol, Timeframe, Value
 from tradewright.domain.plan import Mode, Proposal
 
 
@@ -113,6 +114,26 @@ class UniversePort(ABC):
     @abstractmethod
     async def universe(self, wish: UniverseWish) -> Universe:
         """Choose what the preset trades by the filter of its document."""
+
+
+class ClosedCandle(Value):
+    candle: Candle
+    close: AwareDatetime = Field(description="Market clock.")
+
+
+class ShadowCandles(Value):
+    """Signal `candles` of a virtual trade: something happens to it within them."""
+
+    closed: tuple[ClosedCandle, ...]
+
+
+class ShadowExit(Value):
+    """Signal and update `exit` of a virtual trade."""
+
+    note: str = ""
+    by: str = "operator"
+    reason: ExitReason = ExitReason.OPERATOR
+    at: AwareDatetime | None = Field(default=None, description="Market clock; unset: now.")
 
 
 class StrategyStatus(Value):
