@@ -1,7 +1,7 @@
 """Trades that are managed from closed candles: each is told what is due, and decides again."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,8 +16,9 @@ from tradewright.domain.errors import TradewrightError
 from tradewright.domain.exits import manage
 from tradewright.domain.market import Candle, Timeframe
 from tradewright.domain.plan import TradePlan
+from tradewright.domain.shadow import followed
 from tradewright.domain.trade import ExitRequested, Trade, TradeState
-from tradewright.ports import TradeView
+from tradewright.ports import ClosedCandle, ShadowCandles, TradeView, Watchlist
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,8 @@ class Steward:
         self._candles = candles
         self._account = account
         self.held: tuple[TradePlan, ...] = ()
+        self.shadows: tuple[TradePlan, ...] = ()
+        """Virtual trades, as the watchlist has them."""
         self._last: dict[str, tuple[Candle, datetime]] = {}
         """The last candle of each symbol, and when it closed; for exits when nothing else is."""
 
@@ -46,6 +49,13 @@ class Steward:
         )
         if desk is not None:
             self.held = tuple(reservation.plan for reservation in desk.reservations)
+
+    async def _ask_market(self, within: float | None) -> None:
+        """Ask for the virtual trades; at each close, for one may have begun at the last."""
+        market = ids.market_workflow(self._account)
+        watchlist = await self._messenger.ask_in_time(market, "watchlist", Watchlist, within)
+        if watchlist is not None:
+            self.shadows = watchlist.shadows
 
     async def manage(
         self, close: datetime, gap: timedelta, arrived: Arrived, within: float | None
@@ -58,9 +68,10 @@ class Steward:
             arrived: The candles that the stream told of.
             within: Seconds that one workflow may take to answer.
         """
-        await self.ask_desk(within)
+        await asyncio.gather(self.ask_desk(within), self._ask_market(within))
         told = await asyncio.gather(
-            *(self._manage_trade(plan, close, gap, arrived, within) for plan in self.held)
+            *(self._manage_trade(plan, close, gap, arrived, within) for plan in self.held),
+            *(self._follow_shadow(plan, close, gap, arrived, within) for plan in self.shadows),
         )
         return any(told)
 
@@ -103,8 +114,39 @@ class Steward:
         log.info("trade_managed", trade_id=plan.trade_id, kind=event.kind, close=close.isoformat())
         return await self._messenger.tell(workflow_id, "report", event)
 
+    async def _follow_shadow(
+        self,
+        plan: TradePlan,
+        close: datetime,
+        gap: timedelta,
+        arrived: Arrived,
+        within: float | None,
+    ) -> bool:
+        """Tell a virtual trade of its candles if something happens to it within them."""
+        workflow_id = ids.shadow_workflow(plan.symbol, plan.trade_id)
+        view = await self._messenger.ask_in_time(workflow_id, "trade", TradeView, within)
+        if view is None or view.trade.is_final:
+            return False
+        candle = arrived.get(Series(plan.symbol, BASE))
+        if candle is not None and gap <= BASE.length:
+            closed = [ClosedCandle(candle=candle, close=close)]
+        else:
+            # No exchange holds its stop: every minute that was missed counts
+            closed = await self._missed_candles(view.trade, close, gap)
+        if not _happens(view.trade, closed):
+            return False
+        log.info("shadow_told", trade_id=plan.trade_id, close=close.isoformat())
+        told = ShadowCandles(closed=tuple(closed))
+        return await self._messenger.tell(workflow_id, "candles", told)
+
     async def _missed_candle(self, trade: Trade, close: datetime, gap: timedelta) -> Candle | None:
         """Return one candle of all that happened since the last close that was told of."""
+        return merged([found.candle for found in await self._missed_candles(trade, close, gap)])
+
+    async def _missed_candles(
+        self, trade: Trade, close: datetime, gap: timedelta
+    ) -> list[ClosedCandle]:
+        """Return the candles since the last close that was told of, oldest first."""
         count = max(1, gap // BASE.length)
         opened = trade.opened_at or trade.plan.trigger
         times = [close - i * BASE.length for i in reversed(range(count))]
@@ -112,11 +154,15 @@ class Steward:
         try:
             # One request for all of them
             await self._candles.window(symbol, BASE, close, count)
-            found = [await self._candles.candle(symbol, BASE, t) for t in times if t > opened]
+            found = [(t, await self._candles.candle(symbol, BASE, t)) for t in times if t > opened]
         except TradewrightError as e:
             log.warning("candles_not_read", symbol=symbol, detail=str(e))
-            return None
-        return merged([candle for candle in found if candle is not None])
+            return []
+        return [ClosedCandle(candle=candle, close=t) for t, candle in found if candle is not None]
+
+
+def _happens(trade: Trade, closed: Iterable[ClosedCandle]) -> bool:
+    return any(followed(trade, one.candle, one.close) for one in closed)
 
 
 def merged(candles: Collection[Candle]) -> Candle | None:

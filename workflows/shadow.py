@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
+from pydantic import AwareDatetime, Field
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -21,7 +22,7 @@ from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Value
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.shadow import Change, Quote, followed, lived
-from tradewright.domain.trade import ExitRequested, Started, Trade
+from tradewright.domain.trade import ExitRequested, Started, Trade, TradeState
 from tradewright.ports import MarketPort, MarketView, ShadowCandles, ShadowExit, TradeView
 from workflows.attributes import show
 from workflows.message import Unreadable, read, refused
@@ -38,6 +39,7 @@ class ShadowCarried(Value):
     noted: int = 0
     unwritten: tuple[JournalEvent, ...] = ()
     needs_operator: str = ""
+    followed: AwareDatetime | None = Field(default=None, description="Market clock.")
 
 
 class ShadowStart(Value):
@@ -58,6 +60,8 @@ class ShadowWorkflow:
         self._trade = carried.trade if carried else Trade(plan=start.plan)
         self._inbox: deque[ShadowCandles | ShadowExit] = deque(carried.inbox if carried else ())
         self._needs_operator = carried.needs_operator if carried else ""
+        self._followed = carried.followed if carried else None
+        """Close of the last candle that counts."""
         self._journal = Outbox(
             start.plan.account,
             noted=carried.noted if carried else 0,
@@ -89,6 +93,7 @@ class ShadowWorkflow:
                             noted=self._journal.noted,
                             unwritten=self._journal.unwritten,
                             needs_operator=self._needs_operator,
+                            followed=self._followed,
                         )
                     }
                 )
@@ -130,7 +135,7 @@ class ShadowWorkflow:
     async def _life(self) -> None:
         writing = asyncio.create_task(self._journal.keep_writing())
         await self._tell(ids.market_workflow(self._plan.account), "follow", self._plan)
-        if self._trade.executions == () and self._trade == Trade(plan=self._plan):
+        if self._trade.state is TradeState.PENDING:
             self._take(lived(self._trade, [Started()], await self._quote()))
         while not self._trade.is_final:
             if workflow.info().is_continue_as_new_suggested() and self._journal.fits:
@@ -157,8 +162,10 @@ class ShadowWorkflow:
             self._take(lived(self._trade, [leave], quote))
             return
         for closed in told.closed:
-            # Told twice, it happens once: what it did has moved the trade on
-            self._take(followed(self._trade, closed.candle, closed.close))
+            # Told twice it would meet the stop that it has moved itself
+            if self._followed is None or closed.close > self._followed:
+                self._followed = closed.close
+                self._take(followed(self._trade, closed.candle, closed.close))
 
     def _take(self, changes: Iterable[Change]) -> None:
         for change in changes:
