@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field
 
 from tradewright.domain.protection import DrawdownGuard, Guards, LossGuard, OnBad, Weekday
+from tradewright.domain.protection import Session as Times
 from tradewright.preset.section import Duration, Section, unique
 
-TIME = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+START = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+END = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 ZONE = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
-Clock = Annotated[str, Field(pattern=TIME, max_length=5, examples=["08:00", "16:30"])]
 
 
 class LossLimit(Section):
@@ -48,10 +49,18 @@ class Session(Section):
         description="On which it begins.",
         json_schema_extra={"uniqueItems": True},
     )
-    since: Clock = Field(default="00:00", alias="from", description="The first minute.")
-    to: Clock = Field(
+    since: str = Field(
+        default="00:00",
+        alias="from",
+        pattern=START,
+        description="The first minute.",
+        examples=["08:00"],
+    )
+    to: str = Field(
         default="24:00",
-        description="The minute after the last; earlier than `from`: on the next day.",
+        pattern=END,
+        description="The minute after the last; not later than `from`: on the next day.",
+        examples=["16:30"],
     )
     timezone: str = Field(
         default="UTC",
@@ -59,6 +68,19 @@ class Session(Section):
         max_length=64,
         description="Of the IANA database, such as Europe/Berlin; summer time is heeded.",
     )
+
+    def domain(self) -> Times:
+        return Times(
+            days=self.days,
+            begins=_minute(self.since),
+            ends=_minute(self.to),
+            timezone=self.timezone,
+        )
+
+
+def _minute(clock: str) -> int:
+    hours, minutes = clock.split(":")
+    return int(hours) * 60 + int(minutes)
 
 
 class Breaker(Section):
