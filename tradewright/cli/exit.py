@@ -44,6 +44,7 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "TrialImpossible": ExitCode.INVALID,
         "SymbolsUnlisted": ExitCode.INVALID,
         "NothingFound": ExitCode.NOT_FOUND,
+        "FolderEmpty": ExitCode.NOT_FOUND,
         "TemplateUnknown": ExitCode.NOT_FOUND,
         "PresetNameInvalid": ExitCode.USAGE,
         "NotRunning": ExitCode.NOT_FOUND,

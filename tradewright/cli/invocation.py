@@ -1,18 +1,18 @@
 """One run of the command: its global options, its end, and what every command shares."""
 
 import getpass
-import json
 import sys
 import traceback
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
+from tradewright.cli.document import document
 from tradewright.cli.exit import ExitCode, code_of
 from tradewright.domain.errors import TradewrightError
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from tradewright.settings import Settings
 
 T = TypeVar("T")
-
-SCHEMA: Final = "tradewright/v1"
-"""Of every JSON document; raised when a key changes its meaning or goes away."""
 
 
 class Format(StrEnum):
@@ -105,8 +102,7 @@ def say(line: str) -> None:
 
 def print_document(kind: str, **content: Any) -> None:
     """Print the one JSON document of a command on stdout."""
-    document = {"schema": SCHEMA, "kind": kind, **content}
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    typer.echo(document(kind, **content))
 
 
 def invocation_of(ctx: typer.Context) -> Invocation:

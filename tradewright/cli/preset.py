@@ -1,8 +1,8 @@
 """`validate`, `schema`, `apply`: from a file to a running strategy."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,6 @@ from tradewright.cli.exit import ExitCode
 from tradewright.cli.invocation import (
     ByOption,
     Format,
-    NothingFound,
     OutputOption,
     invocation_of,
     print_document,
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from tradewright.app.apply import Application
     from tradewright.preset import LoadedPreset, PresetFault
     from tradewright.settings import Settings
-
-SUFFIXES: Final = (".yaml", ".yml")
 
 PathsArgument = Annotated[
     list[Path], typer.Argument(help="Preset files, or folders of them.", metavar="PATH...")
@@ -46,13 +43,15 @@ def validate(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Check presets and show every mistake with its place; nothing is applied."""
-    checked = Checked(files(paths))
+    from tradewright.app.authoring.check import Checked, preset_files
+
+    checked = Checked(preset_files(paths))
     if online:
         checked.add(run(_symbol_faults(invocation_of(ctx).settings(), checked.good)))
     if output is Format.JSON:
         print_document("validation", **checked.document())
     else:
-        checked.show(listing=True)
+        typer.echo("\n".join(checked.lines()))
     if checked.faults:
         raise typer.Exit(ExitCode.INVALID)
 
@@ -103,8 +102,10 @@ def apply(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Check presets and trade them: start their strategies, or hand them the new version."""
+    from tradewright.app.authoring.check import Checked, preset_files
+
     settings = invocation_of(ctx).settings()
-    checked = Checked(files(paths))
+    checked = Checked(preset_files(paths))
     if expect and len(checked.files) != 1:
         raise typer.BadParameter("--expect goes with one preset", param_hint="--expect")
     checked.add(_account_faults(settings, checked.good))
@@ -114,7 +115,7 @@ def apply(
         if output is Format.JSON:
             print_document("validation", **checked.document())
         else:
-            checked.show(listing=False)
+            typer.echo("\n".join(checked.lines(listing=False)))
         say("error: nothing was applied; correct the presets and apply them again")
         raise typer.Exit(ExitCode.INVALID)
     presets = list(checked.good.values())
@@ -165,89 +166,13 @@ async def _apply_all(
         bybit.close()
 
 
-def files(paths: Iterable[Path]) -> list[Path]:
-    """Return the preset files that *paths* name, those of a folder sorted, each once."""
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
-        if not inside:
-            raise NothingFound(f"folder {path} holds no preset: no file ends in .yaml or .yml")
-        found += inside
-    return list(dict.fromkeys(found))
-
-
-class Checked:
-    """Presets that were read, and every mistake found in them so far."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        from tradewright import preset
-
-        self.files = list(paths)
-        self.good: dict[Path, LoadedPreset] = {}
-        self.faults: list[PresetFault] = []
-        names: dict[str, Path] = {}
-        for path in paths:
-            try:
-                loaded = preset.load(path)
-            except preset.PresetInvalid as e:
-                self.faults += e.faults
-                continue
-            name = loaded.preset.name
-            if name in names:
-                told = f"{name!r} is the name of {names[name]} too; rename one"
-                self.faults.append(_fault_at(path, loaded.document, ("name",), told))
-                continue
-            names[name] = path
-            self.good[path] = loaded
-
-    def add(self, faults: Iterable["PresetFault"]) -> None:
-        """Take *faults* of presets that were good until now."""
-        for fault in faults:
-            self.faults.append(fault)
-            self.good.pop(Path(fault.file), None)
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "valid": not self.faults,
-            "presets": [
-                {
-                    "file": str(path),
-                    "name": loaded.preset.name,
-                    "hash": loaded.hash,
-                    "plugin": loaded.preset.strategy.plugin,
-                    "symbols": list(loaded.preset.market.symbols),
-                    "timeframe": loaded.preset.trigger.timeframe,
-                }
-                for path, loaded in self.good.items()
-            ],
-            "faults": [fault.model_dump(mode="json") for fault in self.faults],
-        }
-
-    def show(self, *, listing: bool) -> None:
-        from tradewright import preset
-
-        if self.faults:
-            typer.echo(preset.render(self.faults))
-        if not listing:
-            return
-        for path, loaded in self.good.items():
-            of = loaded.preset
-            symbols = ", ".join(of.market.symbols)
-            typer.echo(f"{path}: valid: {of.name}, {symbols} {of.trigger.timeframe}, {loaded.hash}")
-        valid, all_of_them = len(self.good), len(self.files)
-        presets = "1 preset" if all_of_them == 1 else f"{all_of_them} presets"
-        faults = "1 mistake" if len(self.faults) == 1 else f"{len(self.faults)} mistakes"
-        typer.echo(f"{valid} of {presets} valid" + (f", {faults}" if self.faults else ""))
-
-
 def _account_faults(
     settings: "Settings", presets: dict[Path, "LoadedPreset"]
 ) -> list["PresetFault"]:
+    from tradewright.app.authoring.check import fault_at
+
     return [
-        _fault_at(
+        fault_at(
             path,
             loaded.document,
             ("account",),
@@ -268,6 +193,7 @@ async def _symbol_faults(
     from activities.bybit import BybitClient
     from activities.secrets import VaultSecrets
     from tradewright.app.apply import unlisted
+    from tradewright.app.authoring.check import fault_at
 
     symbols = {s: None for loaded in presets.values() for s in loaded.preset.market.symbols}
     bybit = BybitClient(settings.urls.rest_url, VaultSecrets.of(settings))
@@ -276,7 +202,7 @@ async def _symbol_faults(
     finally:
         bybit.close()
     return [
-        _fault_at(
+        fault_at(
             path,
             loaded.document,
             ("market", "symbols", number),
@@ -286,19 +212,3 @@ async def _symbol_faults(
         for number, symbol in enumerate(loaded.preset.market.symbols)
         if symbol in advice
     ]
-
-
-def _fault_at(path: Path, text: str, where: tuple[str | int, ...], message: str) -> "PresetFault":
-    """Return the fault at a place of a document that could be read."""
-    from tradewright.preset import PresetFault, document
-
-    root, _ = document.parse(text)
-    place = root.at(where).place if root else document.START
-    return PresetFault(
-        file=str(path),
-        line=place.line + 1,
-        column=place.column + 1,
-        path=".".join(map(str, where)),
-        message=message,
-        excerpt=text.split("\n")[place.line][:200],
-    )
