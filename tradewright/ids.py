@@ -17,6 +17,7 @@ _KILL_LINK = re.compile(r"^kill-d?(\d+)-(\d+)$")
 QUEUE_TRADING = "trading"
 QUEUE_MARKET = "market"
 QUEUE_KILL = "kill"
+QUEUE_PRESETS = "presets"
 
 
 def _digest(*parts: str) -> str:
@@ -166,6 +167,10 @@ def sibling_queue(own: str, queue: str) -> str:
 
 def market_workflow(account: str) -> str:
     return f"market/{account}"
+
+
+def presets_workflow(account: str) -> str:
+    return f"presets/{account}"
 
 
 def notifier_workflow(account: str) -> str:

@@ -188,6 +188,11 @@ class Settings(BaseSettings):
         default=None,
         description="YAML whose `limits` are read again while it runs; unset: the settings file.",
     )
+    presets: Path | None = Field(
+        default=None,
+        description="Folder whose presets are applied as they are saved; unset: `strategies` here "
+        "for `up`, none for a worker.",
+    )
     notify: NotifySettings = NotifySettings()
     reconciliation: Policies = Policies()
     snapshot_every: Length = Field(

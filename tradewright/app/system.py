@@ -250,8 +250,9 @@ def _servers(settings: Settings, market: Market) -> tuple[ProcessSpec, ...]:
 
 
 def _workers(settings: Settings) -> tuple[ProcessSpec, ...]:
+    presets = (ids.QUEUE_PRESETS,) if settings.presets else ()
     return (
-        _worker(settings, "worker", ("trading", "market", "stream")),
+        _worker(settings, "worker", ("trading", "market", "stream", *presets)),
         _worker(settings, "kill-worker", (ids.QUEUE_KILL,)),
     )
 

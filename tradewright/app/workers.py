@@ -42,6 +42,7 @@ from tradewright.app.connect import TemporalUnreachable, connect, pace_of
 from tradewright.app.gate_watch import watch_gate
 from tradewright.app.limits import current_limits, follow_limits
 from tradewright.app.watches import watch_again
+from tradewright.domain.errors import TradewrightError
 from tradewright.journal import Journal
 from tradewright.ports import activities_of
 from tradewright.settings import Settings
@@ -50,6 +51,7 @@ from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketStart, MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
+from workflows.presets import PresetsStart, PresetsWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
 from workflows.strategy import StrategyWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
@@ -67,6 +69,7 @@ TRADING_WORKFLOWS = (
     # Not beside what they hold: they tell when nobody serves its queue
     StreamWorkflow,
     MarketWorkflow,
+    PresetsWorkflow,
 )
 RECONNECT_EVERY = 2.0
 RECONCILE_EVERY = timedelta(seconds=60)
@@ -86,6 +89,14 @@ PASSED_THROUGH = (
 )
 
 
+class NoPresetFolder(TradewrightError):
+    def __init__(self) -> None:
+        super().__init__(
+            "queue presets has no folder to watch: name it with TRADEWRIGHT_PRESETS, or leave the "
+            "queue out"
+        )
+
+
 def workflow_runner() -> SandboxedWorkflowRunner:
     """Return the sandbox of production: third-party modules and our own are shared.
 
@@ -99,7 +110,13 @@ def workflow_runner() -> SandboxedWorkflowRunner:
 
 @asynccontextmanager
 async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[Sequence[Worker]]:
-    """Build the workers of *queues*: ``trading``, ``market``, ``stream``, ``kill``."""
+    """Build the workers of *queues*: ``trading``, ``market``, ``stream``, ``presets``, ``kill``.
+
+    Raises:
+        NoPresetFolder: Presets are to be watched, and no setting says where.
+    """
+    if ids.QUEUE_PRESETS in queues and settings.presets is None:
+        raise NoPresetFolder()
     secrets = VaultSecrets.of(settings)
     await _check_key(secrets)
     client = await _connected(settings)
@@ -146,6 +163,14 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
             stream = BybitStream(client, bybit, secrets, pace, settings.urls.private_ws_url)
             queue = ids.stream_queue(settings.account)
             built.append(serve(queue, (StreamWorkflow,), stream))
+        if ids.QUEUE_PRESETS in queues and settings.presets is not None:
+            # Strategies come with it, which the kill switch's process must not wait for
+            from activities.presets import FolderWatcher
+            from tradewright.app.hot_reload import StrategyApplier
+
+            applier = StrategyApplier(client, journal, bybit)
+            watcher = FolderWatcher(client, applier, settings.presets)
+            built.append(serve(ids.QUEUE_PRESETS, (), watcher, one_at_a_time=True))
         if "kill" in queues:
             kill = BybitKillSwitch(bybit, journal)
             built.append(serve(ids.QUEUE_KILL, (KillSwitchWorkflow,), kill, records))
@@ -153,6 +178,8 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
         built.append(serve(ids.control_queue(client.identity), (), control))
         await ensure_singletons(client, settings)
         await _ensure_reconciliation(client, settings.account)
+        if ids.QUEUE_PRESETS in queues:
+            await ensure_presets(client, settings.account)
         if ids.QUEUE_TRADING in queues:
             if settings.limits_file is None:
                 await _declare_limits(client, settings)
@@ -188,7 +215,9 @@ class _Serve:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def __call__(self, queue: str, workflows: Sequence[type], *adapters: ABC) -> Worker:
+    def __call__(
+        self, queue: str, workflows: Sequence[type], *adapters: ABC, one_at_a_time: bool = False
+    ) -> Worker:
         return Worker(
             self._client,
             task_queue=queue,
@@ -202,6 +231,7 @@ class _Serve:
             max_cached_workflows=2_000,
             # Who only answers a person asks for one task at a time
             max_concurrent_activity_task_polls=5 if workflows else 1,
+            max_concurrent_activities=1 if one_at_a_time else None,
             graceful_shutdown_timeout=GRACE if queue in MONEY_QUEUES else SHORT_GRACE,
         )
 
@@ -224,6 +254,8 @@ async def serve(settings: Settings, queues: Collection[str], ready_file: Path | 
 async def restore(client: Client, settings: Settings) -> None:
     """Start again what was ended from outside, and have it do for others what it did."""
     await ensure_singletons(client, settings)
+    if settings.presets is not None:
+        await ensure_presets(client, settings.account)
     await watch_again(client, settings.account)
 
 
@@ -274,6 +306,18 @@ async def ensure_singletons(client: Client, settings: Settings) -> None:
         task_queue=ids.QUEUE_TRADING,
         id_conflict_policy=use_existing,
         static_summary="candles, as they close",
+    )
+
+
+async def ensure_presets(client: Client, account: str) -> None:
+    """Start what has the folder of presets watched; what runs already is left alone."""
+    await client.start_workflow(
+        PresetsWorkflow.run,
+        PresetsStart(account=account),
+        id=ids.presets_workflow(account),
+        task_queue=ids.QUEUE_TRADING,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="presets, applied as they are saved",
     )
 
 

@@ -34,6 +34,7 @@ MEANING: Final[Mapping[ExitCode, str]] = MappingProxyType(
 BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
     {
         "SettingsInvalid": ExitCode.USAGE,
+        "NoPresetFolder": ExitCode.USAGE,
         "PresetInvalid": ExitCode.INVALID,
         "PresetUnplayable": ExitCode.INVALID,
         "PaperExchangeAway": ExitCode.UNREACHABLE,

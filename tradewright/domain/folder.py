@@ -25,6 +25,8 @@ class Standing(StrEnum):
     APPLIED = "applied"
     LEFT = "left"
     """Not applied, for what runs is newer or a person's wish; `note` says why."""
+    IDLE = "idle"
+    """It is not enabled and nothing of it runs."""
     GONE = "gone"
     """Its file is gone: it takes no entries."""
 
@@ -193,7 +195,7 @@ def _first_sight(declared: Declared, running: Running | None, was_applied: bool)
 def _changed(declared: Declared, running: Running | None) -> Step:
     if running is None:
         if not declared.enabled:
-            return Step(remember=_remembered(declared, Standing.APPLIED, note="not enabled"))
+            return Step(remember=_remembered(declared, Standing.IDLE))
         return Step(remember=_remembered(declared, Standing.INTENDED), act=Act.START)
     if running.preset_hash == declared.preset_hash and running.enabled == declared.enabled:
         return Step(remember=_remembered(declared, Standing.APPLIED))

@@ -29,6 +29,13 @@ from tradewright.ports.market import (
     Watchlist,
 )
 from tradewright.ports.notify import Notices, NotifyPort, OpenNotice, SentNotice
+from tradewright.ports.presets import (
+    FileFault,
+    FolderMemory,
+    FolderNews,
+    Folders,
+    PresetsPort,
+)
 from tradewright.ports.reconciliation import Adoption, Comparison, ReconciliationPort
 from tradewright.ports.strategy import (
     Applied,
@@ -68,6 +75,10 @@ __all__ = [
     "ExchangePort",
     "ExchangeStatus",
     "Exposure",
+    "FileFault",
+    "FolderMemory",
+    "FolderNews",
+    "Folders",
     "GateWish",
     "JournalBatch",
     "JournalPort",
@@ -80,6 +91,7 @@ __all__ = [
     "NotifyPort",
     "OpenNotice",
     "PauseWish",
+    "PresetsPort",
     "Proposals",
     "Reconciled",
     "ReconciliationPort",

@@ -1,0 +1,312 @@
+"""Hot reload: what a folder of presets says is applied to the running strategies, once.
+
+What is about to be done is told to the workflow before it is done, so that whoever watches after
+a crash goes on with it, and neither repeats it nor takes back what others did meanwhile.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+import watchfiles
+from temporalio import activity
+from temporalio.client import Client
+
+from activities.messenger import Messenger, heartbeats
+from activities.presets_author import Author, author_of
+from activities.presets_folder import FolderEye, Sight, identity
+from tradewright import ids
+from tradewright.domain.errors import Retry, TradewrightError
+from tradewright.domain.folder import (
+    Act,
+    Declared,
+    Gone,
+    Remembered,
+    Running,
+    Standing,
+    Step,
+    gone,
+    step,
+    step_when_gone,
+)
+from tradewright.domain.plan import Mode
+from tradewright.ports import FileFault, FolderMemory, FolderNews, Folders, PresetsPort
+from tradewright.preset import LoadedPreset, PresetFault, render
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks though nothing was heard: not every file system tells of changes."""
+LOOK_AGAIN: Final = 0.025
+"""Seconds until the next look at a file that has not settled."""
+TRY_AGAIN: Final = 1.0
+"""Seconds until what could not be done is tried again."""
+
+
+class Applier(Protocol):
+    """Does to the running strategies what the folder wishes."""
+
+    async def running(self, preset: str) -> Running | None: ...
+
+    async def was_applied(self, preset: str, preset_hash: str) -> bool: ...
+
+    async def faults(self, loaded: LoadedPreset, file: str) -> tuple[PresetFault, ...]:
+        """Return what the exchange has against it; nothing if it cannot be asked."""
+
+    async def apply(
+        self,
+        loaded: LoadedPreset,
+        *,
+        expected: str,
+        mode_before: Mode | None,
+        by: str,
+        reason: str,
+    ) -> str:
+        """Apply it if version *expected* runs, or none if that is empty; return a remark."""
+
+    async def disable(self, preset: str, *, expected: str, by: str, reason: str) -> None: ...
+
+
+class PresetWatch:
+    """Brings the running strategies to what the folder says, one look at a time."""
+
+    def __init__(self, folder: Path, memory: FolderMemory, applier: Applier, told: "Told") -> None:
+        self._folder = folder
+        self._applier = applier
+        self._told = told
+        self._memory = {each.name: each for each in memory.presets}
+        self._refused: dict[str, tuple[str, tuple[PresetFault, ...]]] = {}
+        """What the exchange has against a version, by file; asked once for each."""
+        self._waiting = ""
+
+    @property
+    def memory(self) -> Mapping[str, Remembered]:
+        return self._memory
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether nothing waits to be tried again."""
+        return not self._waiting
+
+    async def follow(self, sight: Sight) -> None:
+        """Do what *sight* asks for and has not been done."""
+        self._waiting = ""
+        if not sight.fault:
+            missing = gone(
+                self._memory,
+                [said for said, _ in sight.declared.values()],
+                sight.faults.keys() | sight.unread,
+            )
+            renamed = {each.renamed: each.base.name for each in missing if each.renamed}
+            for each in missing:
+                await self._trying(each.base.name, self._gone(each))
+            for said, loaded in sight.declared.values():
+                await self._trying(said.name, self._declared(said, loaded, renamed.get(said.name)))
+        current = {said.file: said.preset_hash for said, _ in sight.declared.values()}
+        self._refused = {f: r for f, r in self._refused.items() if current.get(f) == r[0]}
+        faults = sight.faults | {file: found for file, (_, found) in self._refused.items()}
+        await self._told.look(self._memory, faults, sight.fault, self._waiting)
+
+    async def _trying(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except TradewrightError as e:
+            if e.retry is Retry.NEVER:
+                await self._leave(name, str(e))
+            else:
+                self._waiting = f"preset {name}: {e}"
+
+    async def _leave(self, name: str, why: str) -> None:
+        base = self._memory.get(name)
+        if base is not None:
+            await self._remember(
+                base.model_copy(update={"standing": Standing.LEFT, "expected": "", "note": why})
+            )
+
+    async def _declared(self, said: Declared, loaded: LoadedPreset, before: str | None) -> None:
+        base = self._memory.get(said.name)
+        if base is not None and _is_done(base, said):
+            return
+        refused = self._refused.get(said.file)
+        if refused is not None and refused[0] == said.preset_hash:
+            return
+        running = await self._applier.running(said.name)
+        was_applied = base is None and await self._applier.was_applied(said.name, said.preset_hash)
+        found = step(base, said, running, was_applied=was_applied)
+        if found is None:
+            return
+        if found.act is None:
+            await self._remember(found.remember)
+            return
+        if faults := await self._applier.faults(loaded, said.file):
+            self._refused[said.file] = (said.preset_hash, faults)
+            return
+        mode_before = running.mode if running else None
+        if mode_before is None and before is not None:
+            former = await self._applier.running(before)
+            mode_before = former.mode if former else None
+        await self._apply(found, loaded, mode_before, f"renamed from {before}" if before else "")
+
+    async def _apply(
+        self, found: Step, loaded: LoadedPreset, mode_before: Mode | None, reason: str
+    ) -> None:
+        await self._remember(found.remember)
+        path = self._folder / found.remember.file
+        author = await author_of(path, Author(f"watcher of {self._told.place}", reason or "saved"))
+        remark = await self._applier.apply(
+            loaded,
+            expected=found.remember.expected,
+            mode_before=mode_before,
+            by=author.by,
+            reason=reason or author.reason,
+        )
+        name, file = found.remember.name, found.remember.file
+        log.info("preset_applied", preset=name, file=file, version=loaded.hash, by=author.by)
+        await self._remember(
+            found.remember.model_copy(
+                update={"standing": Standing.APPLIED, "expected": "", "note": remark}
+            )
+        )
+
+    async def _gone(self, missing: Gone) -> None:
+        name = missing.base.name
+        found = step_when_gone(missing.base, await self._applier.running(name), missing.why)
+        if found is None:
+            return
+        if found.act is Act.DISABLE:
+            # Not remembered before: to do it twice is the same, not to do it is not
+            await self._applier.disable(
+                name,
+                expected=found.remember.expected,
+                by=f"watcher of {self._told.place}",
+                reason=missing.why,
+            )
+            log.info("preset_disabled", preset=name, file=missing.base.file, why=missing.why)
+        await self._remember(found.remember)
+
+    async def _remember(self, entry: Remembered) -> None:
+        if self._memory.get(entry.name) != entry:
+            self._memory[entry.name] = entry
+            await self._told.remember(entry)
+
+
+def _is_done(base: Remembered, said: Declared) -> bool:
+    settled = base.standing in {Standing.APPLIED, Standing.LEFT, Standing.IDLE}
+    return settled and (base.preset_hash, base.file) == (said.preset_hash, said.file)
+
+
+class Told:
+    """Tells the workflow what has changed, and the log what is wrong."""
+
+    def __init__(self, messenger: Messenger, account: str, memory: FolderMemory) -> None:
+        self.place = memory.place
+        self._messenger = messenger
+        self._workflow = ids.presets_workflow(account)
+        self._faults = memory.faults
+        self._fault = memory.fault
+        self._waiting = memory.waiting
+
+    async def remember(self, entry: Remembered) -> None:
+        await self._send((entry,))
+
+    async def look(
+        self,
+        memory: Mapping[str, Remembered],
+        faults: Mapping[str, tuple[PresetFault, ...]],
+        fault: str,
+        waiting: str,
+    ) -> None:
+        """Tell what a look has found, if it has changed."""
+        by_file = {each.file: name for name, each in memory.items()}
+        found = tuple(
+            FileFault(file=file, text=render(told), preset=by_file.get(file, ""))
+            for file, told in sorted(faults.items())
+        )
+        if (found, fault, waiting) == (self._faults, self._fault, self._waiting):
+            return
+        for each in found:
+            if each not in self._faults:
+                log.error("preset_invalid", file=each.file, detail=each.text, preset=each.preset)
+        for each in self._faults:
+            if each.file not in faults:
+                log.info("preset_valid_again", file=each.file)
+        if fault and fault != self._fault:
+            log.error("presets_not_read", detail=fault)
+        if waiting and waiting != self._waiting:
+            log.warning("presets_wait", detail=waiting)
+        self._faults, self._fault, self._waiting = found, fault, waiting
+        await self._send(())
+
+    async def _send(self, entries: tuple[Remembered, ...]) -> None:
+        news = FolderNews(
+            place=self.place,
+            at=datetime.now(UTC),
+            presets=entries,
+            faults=self._faults,
+            fault=self._fault,
+            waiting=self._waiting,
+        )
+        await self._messenger.tell(self._workflow, "report", news)
+
+
+class FolderWatcher(PresetsPort):
+    """The activity; one of them at a time watches for an account."""
+
+    def __init__(self, client: Client, applier: Applier, folder: Path) -> None:
+        self._messenger = Messenger(client)
+        self._applier = applier
+        self._folder = folder.absolute()
+
+    @activity.defn
+    async def watch_presets(self, account: str) -> None:
+        place = f"{socket.gethostname()}:{self._folder}"
+        workflow_id = ids.presets_workflow(account)
+        async with heartbeats(lambda: place):
+            known = await self._messenger.ask(workflow_id, "folders", Folders)
+            memory = known.of(place) if known else FolderMemory(place=place)
+            log.info("presets_watched", place=place, presets=len(memory.presets))
+            eye = FolderEye(self._folder, account)
+            eye.remember(
+                {e.name: e.file for e in memory.presets if e.standing is not Standing.GONE}
+            )
+            watch = PresetWatch(
+                self._folder, memory, self._applier, Told(self._messenger, account, memory)
+            )
+            async for _ in stirs(self._folder):
+                sight = await asyncio.to_thread(eye.look, time.monotonic())
+                await watch.follow(sight)
+                while sight.unsettled or not watch.is_done:
+                    await asyncio.sleep(LOOK_AGAIN if watch.is_done else TRY_AGAIN)
+                    sight = await asyncio.to_thread(eye.look, time.monotonic())
+                    await watch.follow(sight)
+
+
+async def stirs(folder: Path) -> AsyncIterator[None]:
+    """Yield at first, whenever something in *folder* stirs, and now and then in any case."""
+    yield
+    while True:
+        which = identity(folder)
+        if which is None:
+            await asyncio.sleep(LOOK_EVERY)
+            yield
+            continue
+        with contextlib.suppress(OSError, RuntimeError):
+            async for _ in watchfiles.awatch(
+                folder,
+                watch_filter=None,
+                step=10,
+                debounce=50,
+                rust_timeout=int(LOOK_EVERY * 1000),
+                yield_on_timeout=True,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
+            ):
+                yield
+                if identity(folder) != which:
+                    break
