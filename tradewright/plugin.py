@@ -332,6 +332,19 @@ def installed() -> Mapping[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
+def is_foreign(name: str) -> bool:
+    """Return whether *name* is registered by another distribution than tradewright itself.
+
+    Raises:
+        PluginUnknown: By none at all.
+    """
+    found = installed()
+    if name not in found:
+        raise PluginUnknown(name, found)
+    distribution = found[name].dist
+    return distribution is None or distribution.name != "tradewright"
+
+
 def load(name: str) -> type[Strategy]:
     """Import the strategy registered as *name*.
 

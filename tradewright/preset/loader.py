@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tradewright import plugin
-from tradewright.preset import document, reading
+from tradewright.preset import check, document, reading
 from tradewright.preset.document import Flaw, Node
 from tradewright.preset.fault import PresetInvalid
-from tradewright.preset.model import BreakEvenAfterTarget, Exits, Preset
+from tradewright.preset.model import Preset
 from tradewright.preset.place import fault_at
 from tradewright.preset.wording import Mistake, mistakes
 
@@ -52,19 +51,28 @@ def loads(text: str, source: str = "<preset>") -> LoadedPreset:
         flaw = Flaw(document.START, (), document.TOO_LARGE)
         raise PresetInvalid([fault_at("", source, flaw)])
 
-    def check(root: Node) -> tuple[LoadedPreset | None, list[Mistake]]:
+    def checked(root: Node) -> tuple[LoadedPreset | None, list[Mistake]]:
         preset, found = _checked_model(root)
-        found += _checked_ladder(preset.exits) if preset is not None else ()
+        found += check.contradictions(preset) if preset is not None else ()
         strategy, about_strategy = _checked_strategy(root)
         found += about_strategy
         if strategy is not None:
-            found += _checked_factors(root, strategy)
+            found += check.unknown_factors(root, strategy.factor_names)
         if preset is None or strategy is None or found:
             return None, found
         hashed = preset_hash(root.data, preset.strategy.plugin)
         return LoadedPreset(preset, text, hashed, strategy), found
 
-    return reading.checked(text, source, check, PresetInvalid)
+    return reading.checked(text, source, checked, PresetInvalid)
+
+
+def outlined(text: str, source: str = "<preset>") -> Preset:
+    """Return the preset that *text* says, without its strategy, whose code is not imported.
+
+    Raises:
+        PresetInvalid: With every mistake but those in what the strategy is told.
+    """
+    return reading.checked(text, source, _checked_model, PresetInvalid)
 
 
 def preset_hash(data: dict[str, Any], plugin_name: str) -> str:
@@ -118,43 +126,3 @@ def _checked_strategy(root: Node) -> tuple[plugin.Strategy | None, list[Mistake]
     except Exception as e:
         detail = f"strategy plugin {name!r} refuses the parameters: {type(e).__name__}: {e}"
         return None, [Mistake(("strategy", "params"), f"{detail}; mend the plugin")]
-
-
-def _checked_factors(root: Node, strategy: plugin.Strategy) -> Iterator[Mistake]:
-    """Yield the distances that the strategy does not offer."""
-    for where in (("exits", "stop"), ("exits", "trailing"), ("entry", "offset")):
-        path = (*where, "indicator")
-        name = root.at(path).data
-        inner = root.at(path[:-1]).inner
-        if "indicator" in inner and isinstance(name, str) and name not in strategy.factor_names:
-            advice = plugin.suggestion(name, strategy.factor_names)
-            yield Mistake(
-                path, f"{name!r} is no distance in price that the strategy offers; {advice}"
-            )
-
-
-def _checked_ladder(exits: Exits) -> Iterator[Mistake]:
-    """Yield the targets that do not go together."""
-    path, ladder = ("exits", "targets"), exits.targets or ()
-    taken = Decimal(0)
-    for number, target in enumerate(ladder):
-        is_last, fraction = number == len(ladder) - 1, target.close_fraction
-        if is_last and fraction is not None:
-            message = "the last target takes all that is left; remove close_fraction"
-            yield Mistake((*path, number, "close_fraction"), message, at_key=True)
-        elif not is_last and fraction is None:
-            message = "close_fraction is missing; only the last target takes all that is left"
-            yield Mistake((*path, number), message)
-        elif not is_last:
-            taken += fraction or 0
-            if taken >= 1:
-                message = f"with those before it takes {taken}; leave something to the last target"
-                yield Mistake((*path, number, "close_fraction"), message)
-        if number and target.r <= ladder[number - 1].r:
-            message = f"{target.r} is not beyond the target before it; write the nearest first"
-            yield Mistake((*path, number, "r"), message)
-    awaited = exits.break_even
-    if isinstance(awaited, BreakEvenAfterTarget) and awaited.after_target >= max(1, len(ladder)):
-        before = max(0, len(ladder) - 1)
-        message = f"only {before} targets come before the last one; write targets, or after_r"
-        yield Mistake(("exits", "break_even", "after_target"), message)
