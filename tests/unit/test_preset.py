@@ -332,6 +332,88 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         ),
         ("max_open_trades: 2", "max_open_trades: ^^-1", "risk.max_open_trades", "at least 1"),
         ("{cooldown_candles: 3}", "{^^cooldown: 3}", "protections.cooldown", "'cooldown_candles'?"),
+        # What is traded, and when
+        (
+            "symbols: [BTCUSDT, ETHUSDT]",
+            "^^symbols: [BTCUSDT], universe: {top: 5}",
+            "market.symbols",
+            "'symbols' does not go with the other keys here",
+        ),
+        ("symbols: [BTCUSDT, ETHUSDT]", "universe: {top: ^^201}", "market.universe.top", "at most"),
+        ("symbols: [BTCUSDT, ETHUSDT]", "^^universe: {}", "market.universe.top", "missing; add it"),
+        (
+            "symbols: [BTCUSDT, ETHUSDT]",
+            "universe: {top: 5, refresh: ^^30s}",
+            "market.universe.refresh",
+            "is too often for the exchange's lists; write 1m or more",
+        ),
+        ("on: candle,", "on: candle, ^^depth: 50,", "trigger.depth", "go with `on: candle`"),
+        ("mode: trade", "enabled: ^^1", "enabled", "the number 1 where true or false belongs"),
+        ("mode: trade", "enabled: ^^'no'", "enabled", "text 'no' where true or false belongs"),
+        # Risk
+        (
+            "{sizing: risk_fraction, risk_fraction: 0.005,",
+            "{sizing: volatility_target, target_volatility: 0.02, indicator: ^^art,",
+            "risk.indicator",
+            "did you mean 'atr'?",
+        ),
+        (
+            "leverage: 3",
+            "scale_by_confidence: ^^0",
+            "risk.scale_by_confidence",
+            "the number 0 where true or false belongs",
+        ),
+        ("leverage: 3", "correlation: {max: ^^1}", "risk.correlation.max", "must be less than 1"),
+        # Protections and data
+        (
+            "{cooldown_candles: 3}",
+            "{stop_guard: {losses: 3, within: ^^31d, pause: 4h}}",
+            "protections.stop_guard.within",
+            "is longer than results are remembered; write 30d or less",
+        ),
+        (
+            "{cooldown_candles: 3}",
+            "{sessions: [{from: '08:00', to: ^^'08:00'}]}",
+            "protections.sessions.0.to",
+            "is when it begins",
+        ),
+        (
+            "{cooldown_candles: 3}",
+            "{sessions: [{from: ^^8:00}]}",
+            "protections.sessions.0.from",
+            "'8:00' does not fit",
+        ),
+        (
+            "{cooldown_candles: 3}",
+            "{sessions: [{timezone: ^^Europe/Berln}]}",
+            "protections.sessions.0.timezone",
+            "did you mean 'Europe/Berlin'?",
+        ),
+        (
+            "{cooldown_candles: 3}",
+            "{sessions: [{timezone: ^^Europe}]}",
+            "protections.sessions.0.timezone",
+            "unknown time zone 'Europe'",
+        ),
+        (
+            "{cooldown_candles: 3}",
+            "{sessions: [{days: [mon, ^^mon]}]}",
+            "protections.sessions.0.days.1",
+            "listed twice; keep one",
+        ),
+        (
+            "{cooldown_candles: 3}",
+            "{sessions: [{^^since: '08:00'}]}",
+            "protections.sessions.0.since",
+            "unknown key 'since'",
+        ),
+        (
+            "mode: trade",
+            "data: {on_bad: ^^degrade}",
+            "data.on_bad",
+            "there are no degraded rules; declare strategy.params.degraded, or write skip",
+        ),
+        ("mode: trade", "data: {on_bad: ^^ignore}", "data.on_bad", "known: degrade, pause, skip"),
         # The YAML itself
         ("mode: trade", "mode: trade\n^^mode: trade", "mode", "key stands already in line 4"),
         ("mode: trade", "mode: ^^&x trade", "mode", "anchor &x is not supported"),

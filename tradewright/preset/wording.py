@@ -79,9 +79,12 @@ def _kind(schema: dict[str, Any], data: Any, path: Path) -> str:
         data = data.get(step) if isinstance(data, Mapping) else None
     if not isinstance(data, Mapping):
         return ""
-    for part in _parts(schema, path):
-        for key, value in part.get("properties", {}).items():
-            if "const" in value and data.get(key) == value["const"]:
+    ways = [part["properties"] for part in _parts(schema, path) if "properties" in part]
+    for way in ways:
+        for key, value in way.items():
+            # What every way says tells none of them from the others
+            is_telling = any(other.get(key) != value for other in ways)
+            if is_telling and "const" in value and data.get(key) == value["const"]:
                 return f"{key}: {data[key]}"
     return ""
 
