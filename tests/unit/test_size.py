@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewright.domain.market import Instrument
-from tradewright.domain.plan import FixedNotional, RiskFraction, Sizing
+from tradewright.domain.market import Instrument, Timeframe
+from tradewright.domain.plan import FixedNotional, RiskFraction, Sizing, VolatilityTarget
 from tradewright.domain.size import TooSmall, order_size
+from tradewright.preset.risk import RiskByVolatility
 
 
 def btc(**changes: Any) -> Instrument:
@@ -57,6 +58,71 @@ def test_a_fixed_notional_is_the_same_whatever_the_stop() -> None:
     assert size(notional) == size(notional, stop_loss=Decimal(1)) == Decimal("0.100")
 
 
+def target(**changes: Any) -> VolatilityTarget:
+    fields = {"target": "0.02", "measured": "0.04", "max_risk_fraction": "0.05"}
+    return VolatilityTarget.model_validate(fields | changes)
+
+
+def test_a_position_moves_as_much_as_it_is_to_whatever_the_market_does() -> None:
+    assert size(target()) == Decimal("0.100")
+    assert size(target(measured="0.08")) == Decimal("0.050")
+    assert size(target(measured="0.02")) == Decimal("0.200")
+    # The stop does not matter ...
+    assert size(target(), stop_loss=Decimal(45_000)) == Decimal("0.100")
+    assert size(target(), confidence=Decimal("0.5")) == Decimal("0.050")
+
+
+def test_a_calm_market_does_not_risk_more_at_the_stop_than_told() -> None:
+    calm = target(measured="0.0001", max_risk_fraction="0.01")
+
+    # ... but where it would cost more than that
+    assert size(calm) == size(ONE_PER_CENT) == Decimal("0.200")
+    assert size(calm, confidence=Decimal("0.5")) == Decimal("0.100")
+
+
+def test_a_share_scales_what_is_left() -> None:
+    assert size(ONE_PER_CENT, share=Decimal("0.25")) == Decimal("0.050")
+    assert isinstance(size(ONE_PER_CENT, share=Decimal(0)), TooSmall)
+
+
+@pytest.mark.parametrize(
+    ("per", "timeframe", "expected"),
+    [
+        # An ATR of 1 % of price on hourly candles: times the root of 24, or of 365 days of them
+        ("day", Timeframe.H1, Decimal("0.01") * Decimal(24).sqrt()),
+        ("year", Timeframe.H1, Decimal("0.01") * Decimal(24 * 365).sqrt()),
+        ("day", Timeframe.D1, Decimal("0.01")),
+    ],
+)
+def test_volatility_is_measured_over_the_period_of_the_target(
+    per: str, timeframe: Timeframe, expected: Decimal
+) -> None:
+    risk = RiskByVolatility.model_validate(
+        {
+            "sizing": "volatility_target",
+            "target_volatility": Decimal("0.02"),
+            "indicator": "atr",
+            "per": per,
+        }
+    )
+
+    found = risk.measured(Decimal(50_000), {"atr": 500.0}, timeframe)
+
+    assert isinstance(found, VolatilityTarget)
+    assert found.measured.quantize(Decimal("1e-9")) == expected.quantize(Decimal("1e-9"))
+    assert (found.target, found.max_risk_fraction) == (Decimal("0.02"), Decimal("0.01"))
+
+
+@pytest.mark.parametrize("atr", [None, float("nan"), 0.0, -1.0, float("inf")])
+def test_volatility_that_is_unknown_gives_no_size(atr: float | None) -> None:
+    risk = RiskByVolatility(
+        sizing="volatility_target", target_volatility=Decimal("0.02"), indicator="atr"
+    )
+    factors = {} if atr is None else {"atr": atr}
+
+    assert risk.measured(Decimal(50_000), factors, Timeframe.H1) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -96,12 +162,17 @@ fractions = st.decimals(min_value="0.0001", max_value=1, places=4)
 
 @given(
     sizing=st.one_of(
-        st.builds(RiskFraction, risk_fraction=fractions), st.builds(FixedNotional, notional=money)
+        st.builds(RiskFraction, risk_fraction=fractions),
+        st.builds(FixedNotional, notional=money),
+        st.builds(
+            VolatilityTarget, target=fractions, measured=fractions, max_risk_fraction=fractions
+        ),
     ),
     equity=money,
     price=money,
     distance=fractions,
     confidence=fractions,
+    share=fractions | st.just(Decimal(0)),
     max_notional=money,
     step=st.sampled_from(["0.001", "0.1", "1", "10"]),
     minimum=st.sampled_from([1, 2, 5]),
@@ -112,6 +183,7 @@ def test_no_rounding_and_no_limit_ever_makes_a_size_larger(
     price: Decimal,
     distance: Decimal,
     confidence: Decimal,
+    share: Decimal,
     max_notional: Decimal,
     step: str,
     minimum: int,
@@ -125,6 +197,7 @@ def test_no_rounding_and_no_limit_ever_makes_a_size_larger(
         price=price,
         stop_loss=stop_loss,
         confidence=confidence,
+        share=share,
         max_notional=max_notional,
         instrument=instrument,
     )
@@ -136,8 +209,12 @@ def test_no_rounding_and_no_limit_ever_makes_a_size_larger(
     assert qty * price >= instrument.min_notional
     slack = 1 + Decimal("1e-20")
     assert qty * price <= max_notional * slack
-    if isinstance(sizing, RiskFraction):
-        risk = qty * abs(price - stop_loss)
-        assert risk <= equity * sizing.risk_fraction * confidence * slack
-    else:
-        assert qty * price <= sizing.notional * confidence * slack
+    scale, risk = confidence * share * slack, qty * abs(price - stop_loss)
+    match sizing:
+        case RiskFraction():
+            assert risk <= equity * sizing.risk_fraction * scale
+        case FixedNotional():
+            assert qty * price <= sizing.notional * scale
+        case VolatilityTarget():
+            assert risk <= equity * sizing.max_risk_fraction * scale
+            assert qty * price * sizing.measured <= equity * sizing.target * scale
