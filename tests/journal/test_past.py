@@ -96,3 +96,9 @@ async def test_losses_in_a_row_are_counted_from_the_trades(
     assert past is not None
     assert later is not None
     assert (past.losses, later.losses) == (2, 1)
+    # Oldest first, whatever order they were written in
+    assert [(r.at, r.pnl < 0) for r in past.results] == [
+        (AT + timedelta(minutes=minute), is_loss)
+        for minute, is_loss in ((10, True), (20, False), (30, True), (40, True))
+    ]
+    assert {(r.preset, r.symbol) for r in past.results} == {("ema", "BTCUSDT")}
