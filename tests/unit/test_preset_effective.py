@@ -36,29 +36,29 @@ def told() -> dict[str, EffectiveValue]:
 @pytest.mark.parametrize(
     ("path", "value", "origin"),
     [
-        ("version", 1, "line 1"),
+        ("version", "1", "line 1"),
         ("account", "main", "default"),
-        ("enabled", True, "default"),
+        ("enabled", "true", "default"),
         ("mode", "trade", "default"),
         ("market.symbols", "[BTCUSDT, ETHUSDT]", "line 3"),
         ("trigger.timeframe", "15m", "line 4"),
-        ("strategy.params.period", 20, "line 8"),
-        ("strategy.params.atr_period", 14, "default"),
+        ("strategy.params.period", "20", "line 8"),
+        ("strategy.params.atr_period", "14", "default"),
         ("entry.expires_after", "1m", "line 9"),
-        ("exits.stop.fraction", "0.020", "line 11"),
-        ("exits.target", None, "default"),
+        ("exits.stop.fraction", "0.02", "line 11"),
+        ("exits.target", "none", "default"),
         ("exits.targets.0.close_fraction", "0.5", "line 13"),
         ("exits.targets.1.r", "2", "line 14"),
-        ("exits.targets.1.close_fraction", None, "default"),
+        ("exits.targets.1.close_fraction", "none", "default"),
         ("risk.leverage", "3", "default"),
         ("protections.sessions.0.from", "08:00", "line 17"),
         ("protections.sessions.0.to", "24:00", "default"),
-        ("protections.stop_guard", None, "default"),
+        ("protections.stop_guard", "none", "default"),
         ("protections.breaker.pause", "5m", "default"),
         ("data.max_age", "5m", "default"),
     ],
 )
-def test_a_value_is_told_with_its_origin(path: str, value: object, origin: str) -> None:
+def test_a_value_is_told_with_its_origin(path: str, value: str, origin: str) -> None:
     found = told()[path]
 
     assert (found.value, found.origin) == (value, origin)
