@@ -51,6 +51,8 @@ TradeHandle = WorkflowHandle[Any, Trade]
 POLL = 0.02
 PATIENCE = 60.0
 """Seconds that anything may take on a machine that is busy with other tests."""
+ASKED_AGAIN_AFTER = timedelta(seconds=5)
+"""A question to a workflow whose worker has died meanwhile is never answered."""
 US = "account/test"
 """Our name among those that the lockstep waits for."""
 TIGHT, WIDE = Decimal("0.0004"), Decimal("0.05")
@@ -205,6 +207,23 @@ class LiveSystem:
 
         await until(is_so)
 
+    async def told(self, handle: WorkflowHandle[Any, Any], query: str, kind: type[T]) -> T:
+        """Return what the workflow answers, as soon as somebody answers for it."""
+        last: object = None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    try:
+                        found: T = await handle.query(
+                            query, result_type=kind, rpc_timeout=ASKED_AGAIN_AFTER
+                        )
+                        return found
+                    except (RPCError, QueryFailed) as e:
+                        last = e
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            raise AssertionError(f"nobody answered {query} of {handle.id}: {last!r}") from None
+
     async def failure_of(self, handle: WorkflowHandle[Any, Any], activity: str) -> str:
         """Return what the last attempt of the workflow's activity failed with."""
         found = (await handle.describe()).raw_description.pending_activities
@@ -255,7 +274,7 @@ class LiveSystem:
 
         def call() -> Any:
             session = http_session(
-                self.settings.paper_url, self.key, recv_window_ms=5000, timeout_s=10
+                self.settings.paper_url, self.key, recv_window_ms=30_000, timeout_s=10
             )
             with session.client:
                 return getattr(session, method)(category="linear", **arguments)[0]["result"]
@@ -266,7 +285,7 @@ class LiveSystem:
         """Return every order that the exchange ever had."""
 
         def get() -> list[dict[str, Any]]:
-            answer = self._web.get(f"{self.settings.paper_url}/paper/orders", timeout=5)
+            answer = self._web.get(f"{self.settings.paper_url}/paper/orders", timeout=PATIENCE)
             found: list[dict[str, Any]] = answer.json()["list"]
             return found
 
@@ -283,8 +302,7 @@ class LiveSystem:
 
     async def desk(self) -> Account:
         handle = self.client.get_workflow_handle(ids.account_workflow(self.settings.account))
-        told: Account = await handle.query("account", result_type=Account)
-        return told
+        return await self.told(handle, "account", Account)
 
     async def refresh(self) -> None:
         """Let the desk look at the exchange."""
@@ -293,8 +311,7 @@ class LiveSystem:
 
     async def switch(self) -> KillSwitchState:
         handle = self.client.get_workflow_handle(ids.kill_switch_workflow(self.settings.account))
-        told: KillSwitchState = await handle.query("state", result_type=KillSwitchState)
-        return told
+        return await self.told(handle, "state", KillSwitchState)
 
     async def reserve(
         self,
@@ -386,10 +403,7 @@ class LiveSystem:
         return found
 
     async def view(self, handle: TradeHandle) -> TradeView:
-        told: TradeView = await handle.query(
-            "trade", result_type=TradeView, rpc_timeout=timedelta(seconds=5)
-        )
-        return told
+        return await self.told(handle, "trade", TradeView)
 
     async def status(self, handle: TradeHandle) -> WorkflowExecutionStatus | None:
         return (await handle.describe()).status
@@ -400,11 +414,8 @@ class LiveSystem:
         async def is_so() -> bool:
             return await self.status(handle) is not WorkflowExecutionStatus.RUNNING
 
-        async def told() -> TradeView:
-            return await self.view(handle)
-
         await until(is_so)
-        return (await until(told)).trade
+        return (await self.view(handle)).trade
 
     async def leave(self, handle: TradeHandle) -> Trade:
         """Have the trade leave, and return it when it has ended."""

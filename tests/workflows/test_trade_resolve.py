@@ -22,6 +22,7 @@ from tradewright.domain.trade import (
     TradeState,
 )
 from tradewright.ports import Choice, TradeEvents
+from workflows import trade_command
 from workflows.trade import ResolveWish, TradeWorkflow
 
 Until = Callable[..., Any]
@@ -179,8 +180,10 @@ async def test_an_exit_that_cannot_be_abandoned_is_tried_again(
 
 
 async def test_a_cancel_of_the_entry_that_takes_long_gives_way_to_an_exit(
-    stage: Any, until: Until
+    stage: Any, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # No time is skipped while the exchange is asked
+    monkeypatch.setattr(trade_command, "PATIENCE", timedelta(seconds=1))
     rest = LimitEntry(rest_until=NOON + timedelta(hours=1))
     with stage.env.with_time_skipping_disabled():
         handle = await stage.start_trade(stage.plan(entry=rest))
@@ -195,7 +198,6 @@ async def test_a_cancel_of_the_entry_that_takes_long_gives_way_to_an_exit(
     await stage.exchange.script.called("cancel_entry")
 
     await handle.signal("exit", {"by": "ann"})
-    await stage.env.fast_forward(handle, timedelta(seconds=31))
     await stage.exchange.script.called("flatten")
     held.let_go(TradeEvents())
     trade = await result_of(handle)
