@@ -80,4 +80,5 @@ def _written(value: Any) -> str:
         case Mapping():
             return "{}"
         case _:
-            return str(value)
+            # A rule may stand on several lines
+            return " ".join(str(value).split())
