@@ -1,7 +1,7 @@
 """Views of the market: all that a preset needs to see, put together and looked over."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Timeframe
 from tradewright.plugin import HISTORY_SERIES, Candles, Need, View
 from tradewright.preset import LoadedPreset
-from tradewright.quality import Flaw, age_flaws, candle_flaws
+from tradewright.quality import Flaw, candle_flaws
 
 log = structlog.get_logger(__name__)
 
@@ -75,11 +75,15 @@ class Lookout:
         loaded: LoadedPreset,
         symbol: str,
         at: datetime,
-        facts: Mapping[str, float] | None = None,
+        facts: Callable[[float], Awaitable[Mapping[str, float]]] | None = None,
     ) -> Sight:
         """Return what the preset sees of *symbol* at *at*, by the market's clock.
 
-        Candles are those that had closed then: *at* need not be a close.
+        Args:
+            loaded: Whose needs count.
+            symbol: What is looked at.
+            at: Candles are those that had closed then; it need not be a close.
+            facts: Tells what is known only now, from the last close on.
 
         Raises:
             TradewrightError: The preset's own candles cannot be read.
@@ -96,7 +100,8 @@ class Lookout:
                 continue
             found = self._flaws(loaded, window, at, needs.others[name].candles)
             flaws += [Flaw(flaw.code, f"{name}: {flaw.detail}") for flaw in found]
-        series, more = await self._series(loaded, own, at, facts or {})
+        known = await facts(float(own.candles.close[-1])) if facts and len(own.candles) else {}
+        series, more = await self._series(loaded, own, at, known)
         view = View(
             symbol=symbol,
             at=_last_close(at, timeframe),
@@ -169,14 +174,6 @@ class Lookout:
         for each in series.values():
             each.flags.writeable = False
         return series, flaws
-
-
-def stale(loaded: LoadedPreset, closed: datetime, now: datetime, speed: float) -> list[Flaw]:
-    """Return whether a candle that closed at *closed* is older than the preset's data may be.
-
-    A market that runs faster than the wall clock is given as much of wall time.
-    """
-    return age_flaws(closed, now, loaded.preset.data.max_age * max(1.0, speed))
 
 
 def _last_close(at: datetime, timeframe: Timeframe) -> datetime:

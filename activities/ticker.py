@@ -68,12 +68,19 @@ class Tickers:
             return self._remembered(symbol, now, e)
         return Decimal(row["lastPrice"]), shown(row)
 
-    async def read(self, symbols: Collection[str], since: datetime) -> None:
+    async def read(
+        self, symbols: Collection[str], since: datetime, fresh: timedelta = FRESH
+    ) -> None:
         """Have tickers of *symbols* that are of *since*, by the market's clock, or later.
 
         A failure is told by `row` alone: what was read before may do.
+
+        Args:
+            symbols: Whose.
+            since: Market clock.
+            fresh: Wall time for which one that was read before does.
         """
-        wanted = sorted(symbol for symbol in symbols if not self._is_fresh(symbol, since))
+        wanted = sorted(symbol for symbol in symbols if not self._is_fresh(symbol, since, fresh))
         if not wanted:
             return
         reads = (
@@ -94,9 +101,9 @@ class Tickers:
             return None
         return read.row
 
-    def _is_fresh(self, symbol: str, since: datetime) -> bool:
+    def _is_fresh(self, symbol: str, since: datetime, fresh: timedelta) -> bool:
         read = self._reads.get(symbol)
-        return read is not None and read.since >= since and datetime.now(UTC) - read.at <= FRESH
+        return read is not None and read.since >= since and datetime.now(UTC) - read.at <= fresh
 
     async def _shared(self, symbol: str, since: datetime) -> None:
         async def read() -> None:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
@@ -208,6 +208,10 @@ class View:
 
     Asked of strategies with `knows_degraded` alone.
     """
+
+    def degraded_view(self) -> "View":
+        """Return the same view, to be decided on by what is declared for bad data."""
+        return replace(self, degraded=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy has no pickle

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activities import market
+from activities import lookout, market, ticker
 from activities.feed import LastPrice
 from activities.market import BybitMarket
 from activities.pace import WallPace, milliseconds, moment
@@ -18,6 +18,7 @@ from tradewright.domain.errors import ExchangeUnreachable
 from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
 from tradewright.plugin import Evaluation as Answer
+from tradewright.plugin import Needs, View
 from tradewright.ports import (
     CandlesDone,
     Evaluation,
@@ -51,7 +52,7 @@ class ScriptedExchange:
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
         if method == "get_tickers":
-            row = {"lastPrice": "50010.5", "markPrice": "50011", "fundingRate": "0.0001"}
+            row = {"lastPrice": "50010.5", "markPrice": "50011", "indexPrice": "50009"}
             return {"result": {"list": [row]}}
         assert method == "get_kline"
         first, last = (arguments[name] // 60_000 for name in ("start", "end"))
@@ -283,10 +284,11 @@ async def test_a_candle_that_is_not_listed_is_not_traded(
 ) -> None:
     class Lagging(ScriptedExchange):
         async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-            arguments["end"] = min(arguments["end"], milliseconds(START) - 120_000)
+            if method == "get_kline":
+                arguments["end"] = min(arguments["end"], milliseconds(START) - 120_000)
             return await super().call(method, **arguments)
 
-    monkeypatch.setattr(market, "CANDLE_WAIT", 0.0)
+    monkeypatch.setattr(lookout, "CANDLE_WAIT", 0.0)
     lagging = make_market(bybit=Lagging(make_instrument(), "50100"))
 
     wishes = await lagging.evaluate(candle_of())
@@ -323,20 +325,23 @@ async def test_a_plugin_that_raises_ends_its_decision_and_nothing_else(
     make_market: MakeMarket,
 ) -> None:
     class Failing:
-        lookback = 1
+        needs = Needs(candles=1)
 
-        def evaluate(self, candles: Any) -> Answer:
+        def evaluate(self, view: View) -> Answer:
             raise ZeroDivisionError("volume is zero")
 
     failing: Any = Failing()
     consumer = make_market()
     await consumer.evaluate(candle_of())
-    consumer._loaded[HASH] = dataclasses.replace(consumer._loaded[HASH], strategy=failing)
+    loaded = consumer._library._loaded
+    loaded[HASH] = dataclasses.replace(loaded[HASH], strategy=failing)
 
     wishes = await consumer.evaluate(candle_of())
 
     assert wishes.note == "BTCUSDT: the strategy failed: ZeroDivisionError: volume is zero"
     assert wishes.fault == wishes.note
+    (refusal,) = wishes.refusals
+    assert (refusal.symbol, refusal.code, refusal.fault) == ("BTCUSDT", "strategy_failed", True)
 
 
 async def test_what_a_trade_saw_is_price_market_and_indicators(
@@ -346,7 +351,7 @@ async def test_what_a_trade_saw_is_price_market_and_indicators(
     bare = await make_market().observe(make_plan(preset_hash="adopted"))
 
     assert view.price == Decimal("50010.5")
-    assert view.market == {"mark_price": "50011", "funding_rate": "0.0001"}
+    assert view.market == {"mark_price": "50011", "index_price": "50009"}
     assert view.factors["close"] == 50100
     assert (bare.price, bare.factors) == (view.price, {})
 
@@ -411,7 +416,7 @@ async def test_an_exchange_that_hangs_keeps_no_record_waiting(
     make_instrument: MakeInstrument,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(market, "TICKER_WITHIN", 0.01)
+    monkeypatch.setattr(ticker, "WITHIN", 0.01)
     monkeypatch.setattr(market, "FACTORS_WITHIN", 0.01)
     exchange = Unreachable(make_instrument(), "50100")
     consumer = make_market(bybit=exchange)

@@ -1,0 +1,399 @@
+"""Decisions of presets: what they see becomes proposals, exits, and refusals with their codes."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+import structlog
+
+from activities import parse
+from activities.candles import CandleCache
+from activities.correlation import Correlations
+from activities.evaluation import leave_wishes, propose
+from activities.facts import Facts, book_numbers
+from activities.library import Library, PresetUnusable
+from activities.lookout import Lookout, Sight
+from activities.messenger import Messenger
+from activities.pace import Pace
+from activities.strategist import Strategist, StrategyFailed
+from activities.ticker import FRESH, Tickers, quoted, shown
+from tradewright.book import Book, BookBroken, Ladder
+from tradewright.domain.account import LeaveWish, RefusalCode
+from tradewright.domain.errors import TradewrightError
+from tradewright.domain.market import Instrument
+from tradewright.domain.plan import MarketEntry, Proposal
+from tradewright.domain.protection import OnBad, session_fault, slippage_fault, spread_fault
+from tradewright.plugin import BOOK_SERIES
+from tradewright.plugin import Evaluation as Answer
+from tradewright.ports import BookTrigger, Evaluation, Proposals, Refusal
+from tradewright.preset import LoadedPreset
+from tradewright.quality import Flaw, book_flaws, outlier_flaws
+
+log = structlog.get_logger(__name__)
+
+CANDLE_GRACE: Final = timedelta(seconds=5)
+"""Wall time that any candle is given: it may be listed, and told of, seconds after its close."""
+EXITS_GO_ON: Final = frozenset({RefusalCode.DATA_UNVERIFIED, RefusalCode.BOOK_STALE})
+"""What keeps entries back, and nothing that is held from being left."""
+BOOK_DEPTH: Final = 50
+"""Levels that a strategy of candles sees of the order book."""
+BOOK_FRESH: Final = timedelta(seconds=30)
+"""For so long a ticker vouches for the prices of an order book."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SHOWN: Final = 5
+"""Symbols whose remarks are in a note; of all others the refusals tell."""
+LINEAR: Final = "linear"
+
+
+class MarketSource(Protocol):
+    """The part of the exchange's client that is used here."""
+
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]: ...
+
+    async def instrument(self, symbol: str) -> Instrument: ...
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a preset makes of one symbol."""
+
+    symbol: str
+    proposal: Proposal | None = None
+    exits: tuple[LeaveWish, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    fault: str = ""
+
+    @property
+    def note(self) -> str:
+        return "; ".join(f"{refusal.symbol}: {refusal.reason}" for refusal in self.refusals)
+
+
+class Decider:
+    def __init__(
+        self,
+        *,
+        bybit: MarketSource,
+        library: Library,
+        strategist: Strategist,
+        candles: CandleCache,
+        tickers: Tickers,
+        pace: Pace,
+        messenger: Messenger,
+    ) -> None:
+        self._bybit = bybit
+        self._library = library
+        self._strategist = strategist
+        self._tickers = tickers
+        self._pace = pace
+        self._facts = Facts(messenger)
+        self._correlations = Correlations(messenger, candles)
+        self.lookout = Lookout(bybit, candles)
+
+    async def decide(self, asked: Evaluation) -> Proposals:
+        """Return what the preset wishes; what keeps one symbol back does not keep the others."""
+        earlier = () if asked.book else await self._exits_of_earlier(asked)
+        try:
+            loaded = await self._library.preset(asked.preset_hash)
+        except PresetUnusable as e:
+            log.error("preset_unusable", preset=asked.preset, detail=str(e))
+            refusals = tuple(
+                _refusal(symbol, RefusalCode.PRESET_UNUSABLE, str(e)) for symbol in asked.symbols
+            )
+            return Proposals(exits=earlier, note=str(e), fault=str(e), refusals=refusals)
+        now, speed = await self._pace.market_now(), max(1.0, await self._pace.speed())
+        # The book is newer than any ticker; it only vouches for the book's prices
+        at, fresh = asked.close_time, FRESH
+        if asked.book:
+            fresh, at = BOOK_FRESH, at - (at - EPOCH) % BOOK_FRESH
+        await self._tickers.read(asked.symbols, at, fresh)
+        found = await self._all(loaded, asked, now, speed)
+        exits = (*earlier, *(leave for each in found for leave in each.exits))
+        fault = "; ".join(each.fault for each in found if each.fault)
+        refusals = tuple(refusal for each in found for refusal in each.refusals)
+        proposals = tuple(each.proposal for each in found if each.proposal is not None)
+        age = now - asked.close_time
+        # What is to be left is left by an old candle, too; entered is by none but the last
+        if age > _patience(loaded, speed):
+            note, code = f"stale candle: it closed {age} ago", RefusalCode.DATA_STALE
+            told = {refusal.symbol for refusal in refusals}
+            stale = (_refusal(s, code, note) for s in asked.symbols if s not in told)
+            return Proposals(exits=exits, note=note, fault=fault, refusals=(*refusals, *stale))
+        if asked.exits_only:
+            return Proposals(exits=exits, note=fault, fault=fault, refusals=refusals)
+        return Proposals(
+            proposals=proposals,
+            exits=exits,
+            note=_note([each.note for each in found if each.note]),
+            fault=fault,
+            refusals=refusals,
+        )
+
+    async def _all(
+        self, loaded: LoadedPreset, asked: Evaluation, now: datetime, speed: float
+    ) -> list[_Outcome]:
+        """Return what the preset makes of each symbol; raise if none of them can be read."""
+        looks = (self._look(loaded, symbol, asked, now, speed) for symbol in asked.symbols)
+        ends = await asyncio.gather(*looks, return_exceptions=True)
+        errors = [end for end in ends if isinstance(end, BaseException)]
+        for error in errors:
+            if not isinstance(error, TradewrightError) or len(errors) == len(ends):
+                raise error
+        return [
+            end
+            if isinstance(end, _Outcome)
+            else _Outcome(
+                symbol, refusals=(_refusal(symbol, RefusalCode.DATA_EMPTY, str(end), fault=True),)
+            )
+            for symbol, end in zip(asked.symbols, ends, strict=True)
+        ]
+
+    async def _exits_of_earlier(self, asked: Evaluation) -> tuple[LeaveWish, ...]:
+        """Return what earlier versions of the preset want left: a trade keeps its version."""
+        found: list[LeaveWish] = []
+        for version in asked.earlier:
+            try:
+                loaded = await self._library.preset(version)
+            except PresetUnusable as e:
+                log.warning("preset_unusable", preset=asked.preset, detail=str(e))
+                continue
+            says_exits = getattr(loaded.strategy, "says_exits", True)
+            closes = loaded.preset.trigger.timeframe.closes_at(asked.close_time)
+            if says_exits and closes and loaded.preset.trigger.on == "candle":
+                symbols = loaded.preset.market.symbols or asked.symbols
+                outcomes = await asyncio.gather(
+                    *(self._leave(loaded, symbol, asked) for symbol in symbols)
+                )
+                found += [leave for each in outcomes for leave in each]
+        return tuple(found)
+
+    async def _leave(
+        self, loaded: LoadedPreset, symbol: str, asked: Evaluation
+    ) -> tuple[LeaveWish, ...]:
+        sight = await self._sight(loaded, symbol, asked.close_time)
+        try:
+            answer, _ = await self._answer(loaded, sight, sight.flaws, None)
+        except StrategyFailed as e:
+            log.warning("exits_unknown", preset=asked.preset, version=loaded.hash, detail=str(e))
+            return ()
+        return () if answer is None else _leaves(loaded, symbol, answer)
+
+    async def _look(
+        self,
+        loaded: LoadedPreset,
+        symbol: str,
+        asked: Evaluation,
+        now: datetime,
+        speed: float,
+    ) -> _Outcome:
+        """Return what the preset wishes on *symbol*, or why nothing; and what it wants left."""
+        terms, trigger = loaded.preset.data, asked.book
+        sight = await self._sight(loaded, symbol, asked.close_time)
+        row = self._tickers.row(symbol, terms.max_age)
+        price = trigger.price if trigger else sight.window.close
+        flaws = [*sight.flaws, *_doubts(loaded, sight, price, row)]
+        book = None
+        if trigger is not None:
+            book = Book.of(symbol, trigger.number, trigger.book)
+            flaws += book_flaws(book, now, terms.max_book_age * speed)
+        try:
+            answer, refusals = await self._answer(loaded, sight, flaws, book)
+        except StrategyFailed as e:
+            failed = _refusal(symbol, RefusalCode.STRATEGY_FAILED, str(e), fault=True)
+            return _Outcome(symbol, refusals=(failed,), fault=f"{symbol}: {e}")
+        if answer is None:
+            return _Outcome(symbol, refusals=refusals)
+        exits = _leaves(loaded, symbol, answer)
+        if asked.exits_only or answer.signal is None:
+            return _Outcome(symbol, exits=exits, refusals=refusals)
+        proposed = await self._proposed(loaded, sight, answer, asked.close_time, trigger)
+        if isinstance(proposed, str):
+            # It names the symbol first, as notes do
+            reason = proposed.removeprefix(f"{symbol}: ")
+            told = _refusal(symbol, RefusalCode.NO_LEVELS, reason)
+            return _Outcome(symbol, exits=exits, refusals=(*refusals, told))
+        if row is not None:
+            proposed = proposed.model_copy(update={"market": shown(row)})
+        barred = _barred(loaded, proposed, row, asked.close_time, book)
+        if barred:
+            return _Outcome(symbol, exits=exits, refusals=(*refusals, *barred))
+        declared = loaded.preset.risk.correlation
+        if declared is not None:
+            found = await self._correlations.with_held(
+                asked.account, symbol, sight.view.timeframe, sight.view.at, declared.candles
+            )
+            proposed = proposed.model_copy(update={"correlations": found})
+        return _Outcome(symbol, proposal=proposed, exits=exits, refusals=refusals)
+
+    async def _sight(self, loaded: LoadedPreset, symbol: str, at: datetime) -> Sight:
+        wanted, preset = loaded.strategy.needs.series, loaded.preset
+
+        async def facts(price: float) -> Mapping[str, float]:
+            known = await self._facts.known(
+                wanted,
+                account=preset.account,
+                preset=preset.name,
+                preset_hash=loaded.hash,
+                symbol=symbol,
+                price=price,
+                at=at,
+                timeframe=preset.trigger.timeframe,
+            )
+            if preset.trigger.on == "candle" and not set(wanted).isdisjoint(BOOK_SERIES):
+                book = await self._book(symbol)
+                known |= book_numbers(book) if book else {}
+            return known
+
+        return await self.lookout.sight(loaded, symbol, at, facts)
+
+    async def _book(self, symbol: str) -> Book | None:
+        """Return the order book as it stands; None if it cannot be read, or makes no sense."""
+        ladder = Ladder(symbol)
+        try:
+            answer = await self._bybit.call(
+                "get_orderbook", category=LINEAR, symbol=symbol, limit=BOOK_DEPTH
+            )
+            told = answer["result"]
+            ladder.restart(int(told["u"]), int(told["cts"]), told["b"], told["a"])
+        except (TradewrightError, BookBroken, KeyError, TypeError, ValueError) as e:
+            log.warning("book_not_read", symbol=symbol, detail=str(e))
+            return None
+        return ladder.book()
+
+    async def _answer(
+        self, loaded: LoadedPreset, sight: Sight, flaws: Sequence[Flaw], book: Book | None
+    ) -> tuple[Answer | None, tuple[Refusal, ...]]:
+        """Return what the strategy says, None if it is not asked; and what is wrong."""
+        symbol, view, terms = sight.view.symbol, sight.view, loaded.preset.data
+        refusals = _refusals(symbol, flaws, terms.on_bad, terms.pause)
+        knows_degraded = getattr(loaded.strategy, "knows_degraded", False)
+        if flaws and terms.on_bad is OnBad.DEGRADE and knows_degraded and not sight.is_short:
+            log.warning("decided_by_degraded_rules", symbol=symbol, flaws=[f.detail for f in flaws])
+            view, refusals = view.degraded_view(), ()
+        elif not EXITS_GO_ON.issuperset(flaw.code for flaw in flaws):
+            return None, refusals
+        answer = await (
+            self._strategist.ask(loaded, view)
+            if book is None
+            else self._strategist.ask_book(loaded, view, book)
+        )
+        return (answer.model_copy(update={"signal": None}) if refusals else answer), refusals
+
+    async def _proposed(
+        self,
+        loaded: LoadedPreset,
+        sight: Sight,
+        answer: Answer,
+        close_time: datetime,
+        trigger: BookTrigger | None,
+    ) -> Proposal | str:
+        price = trigger.price if trigger else sight.window.close
+        if price is None:
+            return f"{sight.view.symbol}: no price: the last candle has none"
+        return propose(
+            loaded.preset,
+            preset_hash=loaded.hash,
+            symbol=sight.view.symbol,
+            evaluation=answer,
+            price=price,
+            window=sight.window.key,
+            instrument=await self._bybit.instrument(sight.view.symbol),
+            close_time=close_time,
+        )
+
+
+def _patience(loaded: LoadedPreset, speed: float) -> timedelta:
+    """Return how old a candle may be, in market time, and still be entered at market.
+
+    What the preset lets an entry take from its decision on is also what may pass between
+    the candle and the decision: the price that was decided on is the candle's close. Beyond
+    it the market has moved on, however long the timeframe. A market that runs faster than
+    the wall clock is given as much of wall time.
+    """
+    allowed = max(loaded.preset.entry.expires_after, CANDLE_GRACE)
+    return min(allowed, loaded.preset.data.max_age) * speed
+
+
+def _doubts(
+    loaded: LoadedPreset, sight: Sight, price: Decimal | None, row: parse.Row | None
+) -> Sequence[Flaw]:
+    """Return whether what is to be paid is far from mark and index."""
+    if sight.is_short or price is None:
+        return ()
+    mark, index = quoted(row, "markPrice"), quoted(row, "indexPrice")
+    return outlier_flaws(
+        float(price),
+        None if mark is None else float(mark),
+        None if index is None else float(index),
+        float(loaded.preset.data.outlier_fraction),
+    )
+
+
+def _barred(
+    loaded: LoadedPreset,
+    proposal: Proposal,
+    row: parse.Row | None,
+    at: datetime,
+    book: Book | None,
+) -> tuple[Refusal, ...]:
+    """Return why the preset's own protections bar an entry now."""
+    terms = loaded.preset.protections
+    bid, ask = (
+        (book.bid, book.ask) if book else (quoted(row, "bid1Price"), quoted(row, "ask1Price"))
+    )
+    is_market = isinstance(proposal.entry, MarketEntry)
+    found = (
+        (
+            RefusalCode.OUTSIDE_SESSION,
+            session_fault([session.domain() for session in terms.sessions], at),
+        ),
+        (RefusalCode.SPREAD_TOO_WIDE, spread_fault(terms.max_spread_bp, bid, ask)),
+        (
+            RefusalCode.SLIPPAGE_TOO_LARGE,
+            slippage_fault(terms.max_slippage_bp, proposal.signal.side, proposal.price, bid, ask)
+            if is_market
+            else "",
+        ),
+    )
+    return tuple(
+        Refusal(symbol=proposal.symbol, code=code, reason=reason, proposal=proposal)
+        for code, reason in found
+        if reason
+    )[:1]
+
+
+def _refusals(
+    symbol: str, flaws: Iterable[Flaw], on_bad: OnBad, pause: timedelta
+) -> tuple[Refusal, ...]:
+    """Return one refusal for each code; a market that is only young is no failure."""
+    by_code: dict[RefusalCode, Flaw] = {}
+    for flaw in flaws:
+        by_code.setdefault(flaw.code, flaw)
+    if RefusalCode.WARMING_UP in by_code:
+        return (_refusal(symbol, *by_code[RefusalCode.WARMING_UP]),)
+    rest = pause if on_bad is OnBad.PAUSE else None
+    return tuple(
+        _refusal(symbol, flaw.code, flaw.detail, fault=True, rest=rest) for flaw in by_code.values()
+    )
+
+
+def _refusal(
+    symbol: str,
+    code: RefusalCode,
+    reason: str,
+    *,
+    fault: bool = False,
+    rest: timedelta | None = None,
+) -> Refusal:
+    return Refusal(symbol=symbol, code=code, reason=reason[:300], fault=fault, rest=rest)
+
+
+def _leaves(loaded: LoadedPreset, symbol: str, answer: Answer) -> tuple[LeaveWish, ...]:
+    return leave_wishes(loaded.preset.name, loaded.hash, symbol, answer)
+
+
+def _note(notes: Sequence[str]) -> str:
+    more = len(notes) - SHOWN
+    return "; ".join(notes[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
