@@ -19,7 +19,7 @@ def test_a_project_is_valid_as_it_is_made(call: Call, tmp_path: Path) -> None:
     assert "wrote  desk/strategies/my-first.yaml" in made.out
     assert validated.code == 0
     first = (tmp_path / "desk/strategies/my-first.yaml").read_text()
-    assert first.startswith("# yaml-language-server: $schema=../schemas/preset.schema.json\n")
+    assert first.startswith("# yaml-language-server: $schema=../schemas/editor.schema.json\n")
     schema = json.loads((tmp_path / "desk/schemas/preset.schema.json").read_text())
     assert schema == preset.schema()
 
@@ -102,7 +102,7 @@ def test_an_editor_is_told_where_the_schema_is_only_if_it_is_there(
     call("new", "far", "--folder", "strategies/deep/er")
     deep = (tmp_path / "strategies/deep/er/far.yaml").read_text()
 
-    assert deep.startswith("# yaml-language-server: $schema=../../../schemas/preset.schema.json\n")
+    assert deep.startswith("# yaml-language-server: $schema=../../../schemas/editor.schema.json\n")
 
 
 def test_names_are_completed_from_the_folder_and_from_what_was_listed(

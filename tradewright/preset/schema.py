@@ -1,7 +1,7 @@
 """JSON Schemas of presets and of the plugins' parameters, for editors and other programs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -69,10 +69,37 @@ def plugin_schema(name: str) -> dict[str, Any]:
     }
 
 
+def editor_schema(plugins: Iterable[str]) -> dict[str, Any]:
+    """Return the schema that editors are pointed at: of a preset, and of its plugin's parameters.
+
+    It refers to the files beside it.
+    """
+
+    def chosen(name: str) -> dict[str, Any]:
+        plugin_is = {"properties": {"plugin": {"const": name}}, "required": ["plugin"]}
+        params = {"properties": {"params": {"$ref": f"plugins/{name}.schema.json"}}}
+        return {
+            "if": {"properties": {"strategy": plugin_is}, "required": ["strategy"]},
+            "then": {"properties": {"strategy": params}},
+        }
+
+    parts = [{"$ref": "preset.schema.json"}, *map(chosen, plugins)]
+    return {"$schema": DIALECT, "title": "Preset and parameters", "allOf": parts}
+
+
 def schema_files(also: Mapping[str, Mapping[str, Any]] = NONE) -> dict[str, str]:
-    """Return the text of every file in schemas/, by its path."""
-    schemas: dict[str, Mapping[str, Any]] = {"schemas/preset.schema.json": schema(), **also} | {
-        f"schemas/plugins/{name}.schema.json": plugin_schema(name) for name in SHIPPED
+    """Return the text of every file in schemas/, by its path; one for each plugin that loads."""
+    by_plugin = {}
+    for name in sorted(plugin.installed()):
+        try:
+            by_plugin[name] = plugin_schema(name)
+        except plugin.PluginBroken:
+            continue
+    schemas: dict[str, Mapping[str, Any]] = {
+        "schemas/preset.schema.json": schema(),
+        "schemas/editor.schema.json": editor_schema(by_plugin),
+        **{f"schemas/plugins/{name}.schema.json": each for name, each in by_plugin.items()},
+        **also,
     }
     return {path: json.dumps(content, indent=2) + "\n" for path, content in schemas.items()}
 

@@ -12,7 +12,7 @@ from tradewright.domain.errors import TradewrightError
 FIRST_PRESET: Final = "my-first"
 FIRST_TEMPLATE: Final = "ema-cross"
 EDITOR_SETTINGS: Final = {
-    "yaml.schemas": {"schemas/preset.schema.json": "strategies/*.yaml"},
+    "yaml.schemas": {"schemas/editor.schema.json": "strategies/*.yaml"},
     "yaml.validate": True,
     "yaml.completion": True,
     "yaml.hover": True,

@@ -10,7 +10,7 @@ from tradewright.plugin import suggestion
 
 FOLDER: Final = Path(__file__).parent / "templates"
 MODELINE: Final = "# yaml-language-server: $schema="
-SCHEMA_FILE: Final = Path("schemas/preset.schema.json")
+SCHEMA_FILE: Final = Path("schemas/editor.schema.json")
 NAME: Final = r"[a-z0-9-]{3,40}"
 
 _NAME_LINE = re.compile(r"^name: .*$", re.MULTILINE)
