@@ -25,6 +25,7 @@ from activities.reading import (
     waited,
 )
 from tradewright import ids
+from tradewright.domain.account import Position
 from tradewright.domain.errors import ExitRejected, OrderRejected, TradewrightError
 from tradewright.domain.execution import Execution
 from tradewright.domain.plan import LimitEntry, Origin, TradePlan
@@ -117,7 +118,8 @@ class Exits:
         """Wait for flat, remove what is left of our orders, return every execution found.
 
         What is held is told after `READS_LAG`, whatever the executions say: it only leads to
-        another flatten, and takes no order away, for the read may have lagged. Flat ends the
+        another flatten, and takes no order away, for the read may have lagged. Of a position
+        that leaves in parts it is told as soon as the executions show the last part. Flat ends the
         trade, so it is told when the executions say so too, or when it has been read for
         `FLAT_BELIEVED_AFTER`; and only after whatever could still be filled was cancelled.
 
@@ -131,6 +133,8 @@ class Exits:
             executions, funding = await reads.history(order)
             agree = position is None and not open_qty(plan, executions)
             entry = None
+            if position is not None and _is_left(order, position, executions):
+                break
             if agree and (not executions or isinstance(plan.entry, LimitEntry)):
                 # Either no more was ever filled, or the reads lag
                 entry = await reads.entry(plan)
@@ -182,6 +186,14 @@ def _is_told(plan: TradePlan, entry: PlacedOrder | None, executions: Sequence[Ex
     if plan.origin is not Origin.SIGNAL:
         return True
     return entry is not None and fills_shown(plan, entry, executions)
+
+
+def _is_left(order: TradeOrder, position: Position, executions: Sequence[Execution]) -> bool:
+    """Return whether *position* is what the last exit left, itself as large as may be sent."""
+    plan = order.plan
+    link = ids.order_link(plan.trade_id, "x", order.number - 1)
+    sent = sum((e.qty for e in executions if e.order_link_id == link), Decimal(0))
+    return sent >= plan.instrument.max_market_qty and position.qty == open_qty(plan, executions)
 
 
 def _size(plan: TradePlan, qty: Decimal) -> dict[str, Any]:

@@ -133,6 +133,38 @@ async def test_an_exit_larger_than_a_market_order_goes_out_in_slices(
     assert (first.qty, second.qty, bench.held()) == (half, plan.qty - half, 0)
 
 
+async def test_after_a_part_the_rest_is_told_at_once(bench: Any, make_plan: Any) -> None:
+    plan = make_plan()
+    await bench.enter(plan)
+    half = plan.instrument.floor_qty(plan.qty / 2)
+    small = plan.instrument.model_copy(update={"max_market_qty": half})
+    order = TradeOrder(plan=plan.model_copy(update={"instrument": small}))
+    await bench.run(bench.exchange.flatten, order.model_copy(update={"number": 2}))
+    before = bench.line.count("get_positions")
+
+    settled = await bench.run(bench.exchange.settle, order.model_copy(update={"number": 3}))
+
+    assert settled.events[-1].qty == plan.qty - half == bench.held()
+    assert bench.line.count("get_positions") == before + 1
+
+
+async def test_a_position_whose_part_is_not_told_yet_is_read_until_it_is_believed(
+    bench: Any, make_plan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.exits.READS_LAG", 0.2)
+    plan = make_plan()
+    await bench.enter(plan)
+    half = plan.instrument.floor_qty(plan.qty / 2)
+    small = plan.instrument.model_copy(update={"max_market_qty": half})
+    order = TradeOrder(plan=plan.model_copy(update={"instrument": small}), number=3)
+    before = bench.line.count("get_positions")
+
+    settled = await bench.run(bench.exchange.settle, order)
+
+    assert settled.events[-1].qty == plan.qty
+    assert bench.line.count("get_positions") > before + 1
+
+
 async def test_an_exit_that_is_in_already_is_not_sent_under_another_link(
     bench: Any, make_plan: Any
 ) -> None:
