@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -176,6 +176,9 @@ class CandleCache:
         place.odd.clear()
         place.shelf = shelf
         place.announced = {t: row for t, row in place.announced.items() if t > shelf.last}
+        if place.latest is not None:
+            # The shelf has it; what is not there is what the exchange does not have yet
+            place.latest = replace(place.latest, begin=shelf.last + step, rows={})
 
     async def _shared(
         self, place: _Place, symbol: str, timeframe: Timeframe, start: int, end: int, seen: int

@@ -14,7 +14,7 @@ Row = tuple[str, ...]
 
 N = TypeVar("N", np.int64, np.float64)
 
-EXACT = 512
+EXACT = 400
 """So many of the last rows are also kept as they were written."""
 ROOM = 256
 
@@ -33,14 +33,15 @@ class Shelf:
         self._times: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._values: NDArray[np.float64] = np.empty((len(COLUMNS), 0), dtype=np.float64)
         self._count = 0
-        self._exact: dict[int, Row] = {}
+        self._exact: dict[int, str] = {}
 
     def __len__(self) -> int:
         return self._count
 
     def row(self, opened: int) -> Row | None:
         """Return the row as it was written, if it is one of the last."""
-        return self._exact.get(opened)
+        written = self._exact.get(opened)
+        return None if written is None else tuple(written.split())
 
     def append(self, rows: Mapping[int, Row]) -> None:
         """Add rows that are later than all."""
@@ -86,8 +87,9 @@ class Shelf:
         return Candles(times, *columns)
 
     def _note(self, rows: Mapping[int, Row]) -> None:
-        self._exact |= rows
-        if len(self._exact) > 2 * EXACT:
+        # One text takes a third of the room of five
+        self._exact |= {t: " ".join(rows[t]) for t in sorted(rows)[-EXACT:]}
+        if len(self._exact) > EXACT + ROOM:
             self._exact = {t: self._exact[t] for t in sorted(self._exact)[-EXACT:]}
 
 
