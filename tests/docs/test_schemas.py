@@ -110,23 +110,35 @@ def test_every_key_of_a_preset_is_described_or_named_by_its_section() -> None:
     assert [name for name, each in definitions.items() if "description" not in each] == []
 
 
-DOCUMENTS = [_data(path) for path in PRESETS]
-FULL = copy.deepcopy(_data(ROOT / "strategies/ema-pullback.yaml"))
+DOCUMENTS = [
+    *(_data(path) for path in PRESETS),
+    *(_data(path) for path in sorted((ROOT / "tests/docs/presets").glob("*.yaml"))),
+]
 SCALARS: list[Any] = [
     *(None, True, False, 0, 1, 2, -1, 25, 26, 10_001, 10**20),
     *(Decimal("0.05"), Decimal("0.5"), Decimal("1.0"), Decimal("2.50"), Decimal("1E+2")),
     *(Decimal("0.050001"), Decimal("0E-5"), "", "x", "1", "0.1", "main", "BTCUSDT", "atr", "15m"),
     *("30s", "0s", "trade", "linear", "candle", "market", "risk_fraction", "fixed_notional", "é"),
-    *("limit", "exchange"),
+    *("limit", "exchange", "order_book", "shadow", "alert", "volatility_target", "day", "year"),
+    *("turnover", "skip", "pause", "mon", "sun", "08:00", "24:00", "25:00", "UTC", "Europe/Berlin"),
+    *("Europe/", 50, 200, 201, 1000, "4h", "30d", "99999d", "100000d", "é" * 65, "a/" * 40 + "b"),
 ]
 KEYS = ["fraction", "indicator", "times", "after_r", "r", "notional", "sizing", "risk_fraction"]
 KEYS += ["max_candles", "target", "protections", "mode", "extra", "targets", "close_fraction"]
-KEYS += ["after_target", "rest_candles", "post_only", "offset", "by"]
+KEYS += ["after_target", "rest_candles", "post_only", "offset", "by", "enabled", "universe"]
+KEYS += ["symbols", "depth", "at_most_every", "timeframe", "on", "target_volatility", "per"]
+KEYS += ["max_risk_fraction", "scale_by_confidence", "correlation", "max", "share", "candles"]
+KEYS += ["stop_guard", "max_drawdown", "losing_symbol", "losses", "within", "pause", "sessions"]
+KEYS += ["from", "since", "to", "timezone", "days", "max_spread_bp", "max_slippage_bp", "breaker"]
+KEYS += ["failures", "data", "on_bad", "max_age", "outlier_fraction", "exclude", "refresh", "top"]
 anything = st.sampled_from(SCALARS) | st.sampled_from(
     [
         *({}, [], {"r": 1}, [{"r": 1}], {"r": 1, "close_fraction": Decimal("0.5")}),
         *({"fraction": Decimal("0.1")}, {"indicator": "atr", "times": 1}, ["BTCUSDT"]),
         {"type": "limit", "expires_after": "30s", "rest_candles": 2},
+        *({"top": 5}, {"max": Decimal("0.8")}, {"losses": 2, "within": "1d", "pause": "1h"}),
+        *([{}], [{"from": "08:00"}], ["mon"], ["mon", "mon"], {"failures": 2}, {"on_bad": "skip"}),
+        *({"on": "candle", "timeframe": "1h"}, {"on": "order_book"}),
     ]
 )
 
@@ -180,3 +192,13 @@ def test_parameters_and_their_schema_agree_on_every_document(params: dict[str, A
 def test_a_document_of_text_alone_is_refused_by_both() -> None:
     assert not _accepts(preset.Preset, "text")
     assert not SCHEMA.is_valid("text")
+
+
+def test_every_key_of_the_schema_stands_in_a_document() -> None:
+    """So that the keys that are new are compared, too."""
+    keys = {
+        key for each in preset.schema()["$defs"].values() for key in each.get("properties", ())
+    } | set(preset.schema()["properties"])
+
+    places = [place for whole in DOCUMENTS for place in _places(whole)]
+    assert keys - {key for place in places if isinstance(place, dict) for key in place} == set()

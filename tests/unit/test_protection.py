@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewright.domain.account import RefusalCode
 from tradewright.domain.market import Side
 from tradewright.domain.protection import (
     Session,
@@ -16,8 +15,6 @@ from tradewright.domain.protection import (
     slippage_fault,
     spread_fault,
 )
-from tradewright.preset.objection import objection
-from tradewright.preset.protection import Protections
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 WORKDAYS = (Weekday.MON, Weekday.TUE, Weekday.WED, Weekday.THU, Weekday.FRI)
@@ -142,54 +139,3 @@ def test_slippage_is_what_an_entry_at_market_costs_more(
 
     assert slippage_fault(Decimal(10), side, Decimal(100), *prices) == fault
     assert slippage_fault(None, side, Decimal(100), *prices) == ""
-
-
-DECLARED = Protections.model_validate(
-    {
-        "sessions": [{"days": ["mon"], "from": "08:00", "to": "16:00"}],
-        "max_spread_bp": 20,
-        "max_slippage_bp": 10,
-    }
-)
-
-
-@pytest.mark.parametrize(
-    ("hour", "ask", "at_market", "code"),
-    [
-        (12, "100.05", True, None),
-        (17, "100.05", True, RefusalCode.OUTSIDE_SESSION),
-        (12, "100.25", True, RefusalCode.SPREAD_TOO_WIDE),
-        (12, "100.15", True, RefusalCode.SLIPPAGE_TOO_LARGE),
-        # A limit is bought at its own price
-        (12, "100.15", False, None),
-    ],
-)
-def test_what_a_preset_declares_objects_by_code(
-    hour: int, ask: str, at_market: bool, code: RefusalCode | None
-) -> None:
-    found = objection(
-        DECLARED,
-        at=MONDAY + timedelta(hours=hour),
-        side=Side.BUY,
-        price=Decimal(100),
-        bid=Decimal(100),
-        ask=Decimal(ask),
-        at_market=at_market,
-    )
-
-    assert (found and found[0]) == code
-
-
-def test_nothing_declared_objects_to_nothing() -> None:
-    found = objection(
-        Protections(),
-        at=MONDAY,
-        side=Side.BUY,
-        price=Decimal(1),
-        bid=None,
-        ask=None,
-        at_market=True,
-    )
-
-    assert found is None
-    assert Protections().guards is None
