@@ -303,6 +303,10 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
             "The market stood at the limit or beyond it, and the entry may only add liquidity.",
             "nothing; without `post_only` it would have been filled at once",
         ),
+        "not_in_trade": Explanation(
+            "A trade that only follows the prices, or a notice, came to where entries are sent.",
+            "nothing was sent; it is a fault of tradewright: report it",
+        ),
         "exit_requested": Explanation(
             "Somebody wanted the trade left before its entry was sent.", "nothing"
         ),
