@@ -134,13 +134,15 @@ class Herald:
     async def _watch(self, watchlist: Watchlist) -> None:
         wanted = {watch.preset: watch for watch in watchlist.watches}
         await self._steward.ask_desk(self._within)
-        await self._feed.want(
+        watched = {
             Series(symbol, timeframe)
             for watch in wanted.values()
             for symbol in watch.symbols
             for timeframe in (watch.timeframe, BASE)
-        )
-        await self._feed.want(Series(plan.symbol, BASE) for plan in self._steward.held)
+        }
+        self._steward.shadows = watchlist.shadows
+        held = (*self._steward.held, *watchlist.shadows)
+        await self._feed.follow(watched | {Series(plan.symbol, BASE) for plan in held})
         for name, watch in sorted(wanted.items()):
             if self._watches.get(name) == watch:
                 continue

@@ -156,6 +156,10 @@ class Wire:
         """
         await self._ask("subscribe", topics)
 
+    async def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Ask for *topics* no more; raises as `subscribe` does."""
+        await self._ask("unsubscribe", topics)
+
     async def resubscribe(self, topics: Iterable[str]) -> None:
         """Ask anew for *topics*, which have gone silent; raises as `subscribe` does."""
         silent = sorted(topics)

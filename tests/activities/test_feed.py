@@ -48,17 +48,17 @@ async def test_what_was_refused_once_is_not_asked_for_again_and_again() -> None:
     with structlog.testing.capture_logs() as logs:
         async with running(settings(symbols=("BTCUSDT",))) as paper, feeding(paper) as feed:
             for _ in range(3):
-                await feed.want([KNOWN, UNKNOWN])
+                await feed.follow([KNOWN, UNKNOWN])
             wanted = set(feed.wanted)
 
     assert wanted == {KNOWN}
-    assert [line["topic"] for line in logs if line["event"] == "candles_refused"] == [UNKNOWN.topic]
+    assert [line["topic"] for line in logs if line["event"] == "topic_refused"] == [UNKNOWN.topic]
 
 
 async def test_a_connection_that_is_lost_is_subscribed_again() -> None:
     """F2, F5: pybit reconnects without subscribing; here every connection begins with all."""
     async with running(settings(speed=300)) as paper, feeding(paper) as feed:
-        await feed.want([KNOWN])
+        await feed.follow([KNOWN])
         await next_closed(feed)
         await fault(paper, "{kind: stream_drop}")
         while await feed.closed.get() is not None:
@@ -92,9 +92,10 @@ async def test_a_topic_that_was_asked_for_anew_is_followed() -> None:
     """F2: the exchange forgot one subscription of many."""
     async with running(settings(speed=300)) as paper, feeding(paper) as feed:
         other = Series("ETHUSDT", Timeframe.M1)
-        await feed.want([KNOWN, other])
-        assert feed._wire is not None
-        await feed._wire._ask("unsubscribe", [KNOWN.topic])
+        await feed.follow([KNOWN, other])
+        wire = feed._topics._lines[0]._wire
+        assert wire is not None
+        await wire.unsubscribe([KNOWN.topic])
         while not feed.closed.empty():
             feed.closed.get_nowait()
         for _ in range(3):
@@ -110,7 +111,7 @@ async def test_a_topic_that_was_asked_for_anew_is_followed() -> None:
 async def test_the_last_price_is_kept_with_its_time() -> None:
     prices: dict[str, LastPrice] = {}
     async with running(settings(speed=60)) as paper, feeding(paper, prices) as feed:
-        await feed.want([KNOWN])
+        await feed.follow([KNOWN])
         await eventually(lambda: "BTCUSDT" in prices)
         first = prices["BTCUSDT"]
         await eventually(lambda: prices["BTCUSDT"].heard_at > first.heard_at)
