@@ -125,12 +125,12 @@ def _leaves(preset: Preset) -> str:
 
 def _risks(preset: Preset) -> str:
     risk = preset.risk
-    many = f"; {risk.max_open_trades} trades at once at most"
+    count = risk.max_open_trades
+    many = f"; {count} trades at once at most" if count > 1 else "; one trade at once"
     match risk:
         case RiskByFraction():
             share = risk.risk_fraction
-            all_of_it = f", {_percent(share * risk.max_open_trades)} if all are stopped"
-            more = f"{many}{all_of_it}" if risk.max_open_trades > 1 else many
+            more = f"{many}, {_percent(share * count)} if all are stopped" if count > 1 else many
             return f"risks {_percent(share)} of equity per trade, fees and slippage aside{more}"
         case RiskByNotional():
             return f"trades {risk.notional:f} USDT each time, whatever the stop costs{many}"
