@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activities.candles import anchor
 from tests.cli.conftest import Call, WritePreset
 from tradewright import plugin, preset
 from tradewright.app.authoring.candle_file import read
@@ -95,7 +94,7 @@ def test_each_signal_is_what_the_strategy_says_of_the_window_it_has_live(
     for said in (*found["signals"], found["latest"]):
         at = datetime.fromisoformat(said["at"])
         count = int((at - START) / timedelta(minutes=1))
-        begin = anchor(int(candles.open_time[count - 1]), 60_000, needed)
+        begin = plugin.anchor(int(candles.open_time[count - 1]), 60_000, needed)
         first = max(0, (begin - int(candles.open_time[0])) // 60_000)
         view = plugin.View(
             symbol="BTCUSDT",

@@ -52,7 +52,7 @@ class CandleFile(NamedTuple):
         step, base = timeframe.length // timedelta(milliseconds=1), self.minutes * MINUTE_MS
         if step % base:
             raise CandlesTooLong(self.path, self.minutes, timeframe)
-        return self.candles if step == base else _joined(self.candles, base, step)
+        return _frozen(self.candles if step == base else _joined(self.candles, base, step))
 
 
 def read(path: Path, *, in_quote: bool = False) -> CandleFile:
@@ -100,6 +100,12 @@ def _joined(candles: Candles, base: int, step: int) -> Candles:
         candles.close[ends - 1],
         _over(np.add, candles.volume, starts, ends),
     )
+
+
+def _frozen(candles: Candles) -> Candles:
+    for name in FIELDS:
+        getattr(candles, name).flags.writeable = False
+    return candles
 
 
 def _over(

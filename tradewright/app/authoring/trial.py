@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import AwareDatetime, Field
 
-from activities.candles import anchor
 from activities.pace import moment
 from tradewright.app.authoring.candle_file import CandleFile, Files, last_rows
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Side, Timeframe, Value
-from tradewright.plugin import Candles, Evaluation, Needs, View
+from tradewright.plugin import Candles, Evaluation, Needs, View, anchor
 
 if TYPE_CHECKING:
     from tradewright.plugin import Strategy
