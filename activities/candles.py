@@ -13,7 +13,7 @@ from activities.parse import rows as parsed_rows
 from activities.shelf import Row, Shelf
 from tradewright.domain.errors import AnswerMalformed, TradewrightError
 from tradewright.domain.market import Candle, Timeframe
-from tradewright.plugin import COLUMNS, Candles
+from tradewright.plugin import COLUMNS, Candles, anchor
 
 PAGE = 1000
 """Candles per request, Bybit's most."""
@@ -233,20 +233,6 @@ class CandleCache:
                 later = opened
                 found[opened] = prices
         return found
-
-
-def anchor(end: int, step: int, needed: int) -> int:
-    """Return where a window begins that holds *needed* candles and ends with that of *end*, in ms.
-
-    At a multiple of as many candles: it keeps its first candle for *needed* closes, whoever asks
-    and whenever, so that what follows it candle by candle sees what one sees that begins anew.
-
-    Example:
-        >>> [anchor(end, 1, 3) for end in (9, 10, 11, 12, 13, 14)]
-        [6, 6, 9, 9, 9, 12]
-    """
-    block = needed * step
-    return (end - (needed - 1) * step) // block * block
 
 
 def kline_candle(row: dict[str, Any]) -> Candle:

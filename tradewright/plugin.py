@@ -163,6 +163,25 @@ class Candles:
         return pd.DataFrame(columns, index=index.tz_localize("UTC"))
 
 
+def anchor(end: int, step: int, needed: int) -> int:
+    """Return where a window begins that holds *needed* candles and ends with that of *end*, in ms.
+
+    At a multiple of as many candles: it keeps its first candle for *needed* closes, whoever asks
+    and whenever, so that what follows it candle by candle sees what one sees that begins anew.
+
+    Args:
+        end: When the last candle opens.
+        step: Length of a candle.
+        needed: Candles that a strategy needs; the window has up to twice as many.
+
+    Example:
+        >>> [anchor(end, 1, 3) for end in (9, 10, 11, 12, 13, 14)]
+        [6, 6, 9, 9, 9, 12]
+    """
+    block = needed * step
+    return (end - (needed - 1) * step) // block * block
+
+
 class Need(Value):
     """A series of candles beside the strategy's own."""
 

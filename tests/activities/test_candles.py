@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activities.candles import CandleCache, Window, anchor, kline_candle
+from activities.candles import CandleCache, Window, kline_candle
 from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
 from tradewright.domain.market import Candle, Timeframe
-from tradewright.plugin import COLUMNS
+from tradewright.plugin import COLUMNS, anchor
 
 BORN = datetime(2022, 1, 1, tzinfo=UTC)
 M1, M15 = Timeframe.M1, Timeframe.M15
