@@ -83,6 +83,7 @@ class LiftWish(Value):
     code: RefusalCode | None = Field(
         default=None, description="Whose pause or count is lifted; unset: every pause."
     )
+    preset: str = Field(default="", description="Whose guard is lifted; unset: of every preset.")
     by: str = Field(min_length=1)
     reason: str = Field(min_length=1)
 
@@ -280,8 +281,9 @@ class AccountWorkflow:
         return self._account
 
     def _lift(self, wish: LiftWish) -> None:
-        self._account = lifted(self._account, wish.code)
-        self._note("lifted", f"by {wish.by}: {wish.reason}", wish.code)
+        self._account = lifted(self._account, wish.code, wish.preset)
+        of = f"of {wish.preset} " if wish.preset else ""
+        self._note("lifted", f"{of}by {wish.by}: {wish.reason}", wish.code)
         self._wanted += 1
         self._show()
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from temporalio import activity
 
 from tradewright import ids
-from tradewright.domain.account import Decision, Snapshot
+from tradewright.domain.account import Decision, Past, Snapshot
 from tradewright.domain.case import Case
 from tradewright.domain.execution import Execution
 from tradewright.domain.gate import Gate
@@ -46,11 +46,14 @@ from tradewright.ports import (
     NotifyPort,
     Proposals,
     ReconciliationPort,
+    Rehearsal,
     SnapshotWish,
     StreamPort,
     TradeEvents,
     TradeOrder,
     TripOrder,
+    Universe,
+    UniverseWish,
     Watchlist,
 )
 
@@ -73,6 +76,8 @@ class ScriptedDesk(
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.equity = Decimal(10_000)
+        self.past: Past | None = None
+        """What the journal tells a desk that does not know it yet."""
         self.exit_price = Decimal(101)
         self.entry_fault: Exception | None = None
         self.passes: list[tuple[Discrepancy, ...]] = []
@@ -84,7 +89,13 @@ class ScriptedDesk(
 
     @activity.defn
     async def read_snapshot(self, wish: SnapshotWish) -> Snapshot:
-        return Snapshot(at=datetime.now(UTC), market_at=NOW, equity=self.equity, wallet=self.equity)
+        return Snapshot(
+            at=datetime.now(UTC),
+            market_at=NOW,
+            equity=self.equity,
+            wallet=self.equity,
+            past=self.past if wish.baseline is None else None,
+        )
 
     @activity.defn
     async def send(self, message: Message) -> Delivery:
@@ -95,6 +106,14 @@ class ScriptedDesk(
 
     @activity.defn
     async def reserve(self, proposal: Proposal) -> Decision:
+        raise AssertionError
+
+    @activity.defn
+    async def rehearse(self, rehearsal: Rehearsal) -> Decision:
+        raise AssertionError
+
+    @activity.defn
+    async def universe(self, wish: UniverseWish) -> Universe:
         raise AssertionError
 
     @activity.defn

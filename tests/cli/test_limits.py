@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import System
+from tests.cli.scripted import NOW
 from tradewright import ids
 from tradewright.app import limits
-from tradewright.domain.account import Account, Limits, Pause, RefusalCode
+from tradewright.domain.account import Account, Limits, Past, Pause, RefusalCode, Result
 from tradewright.settings import Settings
 
 Call = Callable[..., Any]
@@ -181,3 +182,40 @@ async def test_a_worker_notices_a_changed_file_and_keeps_the_last_good_limits(
 async def test_limits_that_no_file_declares_are_followed_by_nobody(working: System) -> None:
     async with asyncio.timeout(1):
         await limits.follow_limits(working.client, Settings())
+
+
+async def test_what_a_guard_of_a_preset_counts_is_lifted_of_that_preset(working: System) -> None:
+    desk = working.client.get_workflow_handle(ids.account_workflow(working.account))
+    working.desk.past = Past(
+        results=tuple(
+            Result(
+                trade_id=f"tw{number}",
+                preset=preset,
+                symbol="BTCUSDT",
+                at=NOW - timedelta(hours=number),
+                pnl=Decimal(-10),
+                until=NOW + timedelta(days=1),
+            )
+            for number, preset in ((4, "ema"), (3, "other"), (2, "ema"))
+        )
+    )
+    await desk.execute_update("refresh")
+    lift = ("limits", "lift", "stop_guard", "--reason", "mended", "--by", "ann")
+
+    lifted = await working.call(*lift, "--preset", "ema")
+    again = await working.call(*lift, "--preset", "ema")
+    others = await working.call(*lift)
+    pause = await working.call(
+        "limits", "lift", "loss_streak", "--preset", "ema", "--reason", "x", "--by", "ann"
+    )
+
+    assert (lifted.code, again.code, others.code, pause.code) == (0, 6, 0, 2)
+    assert "lifted: losses of ema that count no more: 2" in lifted.out
+    assert "nothing to lift: stop_guard counts no loss of ema" in again.err
+    assert others.out.splitlines()[0] == "lifted: losses of other that count no more: 1"
+    assert "are lifted of one preset" in pause.err
+    found = Account.model_validate(await desk.query("account"))
+    assert [(each.code, each.preset) for each in found.lifts] == [
+        (RefusalCode.STOP_GUARD, "ema"),
+        (RefusalCode.STOP_GUARD, ""),
+    ]

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tradewright.domain.account import (
     Account,
     Approved,
+    Baseline,
     Decision,
+    Lift,
     Limits,
     Past,
     RefusalCode,
@@ -199,6 +201,21 @@ def test_a_person_lifts_one_guard_and_later_losses_count_again() -> None:
     assert code(free.model_copy(update={"results": tuple(again)}), later) is RefusalCode.STOP_GUARD
 
 
+def test_a_guard_is_lifted_of_one_preset_alone() -> None:
+    of_both = [
+        result(-1, number * HOUR, preset=name) for number in (3, 2, 1) for name in ("ema", "other")
+    ]
+    ours, other = (
+        guarded(stop_guard=THREE),
+        proposal(preset="other", guards=Guards(stop_guard=THREE)),
+    )
+
+    eased = lifted(desk(*of_both), RefusalCode.STOP_GUARD, "ema")
+
+    assert (code(eased, ours), code(eased, other)) == (None, RefusalCode.STOP_GUARD)
+    assert len(lifted(eased, RefusalCode.STOP_GUARD, "ema").lifts) == 1
+
+
 def test_the_reason_says_until_when() -> None:
     losses = [result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)]
 
@@ -257,9 +274,7 @@ def test_a_new_desk_learns_from_the_journal_and_keeps_what_it_heard_meanwhile() 
     losses = (result(-1, 3 * HOUR), result(-1, 2 * HOUR))
     fresh = desk(result(-1, HOUR)).model_copy(update={"is_rebuilt": False})
     past = Past(
-        baseline=desk().baseline.model_copy(
-            update={"lifted": {RefusalCode.LOSING_SYMBOL: NOON - HOUR}}
-        ),
+        baseline=Baseline(lifts=(Lift(code=RefusalCode.LOSING_SYMBOL, at=NOON - HOUR),)),
         results=losses,
     )
 
@@ -282,7 +297,7 @@ def test_a_new_desk_keeps_cooldowns() -> None:
 
 def test_a_desk_carried_from_before_guards_still_reads() -> None:
     carried = desk().model_dump(mode="json")
-    del carried["results"], carried["lifted"]
+    del carried["results"], carried["lifts"]
 
     assert Account.model_validate(carried) == desk()
 

@@ -13,12 +13,14 @@ from activities.messenger import Messenger
 from tradewright import ids
 from tradewright.app.wish import ask, tell
 from tradewright.domain.account import (
+    GUARDS,
     Account,
     Limits,
     Pause,
     RefusalCode,
     Usage,
     breaches,
+    counted,
     limit_changes,
     usage,
 )
@@ -41,8 +43,8 @@ COUNTS: Final = frozenset(
     (RefusalCode.MAX_DRAWDOWN, RefusalCode.LOSS_STREAK, RefusalCode.MAX_UNRESOLVED)
 )
 """Codes of what is counted, and begins anew when a person lifts it."""
-LIFTABLE: Final = tuple(RefusalCode(code) for code in BREACHES.values())
-"""Codes of what may pause entries."""
+LIFTABLE: Final = (*(RefusalCode(code) for code in BREACHES.values()), *sorted(GUARDS))
+"""Codes of what may pause entries, of all presets or of one."""
 
 
 class LimitsShown(Value):
@@ -118,9 +120,18 @@ async def reload_limits(client: Client, settings: Settings, *, by: str) -> Limit
 
 
 async def lift(
-    client: Client, account: str, code: RefusalCode | None, *, reason: str, by: str, now: datetime
+    client: Client,
+    account: str,
+    code: RefusalCode | None,
+    *,
+    preset: str = "",
+    reason: str,
+    by: str,
+    now: datetime,
 ) -> LimitsLifted:
     """End the pause or the count behind *code*, or every pause.
+
+    What a guard of presets counts begins anew, for *preset* alone if one is named.
 
     Raises:
         NothingToLift: It holds no entries back; nothing was done.
@@ -131,9 +142,12 @@ async def lift(
     )
     pauses = [pause for pause in before.pauses if code in (None, pause.code)]
     breached = code in COUNTS and code in {b.code for b in breaches(before, limits, now)}
-    if not pauses and not breached:
+    losses = _guarded_losses(before, code, preset) if code in GUARDS else {}
+    if code in GUARDS and not losses:
+        raise NothingToLift(f"{code} counts no loss{f' of {preset}' if preset else ''}")
+    if not pauses and not breached and not losses:
         raise NothingToLift(f"{code} holds no entries back" if code else "nothing is paused")
-    wish = LiftWish(code=code, reason=reason, by=by)
+    wish = LiftWish(code=code, preset=preset, reason=reason, by=by)
     after = await tell(client, desk, "lift", wish, Account, probe="account")
     lifted = [f"the pause by {pause.code}: {pause.reason}" for pause in pauses]
     match code:
@@ -145,12 +159,23 @@ async def lift(
         case RefusalCode.MAX_UNRESOLVED:
             doubts = len(before.doubts(now)), len(after.doubts(now))
             lifted.append(f"orders of unknown outcome that count: {doubts[0]} -> {doubts[1]}")
+    lifted += [f"losses of {name} that count no more: {count}" for name, count in losses.items()]
     return LimitsLifted(
         lifted=tuple(lifted),
         pauses=after.pauses,
         losses=after.losses,
         peak_equity=after.peak_equity,
     )
+
+
+def _guarded_losses(book: Account, code: RefusalCode, preset: str) -> dict[str, int]:
+    """Return how many losses a guard counts now, by preset."""
+    names = sorted({r.preset for r in book.results if preset in {"", r.preset}})
+    found = {
+        name: sum(r.pnl < 0 for r in counted(book.results, book.lifts, code, name))
+        for name in names
+    }
+    return {name: count for name, count in found.items() if count}
 
 
 async def current_limits(settings: Settings) -> Limits:

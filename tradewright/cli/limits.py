@@ -96,6 +96,9 @@ def lift(
     code: Annotated[
         str, typer.Argument(help="Of the breach, such as loss_streak; without it every pause.")
     ] = "",
+    preset: Annotated[
+        str, typer.Option("--preset", help="Whose guard; without it of every preset.")
+    ] = "",
     reason: Annotated[str, typer.Option("--reason", help="Shown to everybody.")] = "",
     *,
     by: ByOption,
@@ -103,18 +106,26 @@ def lift(
 ) -> None:
     """End a pause; after max_drawdown the peak, after loss_streak the count begins anew.
 
+    So does what a guard of a preset counts: stop_guard, preset_drawdown, losing_symbol.
+
     Exits 6 when there is nothing to lift.
     """
     from tradewright.app import limits
     from tradewright.app.connect import connect
+    from tradewright.domain.account import GUARDS
 
     settings, wanted = invocation_of(ctx).settings(), _code(code)
     if not reason:
         raise typer.BadParameter("say why, with --reason", param_hint="--reason")
+    if preset and wanted not in GUARDS:
+        guards = ", ".join(sorted(GUARDS))
+        raise typer.BadParameter(f"only {guards} are lifted of one preset", param_hint="--preset")
 
     async def work() -> "LimitsLifted":
         client, now = await connect(settings), datetime.now(UTC)
-        return await limits.lift(client, settings.account, wanted, reason=reason, by=by, now=now)
+        return await limits.lift(
+            client, settings.account, wanted, preset=preset, reason=reason, by=by, now=now
+        )
 
     done = run(work())
     if output is Format.JSON:

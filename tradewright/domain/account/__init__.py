@@ -15,7 +15,7 @@ from tradewright.domain.account.desk import (
     Cooldown,
     Reservation,
 )
-from tradewright.domain.account.guard import GUARDS, LONGEST_LOOK, Result
+from tradewright.domain.account.guard import GUARDS, LONGEST_LOOK, Lift, Result, counted
 from tradewright.domain.account.limits import (
     Consequence,
     Consequences,
@@ -68,6 +68,7 @@ __all__ = [
     "Filled",
     "Fired",
     "LeaveWish",
+    "Lift",
     "Limits",
     "MarginMode",
     "Past",
@@ -86,6 +87,7 @@ __all__ = [
     "Watch",
     "breach",
     "breaches",
+    "counted",
     "decide",
     "explained",
     "lifted",

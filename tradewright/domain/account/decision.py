@@ -176,7 +176,7 @@ def _standing(
         if ours and rest.until > proposal.trigger:
             yield code.COOLDOWN, f"{proposal.preset} rests on {rest.symbol} until {rest.until}"
     equity = account.snapshot.equity if account.snapshot else Decimal(0)
-    yield from rests(proposal, account.results, account.lifted, equity)
+    yield from rests(proposal, account.results, account.lifts, equity)
     if len(account.reservations) >= limits.max_open_trades:
         yield (
             code.MAX_OPEN_TRADES,

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
 
-from tradewright.domain.account.guard import Result, memory, remembered
+from tradewright.domain.account.guard import LONGEST_LOOK, Lift, Result, memory, remembered
 from tradewright.domain.account.limits import Limits, MarginMode, PositionMode
 from tradewright.domain.account.message import Channel, LeaveWish, Released, Unresolved
 from tradewright.domain.account.past import Baseline, Fired, Past, Pause
@@ -85,8 +85,8 @@ class Account(Value):
     cooldowns: tuple[Cooldown, ...] = ()
     results: tuple[Result, ...] = ()
     """What trades have come to of late, oldest first."""
-    lifted: dict[RefusalCode, AwareDatetime] = Field(default_factory=dict)
-    """Since when they count again, by the guard that a person has lifted; market clock."""
+    lifts: tuple[Lift, ...] = ()
+    """Since when they count again, by what people have lifted."""
     done: tuple[str, ...] = ()
     """Ids of the last released trades: a late repeat must not open a second one."""
     returned: tuple[str, ...] = ()
@@ -156,6 +156,7 @@ class Account(Value):
                 "cooldowns": cooldowns,
                 "losses": 0 if release.pnl > 0 else losses,
                 "results": self._with_result(held.plan, release),
+                "lifts": tuple(e for e in self.lifts if e.at > release.at - LONGEST_LOOK),
                 "unresolved": unresolved,
                 "done": (*self.done, release.trade_id)[-REMEMBERED_TRADES:],
             }

@@ -36,6 +36,16 @@ class Result(Value):
     """It is forgotten then."""
 
 
+class Lift(Value):
+    """A person lets a guard begin anew."""
+
+    code: RefusalCode
+    preset: str = ""
+    """Empty: of every preset."""
+    at: AwareDatetime
+    """Market clock; results until then do not count any more."""
+
+
 def memory(guards: Guards | None) -> timedelta:
     """Return how long a result matters to *guards*: while it is looked at, or rested for."""
     declared = (guards.stop_guard, guards.max_drawdown, guards.losing_symbol) if guards else ()
@@ -49,52 +59,56 @@ def remembered(results: Sequence[Result], now: datetime) -> tuple[Result, ...]:
     return tuple(kept[-REMEMBERED_RESULTS:])
 
 
+def counted(
+    results: Iterable[Result], lifts: Iterable[Lift], code: RefusalCode, preset: str
+) -> list[Result]:
+    """Return what the guard *code* of *preset* counts, oldest first."""
+    since = max(
+        (lift.at for lift in lifts if lift.code is code and lift.preset in {"", preset}),
+        default=None,
+    )
+    return [r for r in results if r.preset == preset and (since is None or r.at > since)]
+
+
 def rests(
-    proposal: Proposal,
-    results: Iterable[Result],
-    lifted: dict[RefusalCode, datetime],
-    equity: Decimal,
+    proposal: Proposal, results: Iterable[Result], lifts: Iterable[Lift], equity: Decimal
 ) -> Iterator[tuple[RefusalCode, str]]:
     """Yield why the preset rests at the moment that *proposal* was made.
 
     Args:
         proposal: With what its preset declares.
         results: Of any preset, oldest first.
-        lifted: Since when results count again, by what a person has lifted; market clock.
+        lifts: What people have lifted.
         equity: Of the account, USDT.
     """
     code, guards, now = RefusalCode, proposal.guards or Guards(), proposal.trigger
-    own = [r for r in results if r.preset == proposal.preset and r.at <= now]
+    preset, lifts = proposal.preset, tuple(lifts)
+    own = [r for r in results if r.preset == preset and r.at <= now]
     here = [r for r in own if r.symbol == proposal.symbol]
     for result in here[-1:]:
         if (until := result.at + proposal.cooldown) > now:
-            yield code.COOLDOWN, f"{proposal.preset} rests on {proposal.symbol} until {until}"
-
-    def counted(among: list[Result], guard: RefusalCode) -> list[Result]:
-        since = lifted.get(guard)
-        return among if since is None else [r for r in among if r.at > since]
+            yield code.COOLDOWN, f"{preset} rests on {proposal.symbol} until {until}"
 
     if (guard := guards.stop_guard) is not None:
-        losses = [r.at for r in counted(own, code.STOP_GUARD) if r.pnl < 0]
+        losses = [r.at for r in counted(own, lifts, code.STOP_GUARD, preset) if r.pnl < 0]
         if (rest := _rest_after_losses(losses, guard)) and rest > now:
-            yield code.STOP_GUARD, f"{proposal.preset} {_told(guard)}, it rests until {rest}"
+            yield code.STOP_GUARD, f"{preset} {_told(guard)}, it rests until {rest}"
     if (drawdown := guards.max_drawdown) is not None:
-        among = counted(own, code.PRESET_DRAWDOWN)
+        among = counted(own, lifts, code.PRESET_DRAWDOWN, preset)
         found = _rest_after_drawdown(among, drawdown, equity, now)
         if found is not None:
             fell, rest = found
             yield (
                 code.PRESET_DRAWDOWN,
-                f"{proposal.preset} fell {fell:.2f} USDT from its best within {drawdown.within}, "
+                f"{preset} fell {fell:.2f} USDT from its best within {drawdown.within}, "
                 f"{drawdown.fraction:.2%} of equity or more, it rests until {rest}",
             )
     if (guard := guards.losing_symbol) is not None:
-        losses = [r.at for r in counted(here, code.LOSING_SYMBOL) if r.pnl < 0]
+        losses = [r.at for r in counted(here, lifts, code.LOSING_SYMBOL, preset) if r.pnl < 0]
         if (rest := _rest_after_losses(losses, guard)) and rest > now:
             yield (
                 code.LOSING_SYMBOL,
-                f"{proposal.preset} {_told(guard)} on {proposal.symbol}, it rests there until "
-                f"{rest}",
+                f"{preset} {_told(guard)} on {proposal.symbol}, it rests there until {rest}",
             )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from tradewright.domain.account.desk import Account
-from tradewright.domain.account.guard import GUARDS
+from tradewright.domain.account.guard import GUARDS, Lift
 from tradewright.domain.account.limits import Consequence, Limits
 from tradewright.domain.account.past import Fired, Pause
 from tradewright.domain.account.refusal import RefusalCode
@@ -158,8 +158,10 @@ def unfired(account: Account, code: RefusalCode) -> Account:
     )
 
 
-def lifted(account: Account, code: RefusalCode | None) -> Account:
+def lifted(account: Account, code: RefusalCode | None, preset: str = "") -> Account:
     """Return the account after a person has lifted what *code* holds; None lifts every pause.
+
+    A guard of presets is lifted for *preset* alone, if one is named.
 
     The drawdown's peak begins anew with the equity, and so do the count of losses and what a
     guard of the presets counts.
@@ -173,7 +175,9 @@ def lifted(account: Account, code: RefusalCode | None) -> Account:
             u for u in account.unresolved if not u.over and account.reservation(u.trade_id)
         )
     if code in GUARDS and account.snapshot is not None:
-        update["lifted"] = account.lifted | {code: account.snapshot.market_at}
+        lift = Lift(code=code, preset=preset, at=account.snapshot.market_at)
+        others = tuple(e for e in account.lifts if (e.code, e.preset) != (code, preset))
+        update["lifts"] = (*others, lift)
     account = account.model_copy(update=update)
     return account.streak_ended() if code is RefusalCode.LOSS_STREAK else account
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
 
-from tradewright.domain.account.guard import Result
+from tradewright.domain.account.guard import Lift, Result
 from tradewright.domain.account.refusal import RefusalCode
 from tradewright.domain.account.tally import CashMark
 from tradewright.domain.market import Value
@@ -40,8 +40,7 @@ class Baseline(Value):
     """Market time after which losses count."""
     pauses: tuple[Pause, ...] = ()
     fired: tuple[Fired, ...] = ()
-    lifted: dict[RefusalCode, AwareDatetime] = Field(default_factory=dict)
-    """Since when the results of presets count again, by the guard that a person has lifted."""
+    lifts: tuple[Lift, ...] = ()
 
 
 class Past(Value):
