@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -49,6 +49,9 @@ TRY_AGAIN: Final = 1.0
 """Seconds until what could not be done is tried again."""
 
 
+AuthorOf = Callable[[Path, Author], Awaitable[Author]]
+
+
 class Applier(Protocol):
     """Does to the running strategies what the folder wishes."""
 
@@ -76,14 +79,24 @@ class Applier(Protocol):
 class PresetWatch:
     """Brings the running strategies to what the folder says, one look at a time."""
 
-    def __init__(self, folder: Path, memory: FolderMemory, applier: Applier, told: "Told") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        memory: FolderMemory,
+        applier: Applier,
+        told: "Told",
+        author_of: AuthorOf = author_of,
+    ) -> None:
         self._folder = folder
+        self._author_of = author_of
         self._applier = applier
         self._told = told
         self._memory = {each.name: each for each in memory.presets}
         self._refused: dict[str, tuple[str, tuple[PresetFault, ...]]] = {}
         """What the exchange has against a version, by file; asked once for each."""
         self._waiting = ""
+        self._fresh: set[str] = set()
+        """Names that came since the folder was at rest last."""
 
     @property
     def memory(self) -> Mapping[str, Remembered]:
@@ -98,16 +111,20 @@ class PresetWatch:
         """Do what *sight* asks for and has not been done."""
         self._waiting = ""
         if not sight.fault:
+            self._fresh |= sight.declared.keys() - self._memory.keys()
             missing = gone(
                 self._memory,
                 [said for said, _ in sight.declared.values()],
-                sight.faults.keys() | sight.unread,
+                faulty=sight.faults.keys() | sight.unread,
+                fresh=self._fresh,
             )
             renamed = {each.renamed: each.base.name for each in missing if each.renamed}
             for each in missing:
                 await self._trying(each.base.name, self._gone(each))
             for said, loaded in sight.declared.values():
                 await self._trying(said.name, self._declared(said, loaded, renamed.get(said.name)))
+        if not sight.unsettled:
+            self._fresh.clear()
         current = {said.file: said.preset_hash for said, _ in sight.declared.values()}
         self._refused = {f: r for f, r in self._refused.items() if current.get(f) == r[0]}
         faults = sight.faults | {file: found for file, (_, found) in self._refused.items()}
@@ -158,7 +175,9 @@ class PresetWatch:
     ) -> None:
         await self._remember(found.remember)
         path = self._folder / found.remember.file
-        author = await author_of(path, Author(f"watcher of {self._told.place}", reason or "saved"))
+        author = await self._author_of(
+            path, Author(f"watcher of {self._told.place}", reason or "saved")
+        )
         remark = await self._applier.apply(
             loaded,
             expected=found.remember.expected,

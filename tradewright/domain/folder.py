@@ -125,7 +125,11 @@ class Gone(Value):
 
 
 def gone(
-    memory: Mapping[str, Remembered], declared: Collection[Declared], faulty: Collection[str]
+    memory: Mapping[str, Remembered],
+    declared: Collection[Declared],
+    *,
+    faulty: Collection[str] = (),
+    fresh: Collection[str] = (),
 ) -> tuple[Gone, ...]:
     """Return the presets that the folder declares no more.
 
@@ -133,23 +137,24 @@ def gone(
         memory: What the folder said before, by name.
         declared: What it says now; nothing at all is no wish, whatever was there before.
         faulty: Files that cannot be understood: what they said last stays.
+        fresh: Names that came with this change of the folder: one may be a new name for another.
     """
     if not declared and not faulty:
         return ()
     names = {each.name for each in declared}
     known = {name for name, base in memory.items() if base.standing is not Standing.GONE}
-    fresh = [each for each in declared if each.name not in known]
+    newcomers = [each for each in declared if each.name in fresh]
     return tuple(
-        Gone(base=base, renamed=_successor(base, fresh))
+        Gone(base=base, renamed=_successor(base, newcomers))
         for name, base in sorted(memory.items())
         if name in known - names and base.file not in faulty
     )
 
 
-def _successor(base: Remembered, fresh: Collection[Declared]) -> str:
-    """Return which of the *fresh* presets is *base* under another name."""
-    in_place = [each.name for each in fresh if each.file == base.file]
-    alike = [each.name for each in fresh if base.body and each.body == base.body]
+def _successor(base: Remembered, newcomers: Collection[Declared]) -> str:
+    """Return which of the *newcomers* is *base* under another name."""
+    in_place = [each.name for each in newcomers if each.file == base.file]
+    alike = [each.name for each in newcomers if base.body and each.body == base.body]
     return next(iter(in_place + alike), "")
 
 
