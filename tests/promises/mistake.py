@@ -20,11 +20,6 @@ from tradewright.app.paper_control import control
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.plan import LimitEntry
 from tradewright.domain.trade import TradeState
-from workflows.reconciliation import (
-    ReconciliationReport,
-    ReconciliationStart,
-    ReconciliationWorkflow,
-)
 
 Status = WorkflowExecutionStatus
 ENDED = {TradeState.CLOSED, TradeState.CANCELLED, TradeState.REJECTED}
@@ -51,17 +46,6 @@ async def reset(
             request_id=uuid.uuid4().hex,
             workflow_task_finish_event_id=finished[-1 if to_last else 0],
         )
-    )
-
-
-async def reconcile(live: LiveSystem) -> ReconciliationReport:
-    """Let a run of it pass now; its second look does not wait as long as it usually does."""
-    account = live.settings.account
-    return await live.client.execute_workflow(
-        ReconciliationWorkflow.run,
-        ReconciliationStart(account=account, second_look=timedelta(seconds=1)),
-        id=f"{ids.reconciliation_workflow(account)}-{uuid.uuid4().hex}",
-        task_queue=ids.QUEUE_TRADING,
     )
 
 

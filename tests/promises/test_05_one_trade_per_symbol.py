@@ -6,7 +6,6 @@ program holds on the same account.
 
 import asyncio
 import uuid
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,8 +13,8 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from tests.system.live_system import LiveSystem, until
+from tests.system.second_look import reconcile
 from tradewright import ids
-from tradewright.app import operate
 from tradewright.domain.account import Account, Approved, Decision, RefusalCode, Refused
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Side
@@ -32,15 +31,6 @@ TAKEN = {Code.SYMBOL_TAKEN, Code.SYMBOL_BLOCKED}
 
 def desk_of(live: LiveSystem) -> WorkflowHandle[Any, Any]:
     return live.client.get_workflow_handle(ids.account_workflow(live.settings.account))
-
-
-async def reconcile(live: LiveSystem) -> None:
-    await operate.reconcile(
-        live.client,
-        live.settings.account,
-        now=datetime.now().astimezone(),
-        progress=lambda _: None,
-    )
 
 
 async def reborn(live: LiveSystem) -> Account:

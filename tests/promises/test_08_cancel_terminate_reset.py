@@ -20,12 +20,12 @@ from tests.promises.mistake import (
     never_naked,
     nothing_is_left,
     on,
-    reconcile,
     reset,
     run_of,
     singleton,
 )
 from tests.system.live_system import LiveSystem, TradeHandle, until
+from tests.system.second_look import reconcile
 from tradewright import ids
 from tradewright.app import notice, operate
 from tradewright.domain.account import RefusalCode

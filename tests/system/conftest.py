@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.live_system import LIMITS, LiveSystem, until
+from tests.system.second_look import hasten
 from tradewright.app.connect import connect
 from tradewright.app.supervisor import STOP_SIGNALS
 from tradewright.app.system import Market, on_free_ports, system
@@ -46,6 +47,7 @@ async def running_system(settings: Settings, home: Path) -> AsyncIterator[LiveSy
                 return desk.reconciled_at is not None and desk.snapshot is not None
 
             await until(is_reconciled)
+            await hasten(running)
             yield running
         finally:
             running.close()

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from activities.secrets import ExchangeKey, VaultSecrets
 from tests.system.live_system import LIMITS, LiveSystem, TradeHandle, until
+from tests.system.second_look import reconcile
 from tradewright import ids
 from tradewright.app import operate
 from tradewright.app.connect import opened_journal
@@ -183,7 +184,7 @@ async def strangers(live: LiveSystem) -> Strangers:
         price=str(limit),
         orderLinkId=ids.order_link("tw" + "a" * 16, "e", 1),
     )
-    await operate.reconcile(live.client, live.settings.account, now=datetime.now(UTC))
+    await reconcile(live)
 
     async def taken_over() -> dict[str, TradeHandle] | None:
         plans = [r.plan for r in (await live.desk()).reservations]
