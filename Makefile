@@ -3,10 +3,11 @@ SHELL := bash
 # Named after all that an install depends on, its place included; bootstrap.sh leaves no other
 STAMP := .venv/.ready-$(shell { cat requirements.lock pyproject.toml scripts/bootstrap.sh; pwd; } | cksum | cut -d' ' -f1)
 BIN := .venv/bin
-.PHONY: help demo up test lint format lock
+PYTEST := $(BIN)/python -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder
+.PHONY: help demo up test coverage lint format lock
 
 help: ## List what make can do
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(STAMP) ## Trade two presets on a paper market; ARGS="--keep" leaves it running
 	@$(BIN)/tradewright demo $(ARGS)
@@ -15,7 +16,10 @@ up: $(STAMP) ## Run the whole system in real time, on fixed ports, until Ctrl-C
 	@$(BIN)/tradewright up $(ARGS)
 
 test: $(STAMP) ## Run the whole test suite; ARGS="tests/unit -k size" narrows it
-	@$(BIN)/python -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder $(if $(ARGS),$(ARGS),--cov --cov-report=term:skip-covered)
+	@$(PYTEST) $(ARGS)
+
+coverage: $(STAMP) ## Run the whole test suite, and list what it leaves out; takes half as long again
+	@$(PYTEST) --cov --cov-report=term:skip-covered
 
 lint: $(STAMP) ## ruff, mypy, import contracts, schema freshness
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
