@@ -2,7 +2,9 @@
 
 ``python -m bench.open_trades [TRADES]`` runs the whole system at speed 1, opens so many trades,
 each on a symbol of its own, and prints the memory of Temporal's server and of the worker for each
-of them, the CPU of both while the trades are only held, and how long a reconciliation takes.
+of them: of all, and of the second half, which leaves out what they need once. The size of a
+trade's history, the CPU of both while the trades are only held, and how long a reconciliation takes
+follow.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from tests.system.live_system import LiveSystem, until
+from tests.system.live_system import LiveSystem, TradeHandle, until
 from tradewright.app import operate
 from tradewright.app.connect import connect
 from tradewright.app.system import Market, on_free_ports, system
@@ -44,7 +47,20 @@ SERVERS = ("temporal", "worker")
 
 
 def memory(live: LiveSystem) -> dict[str, int]:
-    return {name: psutil.Process(live.child(name).pid).memory_info().rss for name in SERVERS}
+    """Return the bytes that each holds for itself, without pages of its program and its files."""
+    return {name: _anonymous(live.child(name).pid) for name in SERVERS}
+
+
+def _anonymous(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+
+def each(before: dict[str, int], after: dict[str, int], trades: int) -> str:
+    kib = {name: (after[name] - before[name]) / trades / 1024 for name in SERVERS}
+    found = ", ".join(f"{name} {size:.0f}" for name, size in kib.items())
+    return f"{sum(kib.values()):.0f} KiB: {found}"
 
 
 async def cpu(live: LiveSystem) -> dict[str, float]:
@@ -56,16 +72,24 @@ async def cpu(live: LiveSystem) -> dict[str, float]:
     return {name: process.cpu_percent() for name, process in watched.items()}
 
 
-async def open_trades(live: LiveSystem, count: int) -> None:
+async def names(live: LiveSystem) -> list[str]:
     answer = await live.bybit.call("get_tickers", category="linear")
-    names = [row["symbol"] for row in answer["result"]["list"] if row["symbol"].endswith("USDT")]
-    symbols = itertools.islice((name for name in names if name != FIRST), count)
+    found = [row["symbol"] for row in answer["result"]["list"]]
+    return [name for name in found if name.endswith("USDT") and name != FIRST]
 
+
+async def open_trades(live: LiveSystem, symbols: Iterator[str]) -> None:
     async def some() -> None:
         for symbol in symbols:
             await live.open(symbol, notional=NOTIONAL)
 
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+    await asyncio.sleep(SETTLE_S)
+
+
+async def history(handle: TradeHandle) -> str:
+    found = (await handle.describe()).raw_description.workflow_execution_info
+    return f"{found.history_length} events, {found.history_size_bytes / 1024:.0f} KiB"
 
 
 async def reconciled(live: LiveSystem) -> float:
@@ -90,24 +114,25 @@ async def main(trades: int) -> None:
 
             await until(is_reconciled)
             anchor = await reconciled(live)
-            await live.open(FIRST, notional=NOTIONAL)
+            first = await live.open(FIRST, notional=NOTIONAL)
             await asyncio.sleep(SETTLE_S)
+            symbols = iter((await names(live))[:trades])
             before = memory(live)
             began = time.perf_counter()
-            await open_trades(live, trades)
-            opening = time.perf_counter() - began
-            await asyncio.sleep(SETTLE_S)
+            await open_trades(live, itertools.islice(symbols, trades // 2))
+            halfway = memory(live)
+            await open_trades(live, symbols)
+            opening = time.perf_counter() - began - 2 * SETTLE_S
             after = memory(live)
+            size = await history(first)
             shares = await cpu(live)
             runs = [await reconciled(live) for _ in range(RUNS)]
             live.close()
             await journal.close()
-    each = {name: (after[name] - before[name]) / trades / 1024 for name in SERVERS}
     print(f"trades                       {trades}, opened in {opening:.1f} s")
-    print(
-        f"memory for each              {sum(each.values()):.0f} KiB: "
-        + ", ".join(f"{name} {kib:.0f}" for name, kib in each.items())
-    )
+    print(f"memory for each              {each(before, after, trades)}")
+    print(f"of the second half           {each(halfway, after, trades - trades // 2)}")
+    print(f"history of one               {size}")
     print("CPU while they are held      " + ", ".join(f"{n} {s:.1f} %" for n, s in shares.items()))
     print(f"anchor: nothing to reconcile {anchor:.2f} s")
     print(f"reconciliation, of {RUNS} runs     {statistics.median(runs):.2f} s, {max(runs):.2f} s")
