@@ -547,6 +547,22 @@ def test_the_hash_covers_the_plugin_version(monkeypatch: pytest.MonkeyPatch) -> 
     assert preset.loads(VALID).hash != before
 
 
+def test_a_strategy_without_an_answer_to_bad_data_is_not_asked_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = VALID[: VALID.index("strategy:")] + VALID[VALID.index("entry:") :]
+    text += "strategy: {plugin: donchian_breakout}\ndata: {on_bad: degrade}\n"
+
+    (fault,) = _faults(text)
+    monkeypatch.setattr(plugin.load("donchian_breakout"), "knows_degraded", True, raising=False)
+
+    assert (fault.path, fault.message) == (
+        "data.on_bad",
+        "the strategy has no answer to bad data; write skip or pause",
+    )
+    assert preset.loads(text).preset.data.on_bad == "degrade"
+
+
 def test_a_plugin_that_refuses_to_be_built_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(self: object, params: object) -> None:
         raise RuntimeError("no")

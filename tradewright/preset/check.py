@@ -27,10 +27,18 @@ def contradictions(preset: Preset) -> Iterator[Mistake]:
     if universe is not None and universe.refresh < SOONEST_REFRESH:
         path = ("market", "universe", "refresh")
         yield Mistake(path, "is too often for the exchange's lists; write 1m or more")
-    is_declared = "degraded" in preset.strategy.params or preset.strategy.plugin != "rules"
-    if preset.data.on_bad is OnBad.DEGRADE and not is_declared:
-        message = "there are no degraded rules; declare strategy.params.degraded, or write skip"
-        yield Mistake(("data", "on_bad"), message)
+
+
+def unanswered(preset: Preset, strategy: plugin.Strategy) -> Iterator[Mistake]:
+    """Yield what a preset asks of its strategy that the strategy has no answer to."""
+    is_known = getattr(strategy, "knows_degraded", False) or "degraded" in preset.strategy.params
+    if preset.data.on_bad is OnBad.DEGRADE and not is_known:
+        path = ("data", "on_bad")
+        if preset.strategy.plugin == "rules":
+            remedy = "declare strategy.params.degraded, or write skip"
+            yield Mistake(path, f"there are no degraded rules; {remedy}")
+        else:
+            yield Mistake(path, "the strategy has no answer to bad data; write skip or pause")
 
 
 def unknown_factors(root: Node, offered: Collection[str]) -> Iterator[Mistake]:

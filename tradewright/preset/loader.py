@@ -58,6 +58,7 @@ def loads(text: str, source: str = "<preset>") -> LoadedPreset:
         found += about_strategy
         if strategy is not None:
             found += check.unknown_factors(root, strategy.factor_names)
+            found += check.unanswered(preset, strategy) if preset is not None else ()
         if preset is None or strategy is None or found:
             return None, found
         hashed = preset_hash(root.data, preset.strategy.plugin)
@@ -116,7 +117,7 @@ def _checked_strategy(root: Node) -> tuple[plugin.Strategy | None, list[Mistake]
         return None, []
     try:
         kind = plugin.load(name)
-        return kind(kind.Params.model_validate(given)), []
+        return plugin.complete(name, kind(kind.Params.model_validate(given))), []
     except (plugin.PluginUnknown, plugin.PluginBroken) as e:
         return None, [Mistake(("strategy", "plugin"), str(e))]
     except ValidationError as e:
