@@ -1,6 +1,7 @@
 """The interface of strategy plugins; third parties import this module and `tradewright.domain`."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -182,6 +183,9 @@ def anchor(end: int, step: int, needed: int) -> int:
     return (end - (needed - 1) * step) // block * block
 
 
+ExtraSeries = Annotated[str, Field(pattern="^(" + "|".join(map(re.escape, EXTRA_SERIES)) + ")$")]
+
+
 class Need(Value):
     """A series of candles beside the strategy's own."""
 
@@ -199,7 +203,7 @@ class Needs(Value):
     others: dict[str, Need] = Field(
         default_factory=dict, max_length=20, description="By the name that it uses."
     )
-    series: tuple[Annotated[str, Field(pattern="|".join(f"^{n}$" for n in EXTRA_SERIES))], ...] = ()
+    series: tuple[ExtraSeries, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -381,7 +385,7 @@ def load(name: str) -> type[Strategy]:
     try:
         strategy: type[Strategy] = found[name].load()
     # Foreign code: whatever its import raises must not stop the presets that do not use it
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise PluginBroken(name, f"{type(e).__name__}: {e}") from e
     declared = getattr(strategy, "Params", None)
     if not (isinstance(declared, type) and issubclass(declared, Params)):
@@ -389,6 +393,20 @@ def load(name: str) -> type[Strategy]:
     if not callable(getattr(strategy, "evaluate", None)):
         raise PluginBroken(name, "it has no method evaluate")
     return strategy
+
+
+def complete(name: str, strategy: Any) -> Strategy:
+    """Return *strategy*, an instance of what is registered as *name*, if it is one.
+
+    Raises:
+        PluginBroken: It does not say what it needs, or which factors are distances.
+    """
+    if not isinstance(getattr(strategy, "needs", None), Needs):
+        raise PluginBroken(name, "it has no attribute needs of type tradewright.plugin.Needs")
+    if not isinstance(getattr(strategy, "factor_names", None), frozenset):
+        raise PluginBroken(name, "it has no attribute factor_names, a frozenset")
+    found: Strategy = strategy
+    return found
 
 
 def version(name: str) -> str:

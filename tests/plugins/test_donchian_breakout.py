@@ -1,24 +1,29 @@
 """The Donchian strategy: the first close outside the channel, and nothing else."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import talib
 from pydantic import ValidationError
 
 from plugins.donchian_breakout import DonchianBreakout
-from tradewright import plugin
-from tradewright.domain.market import Side
+from tradewright import plugin, testing
+from tradewright.domain.market import Side, Timeframe
+
+BORN = datetime(2022, 1, 1, tzinfo=UTC)
 
 
-def _candles(close: list[float]) -> pd.DataFrame:
+def _view(close: list[float]) -> plugin.View:
     values = np.asarray(close, dtype=np.float64)
-    index = pd.date_range("2022-01-01", periods=len(values), freq="1min", tz="UTC")
-    columns = {"open": values, "high": values + 1, "low": values - 1, "close": values}
-    return pd.DataFrame(columns | {"volume": np.ones(len(values))}, index=index)
+    times = round(BORN.timestamp() * 1000) + np.arange(len(values), dtype=np.int64) * 60_000
+    candles = plugin.Candles(times, values, values + 1, values - 1, values, np.ones(len(values)))
+    at = BORN + timedelta(minutes=len(values))
+    return plugin.View(
+        symbol="BTCUSDT", at=at, timeframe=Timeframe.M1, candles=testing.frozen(candles)
+    )
 
 
 def _strategy(**params: Any) -> DonchianBreakout:
@@ -42,13 +47,13 @@ FLAT = [100.0] * 60
 def test_only_the_first_close_outside_the_channel_counts(
     closes: list[float], side: Side | None
 ) -> None:
-    signal = _strategy(period=5, atr_period=5).evaluate(_candles(closes)).signal
+    signal = _strategy(period=5, atr_period=5).evaluate(_view(closes)).signal
 
     assert (signal.side if signal else None) == side
 
 
 def test_the_reason_names_the_edge() -> None:
-    signal = _strategy(period=5, atr_period=5).evaluate(_candles([*FLAT, 101.5])).signal
+    signal = _strategy(period=5, atr_period=5).evaluate(_view([*FLAT, 101.5])).signal
 
     assert signal is not None
     assert signal.reason == "close 101.5 left the 5-candle channel at 101"
@@ -56,7 +61,7 @@ def test_the_reason_names_the_edge() -> None:
 
 
 def test_a_narrow_channel_gives_no_signal() -> None:
-    closes = _candles([*FLAT, 101.5])
+    closes = _view([*FLAT, 101.5])
 
     narrow = _strategy(period=5, atr_period=5, min_width_atr=Decimal("0.9")).evaluate(closes)
     too_narrow = _strategy(period=5, atr_period=5, min_width_atr=Decimal("1.1")).evaluate(closes)
@@ -68,34 +73,35 @@ def test_a_narrow_channel_gives_no_signal() -> None:
 
 def test_its_atr_is_wilders() -> None:
     rng = np.random.default_rng(3)
-    candles = _candles(list(100 + np.cumsum(rng.normal(0, 1, 500))))
-    high, low, close = (candles[name].to_numpy() for name in ("high", "low", "close"))
-    expected = talib.ATR(high, low, close, timeperiod=7)
+    view = _view(list(100 + np.cumsum(rng.normal(0, 1, 500))))
+    candles = view.candles
+    expected = talib.ATR(candles.high, candles.low, candles.close, timeperiod=7)
 
-    found = _strategy(period=5, atr_period=7).evaluate(candles).factors["atr"]
+    found = _strategy(period=5, atr_period=7).evaluate(view).factors["atr"]
 
     assert found == pytest.approx(expected[-1], rel=0.01)
 
 
-def test_candles_of_the_future_and_of_the_far_past_change_nothing() -> None:
-    strategy = _strategy(period=8, atr_period=7)
-    rng = np.random.default_rng(5)
-    closes = list(100 + np.cumsum(rng.normal(0, 2, 400)))
-    candles, other = _candles(closes), _candles([*closes[:300], *[1.0] * 100])
+@pytest.mark.parametrize("promise", testing.PROMISES, ids=testing.name)
+@pytest.mark.parametrize("params", [{}, {"period": 8, "atr_period": 7, "min_width_atr": 2}])
+def test_it_keeps_the_contract(promise: testing.Promise, params: dict[str, Any]) -> None:
+    promise(DonchianBreakout, params)
 
-    signals = 0
-    for end in range(strategy.lookback, 300):
-        whole = strategy.evaluate(candles.iloc[:end])
-        assert whole == strategy.evaluate(other.iloc[:end])
-        assert whole == strategy.evaluate(candles.iloc[end - strategy.lookback : end])
-        signals += whole.signal is not None
-    assert signals > 10
+
+def test_a_generated_market_gives_it_signals_on_both_sides() -> None:
+    strategy, market = _strategy(period=8, atr_period=7), testing.Market()
+
+    answers = [strategy.evaluate(market.view(strategy.needs, n)) for n in range(300)]
+
+    sides = [answer.signal.side for answer in answers if answer.signal]
+    assert len(sides) > 10
+    assert set(sides) == {Side.BUY, Side.SELL}
 
 
 def test_too_few_candles_give_an_empty_answer() -> None:
     strategy = _strategy(period=8, atr_period=7)
 
-    assert strategy.evaluate(_candles(FLAT[: strategy.lookback - 1])) == plugin.Evaluation()
+    assert strategy.evaluate(_view(FLAT[: strategy.needs.candles - 1])) == plugin.Evaluation()
 
 
 @pytest.mark.parametrize("written", [{"period": 1}, {"period": "20"}, {"atr_period": 0}])
