@@ -91,8 +91,10 @@ def _show(done: "Trial") -> None:
         f"{done.preset} {done.preset_hash} on {done.symbol} {done.timeframe}: asked at "
         f"{done.asked:,} closes, {done.begin:%Y-%m-%d %H:%M} to {done.end:%Y-%m-%d %H:%M} UTC"
     )
-    wanted_out = f", {done.exits:,} closes that leave" if done.exits else ""
-    typer.echo(f"{done.longs:,} long and {done.shorts:,} short signals{wanted_out}")
+    typer.echo(f"{done.longs:,} long and {done.shorts:,} short signals")
+    if done.exit_longs or done.exit_shorts:
+        left = f"a long at {done.exit_longs:,} closes, a short at {done.exit_shorts:,}"
+        typer.echo(f"its exit rules would have left {left}, if one was open")
     if done.unknown:
         names = ", ".join(done.unknown)
         say(f"not in candles, and unknown to the strategy here: {names}")
@@ -119,7 +121,7 @@ def _show_said(said: "Said", done: "Trial") -> None:
     elif last:
         typer.echo("  no signal")
     for side_left in said.exits:
-        typer.echo(f"  leave {'longs' if side_left.sign > 0 else 'shorts'}")
+        typer.echo(f"  leaves {'longs' if side_left.sign > 0 else 'shorts'}")
     _show_factors(said.factors)
 
 

@@ -4,6 +4,7 @@ No order, no fee, no fill: a look at signals and factors, not a backtest.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -53,7 +54,8 @@ class Trial(Value):
     asked: int = Field(description="Closes.")
     longs: int
     shorts: int
-    exits: int = Field(description="Closes at which a side was to be left.")
+    exit_longs: int = Field(description="Closes at which a long would have been left.")
+    exit_shorts: int
     unknown: tuple[str, ...] = Field(
         default=(), description="Series that the strategy wants and no candle has."
     )
@@ -83,22 +85,18 @@ def trial(loaded: "LoadedPreset", symbol: str, files: Files, *, candles: int, sh
     needs = loaded.strategy.needs
     window = _Windows(preset, symbol, files, needs)
     own = window.own
-    if len(own) < needs.candles:
-        raise TrialImpossible(
-            preset.name,
-            f"it needs {needs.candles} candles of {preset.trigger.timeframe}, and the file "
-            f"makes {len(own)}; give a longer one",
-        )
-    first = max(needs.candles, len(own) - candles + 1)
+    first = max(window.warm_from(), len(own) - candles + 1)
+    if first > len(own):
+        raise TrialImpossible(preset.name, "the files do not overlap for long enough")
     evaluate = _evaluator(loaded.strategy)
-    counts = {Side.BUY: 0, Side.SELL: 0}
-    exits, kept = 0, list[Said]()
+    signals, exits = Counter[Side](), Counter[Side]()
+    kept = list[Said]()
     for count in range(first, len(own) + 1):
         view = window.view(count)
         evaluation = evaluate(view)
-        exits += bool(evaluation.exits)
+        exits.update({wish.side for wish in evaluation.exits})
         if evaluation.signal is not None:
-            counts[evaluation.signal.side] += 1
+            signals[evaluation.signal.side] += 1
             kept = [*kept[1 - shown :], _said(preset, view, evaluation)] if shown else kept
     return Trial(
         preset=preset.name,
@@ -108,9 +106,10 @@ def trial(loaded: "LoadedPreset", symbol: str, files: Files, *, candles: int, sh
         begin=window.closed_at(first),
         end=view.at,
         asked=len(own) + 1 - first,
-        longs=counts[Side.BUY],
-        shorts=counts[Side.SELL],
-        exits=exits,
+        longs=signals[Side.BUY],
+        shorts=signals[Side.SELL],
+        exit_longs=exits[Side.BUY],
+        exit_shorts=exits[Side.SELL],
         unknown=tuple(needs.series),
         signals=tuple(kept[-shown:] if shown else ()),
         latest=_said(preset, view, evaluation),
@@ -139,6 +138,25 @@ class _Windows:
                 made[key] = self._file(files, key[0]).of(timeframe)
             self._others[name] = made[key], timeframe, need.candles
         self.own = self._file(files, symbol).of(self._timeframe)
+
+    def warm_from(self) -> int:
+        """Return from which of its own candles on there is all that the strategy needs."""
+        own, needed = self.own, self._needs.candles
+        self._check(own, self._timeframe, needed, "")
+        ready = int(own.open_time[needed - 1])
+        for name, (candles, timeframe, count) in self._others.items():
+            self._check(candles, timeframe, count, f" as {name}")
+            closed = int(candles.open_time[count - 1]) + _step(timeframe)
+            ready = max(ready, closed - _step(self._timeframe))
+        return int(np.searchsorted(own.open_time, ready)) + 1
+
+    def _check(self, candles: Candles, timeframe: Timeframe, needed: int, name: str) -> None:
+        if len(candles) < needed:
+            raise TrialImpossible(
+                self._preset.name,
+                f"it needs {needed} candles of {timeframe}{name}, and the file makes "
+                f"{len(candles)}; give a longer one",
+            )
 
     def closed_at(self, count: int) -> AwareDatetime:
         """Return when candle number *count* closed."""
