@@ -26,7 +26,7 @@ from tradewright.domain.trade import (
     Trade,
     TradeEvent,
 )
-from tradewright.ports import TradeView
+from tradewright.ports import TradeView, Watchlist
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -39,6 +39,7 @@ class OneTrade:
     def __init__(self, trade: Trade) -> None:
         self._trade = trade
         self.told: list[TradeEvent] = []
+        self.shadows: tuple[TradePlan, ...] = ()
 
     async def ask_in_time(
         self, workflow_id: str, query: str, answer: type, within: float | None
@@ -46,6 +47,8 @@ class OneTrade:
         if query == "account":
             held = (Reservation(plan=self._trade.plan, at=START),)
             return Account(name="main", started_at=START, reservations=held)
+        if query == "watchlist":
+            return Watchlist(account="main", shadows=self.shadows)
         return TradeView(trade=self._trade, busy=False)
 
     async def tell(self, workflow_id: str, signal: str, message: TradeEvent) -> bool:
