@@ -194,9 +194,9 @@ class Herald:
 
     async def _due(self) -> datetime | None:
         """Return the close to tell of, if one is complete or waited for long enough."""
-        if self._missed and self._lockstep:
+        if self._lockstep and (self._missed or not self._feed.wanted):
             self._missed = False
-            # The market may have told of it while nobody listened
+            # The market may have told of it while nobody listened, or have nothing to tell us
             awaited = await self._pace.awaited(self._name)
             if awaited is not None:
                 return awaited
