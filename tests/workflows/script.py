@@ -54,6 +54,7 @@ from tradewright.ports import (
     MarketPort,
     MarketView,
     NotifyPort,
+    PresetsPort,
     Proposals,
     ReconciliationPort,
     Rehearsal,
@@ -324,6 +325,15 @@ class ScriptedStream(StreamPort):
     @activity.defn
     async def consume_stream(self, account: str) -> None:
         await self.script.play("consume_stream", account, lambda: None)
+
+
+class ScriptedFolder(PresetsPort):
+    def __init__(self) -> None:
+        self.script = Script()
+
+    @activity.defn
+    async def watch_presets(self, account: str) -> None:
+        await self.script.play("watch_presets", account, lambda: None)
 
 
 class ScriptedReceivers(NotifyPort):

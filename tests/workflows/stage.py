@@ -21,6 +21,7 @@ from tests.workflows.script import (
     NOON,
     ScriptedDesk,
     ScriptedExchange,
+    ScriptedFolder,
     ScriptedJournal,
     ScriptedKillSwitch,
     ScriptedMarket,
@@ -44,6 +45,7 @@ from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
+from workflows.presets import PresetsWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
 from workflows.strategy import StrategyStart, StrategyWorkflow
 from workflows.stream import StreamWorkflow
@@ -59,6 +61,7 @@ TRADING = (
     NotifierWorkflow,
     MarketWorkflow,
     StreamWorkflow,
+    PresetsWorkflow,
 )
 
 
@@ -97,6 +100,7 @@ class Stage:
         self.journal = ScriptedJournal()
         self.market = ScriptedMarket()
         self.stream = ScriptedStream()
+        self.folder = ScriptedFolder()
         self.receivers = ScriptedReceivers()
         self.desk = ScriptedDesk(self.account)
         self.kill = ScriptedKillSwitch(self.account)
@@ -140,6 +144,7 @@ class Stage:
             ),
             serve(ids.QUEUE_MARKET, (), self.market),
             serve(ids.stream_queue(self.account), (), self.stream),
+            serve(ids.QUEUE_PRESETS, (), self.folder),
             serve(ids.QUEUE_KILL, (KillSwitchWorkflow,), self.kill, self.journal),
         )
 
