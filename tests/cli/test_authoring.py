@@ -1,6 +1,9 @@
 """`init` and `new`, and what the shell completes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,45 @@ def test_a_spoilt_list_of_names_completes_nothing(call: Call, tmp_path: Path) ->
     (tmp_path / "state/completion.json").write_text("[")
 
     assert completion.presets("") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("strategy pause btc", ["btc-own", "btc-running"]),
+        ("trade show tw1", ["tw1"]),
+        ("new mine --template ema", ["ema-cross"]),
+        ("expl", ["explain"]),
+    ],
+)
+def test_the_shell_completes_without_loading_what_is_slow(
+    call: Call, tmp_path: Path, words: str, expected: list[str]
+) -> None:
+    call("new", "btc-own")
+    (tmp_path / "state").mkdir()
+    completion.remember("strategies", ["btc-running", "eth-running"])
+    completion.remember("trades", ["tw2", "tw1"])
+    # Typer itself asks pydantic
+    heavy = "('yaml', 'asyncio', 'numpy', 'temporalio')"
+    script = (
+        "import atexit, sys; from tradewright.cli.command import app; "
+        f"told = lambda: print([n for n in {heavy} if n in sys.modules], file=sys.stderr); "
+        "atexit.register(told); "
+        "app(prog_name='tradewright')"
+    )
+    asked = {
+        "_TRADEWRIGHT_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"tradewright {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.split() == expected
+    assert done.stderr == "[]\n"

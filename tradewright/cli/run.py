@@ -1,6 +1,5 @@
 """`up`, `demo`, `replay`, `worker`, `audit`: commands that run things, or prove them."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -204,6 +203,7 @@ def audit(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
 
 async def _stopped_by_signals(work: Any) -> None:
     """Run *work* until SIGTERM or SIGINT, which end it the way a cancel does."""
+    import asyncio
     import signal
 
     task = asyncio.ensure_future(work)
