@@ -20,6 +20,9 @@ ANSWER_WITHIN = 10.0
 NEAR = 4
 """Candles that a follower takes in at once for so little that it needs no thread."""
 
+MOST_RUNS = 2_000
+"""Followers that are kept, one for each version and symbol."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -116,9 +119,12 @@ class Strategist:
         if follow is None or view.degraded or not len(view.candles):
             return None
         key = loaded.hash, view.symbol
-        if key not in self._runs:
-            self._runs[key] = _Run(follow())
-        return self._runs[key]
+        # The last in the row was asked last
+        run = self._runs.pop(key) if key in self._runs else _Run(follow())
+        self._runs[key] = run
+        if len(self._runs) > MOST_RUNS:
+            del self._runs[next(iter(self._runs))]
+        return run
 
     def _raise_if_hanging(self, loaded: LoadedPreset) -> None:
         hanging = self._hanging.get(loaded.hash)
