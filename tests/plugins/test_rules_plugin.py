@@ -1,186 +1,42 @@
-"""The rules strategy: arrays give what a person would compute candle by candle."""
+"""The rules strategy: what it wishes for, and that no future candle changes that."""
 
+import copy
 import math
-import operator
-from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from plugins.rules import COLUMNS, Rules, evaluate_rule
-from tradewright import plugin, rules
-from tradewright.domain.market import Side
-from tradewright.rules import compile_rule
+from plugins.rules import Rules
+from tests.plugins.market import Series, candles_of, columns, view, walk
+from tradewright.book import Book
+from tradewright.domain.market import Side, Timeframe
+from tradewright.plugin import COLUMNS, Candles, Evaluation
 
-OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
+EMA_CROSS: dict[str, Any] = {
+    "indicators": {
+        "fast": {"ta": "EMA", "timeperiod": 3},
+        "slow": {"ta": "EMA", "timeperiod": 8},
+        "macd": {"ta": "MACD", "fastperiod": 3, "slowperiod": 6},
+        "atr": {"ta": "ATR", "timeperiod": 7},
+    },
+    "let": {"gap": "macd.signal - macd.hist"},
+    "long": "cross_up(fast, slow)",
+    "short": "cross_down(fast, slow)",
 }
-
-
-def _candles(close: list[float]) -> pd.DataFrame:
-    values = np.asarray(close, dtype=np.float64)
-    index = pd.date_range("2022-01-01", periods=len(values), freq="1min", tz="UTC")
-    before = np.concatenate((values[:1], values[:-1]))
-    return pd.DataFrame(
-        {
-            "open": before,
-            "high": np.maximum(before, values) + 0.5,
-            "low": np.minimum(before, values) - 0.5,
-            "close": values,
-            "volume": np.ones(len(values)),
-        },
-        index=index,
-    )
-
-
-def _walk(length: int, seed: int = 1) -> pd.DataFrame:
-    steps = np.random.default_rng(seed).normal(0, 1, length)
-    return _candles(list(100 + np.cumsum(steps)))
 
 
 def _strategy(**params: Any) -> Rules:
     return Rules(Rules.Params.model_validate(params))
 
 
-# The language once more, one candle at a time, with None for what cannot be told
-
-
-def _naive(node: rules.Node, series: Mapping[str, list[float]], at: int) -> Any:
-    match node:
-        case rules.Number(value):
-            return value
-        case rules.Name(name, lag):
-            return _finite(series[name][at - lag]) if at >= lag else None
-        case rules.Negative(operand):
-            inner = _naive(operand, series, at)
-            return None if inner is None else -inner
-        case rules.Arithmetic(symbol, left, right):
-            pair = (_naive(left, series, at), _naive(right, series, at))
-            if None in pair or (symbol in "/%" and pair[1] == 0):
-                return None
-            if symbol == "/":
-                return _finite(operator.truediv(*pair))
-            return _finite(operator.mod(*pair) if symbol == "%" else OPERATORS[symbol](*pair))
-        case rules.Comparison(symbol, left, right):
-            pair = (_naive(left, series, at), _naive(right, series, at))
-            return None if None in pair else bool(OPERATORS[symbol](*pair))
-        case rules.Not(operand):
-            inner = _naive(operand, series, at)
-            return None if inner is None else not inner
-        case rules.Both(operands) | rules.Either(operands):
-            decisive = isinstance(node, rules.Either)
-            each = [_naive(operand, series, at) for operand in operands]
-            if decisive in each:
-                return decisive
-            return None if None in each else not decisive
-        case rules.Call(function, arguments):
-            return _naive_call(function, arguments, series, at)
-
-
-def _naive_call(
-    function: str, arguments: tuple[rules.Node, ...], series: Mapping[str, list[float]], at: int
-) -> Any:
-    now: list[Any] = [_naive(argument, series, at) for argument in arguments]
-    if function.startswith("cross_"):
-        then: list[Any] = [_naive(argument, series, at - 1) for argument in arguments]
-        if function == "cross_down":
-            now, then = (
-                [-v if v is not None else None for v in now],
-                [-v if v is not None else None for v in then],
-            )
-        crossed = None if None in now else now[0] > now[1]
-        before = None if None in then else then[0] <= then[1]
-        if crossed is False or before is False:
-            return False
-        return None if None in (crossed, before) else True
-    if None in now:
-        return None
-    match function:
-        case "abs":
-            return abs(now[0])
-        case "clip":
-            return min(max(now[0], now[1]), now[2])
-        case _:
-            return {"min": min, "max": max}[function](now)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-numbers = st.recursive(
-    st.sampled_from(["close", "fast", "close[-1]", "fast[-3]", "1", "2.5", "0"]),
-    lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from("+-*/%"), inner).map(lambda t: f"({' '.join(t)})"),
-        inner.map(lambda text: f"-{text}"),
-        inner.map(lambda text: f"abs({text})"),
-        st.tuples(st.sampled_from(["min", "max"]), inner, inner).map(
-            lambda t: f"{t[0]}({t[1]}, {t[2]})"
-        ),
-        st.tuples(inner, inner, inner).map(lambda t: f"clip({', '.join(t)})"),
-    ),
-    max_leaves=5,
-)
-comparisons = st.tuples(numbers, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), numbers)
-conditions = st.recursive(
-    comparisons.map(" ".join)
-    | st.tuples(comparisons.map(" ".join), numbers).map(" < ".join)
-    | st.tuples(st.sampled_from(["cross_up", "cross_down"]), numbers, numbers).map(
-        lambda t: f"{t[0]}({t[1]}, {t[2]})"
-    ),
-    lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda t: f"({' '.join(t)})"),
-        inner.map(lambda text: f"not ({text})"),
-    ),
-    max_leaves=4,
-)
-values = st.lists(
-    st.one_of(st.just(math.nan), st.integers(-3, 3).map(float)), min_size=6, max_size=6
-)
-
-
-@settings(deadline=None)
-@given(conditions, values, values)
-def test_arrays_agree_with_one_candle_at_a_time(
-    text: str, close: list[float], fast: list[float]
-) -> None:
-    if len(text) > rules.MAX_LENGTH:
-        return
-    rule = compile_rule(text, ["close", "fast"])
-    series = {"close": close, "fast": fast}
-
-    found = evaluate_rule(rule, {name: np.array(each) for name, each in series.items()})
-
-    naive = [_naive(rule.root, series, at) for at in range(len(close))]
-    assert [None if math.isnan(each) else bool(each) for each in found] == naive
-
-
-@pytest.mark.parametrize(
-    "text", ["rsi < 70", "not (rsi < 70)", "rsi != rsi", "close / 0 > 1", "not (close / 0 > 1)"]
-)
-def test_what_cannot_be_told_decides_nothing_even_under_not(text: str) -> None:
-    rule = compile_rule(text, ["close", "rsi"])
-
-    found = evaluate_rule(rule, {"close": np.ones(3), "rsi": np.full(3, np.nan)})
-
-    assert not (found == 1).any()
+def _ask(strategy: Rules, candles: Candles, **more: Any) -> Evaluation:
+    return strategy.evaluate(view(candles, **more))
 
 
 def test_a_crossing_gives_one_signal_with_its_numbers() -> None:
-    falling_then_up = [100.0 - 0.1 * n for n in range(150)] + [90.0]
+    falling_then_up = [100.0 - 0.1 * n for n in range(200)] + [90.0]
     strategy = _strategy(
         indicators={
             "fast": {"ta": "SMA", "timeperiod": 2},
@@ -191,21 +47,21 @@ def test_a_crossing_gives_one_signal_with_its_numbers() -> None:
         confidence="0.5",
     )
 
-    before, after = (strategy.evaluate(_candles(falling_then_up[:end])) for end in (150, 151))
+    before, after = (_ask(strategy, candles_of(falling_then_up[:end])) for end in (200, 201))
 
     assert before.signal is None
     assert before.factors.keys() == {"fast", "slow", "atr", *COLUMNS}
     assert after.signal is not None
     assert (after.signal.side, after.signal.confidence) == (Side.BUY, Decimal("0.5"))
     assert after.signal.factors == after.factors
-    assert after.signal.reason == "long: cross_up(fast, slow) (fast=87.55, slow=86.2)"
+    assert after.signal.reason == "long: cross_up(fast, slow) (fast=85.05, slow=82.2)"
 
 
 def test_rules_that_contradict_each_other_give_no_signal() -> None:
-    candles = _walk(10)
+    candles = walk(10)
 
-    both = _strategy(long="close > 0", short="close > 1").evaluate(candles)
-    one = _strategy(long="close < 0", short="close > 1").evaluate(candles)
+    both = _ask(_strategy(long="close > 0", short="close > 1"), candles)
+    one = _ask(_strategy(long="close < 0", short="close > 1"), candles)
 
     assert both.signal is None
     assert one.signal is not None
@@ -218,7 +74,7 @@ def test_rules_that_contradict_each_other_give_no_signal() -> None:
 def test_confidence_is_clipped_and_an_unknown_one_is_the_least(
     expression: str, confidence: str
 ) -> None:
-    evaluation = _strategy(long="close > 0", confidence=expression).evaluate(_walk(10))
+    evaluation = _ask(_strategy(long="close > 0", confidence=expression), walk(10))
 
     assert evaluation.signal is not None
     assert evaluation.signal.confidence == Decimal(confidence)
@@ -227,129 +83,171 @@ def test_confidence_is_clipped_and_an_unknown_one_is_the_least(
 def test_a_long_rule_has_a_reason_that_fits_the_signal() -> None:
     rule = " or ".join(["close > 0"] * 30)
 
-    signal = _strategy(long=rule).evaluate(_walk(10)).signal
+    signal = _ask(_strategy(long=rule), walk(10)).signal
 
     assert signal is not None
     assert len(signal.reason) == 200
 
 
-EMA_CROSS: dict[str, Any] = {
-    "indicators": {
-        "fast": {"ta": "EMA", "timeperiod": 3},
-        "slow": {"ta": "EMA", "timeperiod": 8},
-        "hist": {"ta": "MACD", "fastperiod": 3, "slowperiod": 6, "output": "macdhist"},
-        "atr": {"ta": "ATR", "timeperiod": 7},
-    },
-    "long": "cross_up(fast, slow)",
-    "short": "cross_down(fast, slow)",
-}
+def test_all_that_has_a_name_is_a_factor() -> None:
+    strategy = _strategy(
+        indicators={"bands": {"ta": "BBANDS", "output": "middle"}, "sma": {"ta": "SMA"}},
+        let={"wide": "bands.upper - bands.lower", "calm": "wide < 1", "odd": "close / 0"},
+        long="calm and funding_rate < 1 and book.imbalance > 0.5",
+    )
+    candles = walk(100)
+    series = {"funding_rate": np.full(100, 0.01), "book.imbalance": np.full(100, np.nan)}
+
+    factors = _ask(strategy, candles, series=series).factors
+
+    # What cannot be told is left out: `odd`, and a book that nobody knows
+    named = {"bands", "bands.upper", "bands.lower", "sma", "wide", "calm", "funding_rate"}
+    assert factors.keys() == {*named, *COLUMNS}
+    assert factors["calm"] in (0.0, 1.0)
+    assert factors["bands"] == pytest.approx((factors["bands.upper"] + factors["bands.lower"]) / 2)
 
 
 def test_candles_of_the_future_change_nothing() -> None:
     strategy = _strategy(**EMA_CROSS)
-    candles = _walk(400)
-    other = pd.concat([candles.iloc[:300], _walk(100, seed=2).set_axis(candles.index[300:])])
+    candles, later = walk(600), walk(600, seed=2)
+    other = copy.deepcopy(candles)
+    for name, column in columns(later).items():
+        getattr(other, name)[500:] = column[500:]
 
-    for end in range(200, 300):
-        assert strategy.evaluate(candles.iloc[:end]) == strategy.evaluate(other.iloc[:end])
+    for end in range(400, 500):
+        assert _ask(strategy, candles.between(0, end)) == _ask(strategy, other.between(0, end))
 
 
-def test_where_the_window_begins_changes_nothing() -> None:
+def test_where_the_window_begins_changes_less_than_a_billionth() -> None:
     strategy = _strategy(**EMA_CROSS)
-    candles = _walk(400)
+    candles, needed = walk(900), strategy.needs.candles
 
     signals = 0
-    for end in range(strategy.lookback, 400):
-        whole = strategy.evaluate(candles.iloc[:end])
-        assert whole == strategy.evaluate(candles.iloc[end - strategy.lookback : end])
+    for end in range(needed, 900):
+        whole = _ask(strategy, candles.between(0, end))
+        short = _ask(strategy, candles.between(end - needed, end))
+        assert (whole.signal is None) == (short.signal is None)
+        assert short.factors == pytest.approx(whole.factors, rel=1e-9, abs=1e-9)
         signals += whole.signal is not None
-    assert signals > 10
+    assert signals > 50
 
 
 def test_too_few_candles_give_an_empty_answer() -> None:
     strategy = _strategy(**EMA_CROSS)
+    needed = strategy.needs.candles
 
-    assert strategy.evaluate(_walk(strategy.lookback - 1)) == plugin.Evaluation()
-    assert strategy.evaluate(_walk(strategy.lookback)).factors != {}
+    assert _ask(strategy, walk(needed - 1)) == Evaluation()
+    assert _ask(strategy, walk(needed)).factors != {}
 
 
-def test_the_candles_are_not_copied_and_not_changed() -> None:
-    candles = _walk(200)
-    kept = candles.copy(deep=True)
+def test_too_few_candles_of_another_series_give_an_empty_answer() -> None:
+    strategy = _strategy(symbols={"btc": "BTCUSDT"}, long="btc.close[-3] > 1")
 
-    column = candles.iloc[-50:]["close"].to_numpy(dtype=np.float64)
-    _strategy(**EMA_CROSS).evaluate(candles)
+    assert strategy.needs.others["btc"].candles == 4
+    assert _ask(strategy, walk(10), others={"btc": walk(3)}) == Evaluation()
+    assert _ask(strategy, walk(10)) == Evaluation()
 
-    assert np.shares_memory(column, candles["close"].to_numpy())
-    pd.testing.assert_frame_equal(candles, kept)
+
+def test_the_candles_are_not_changed() -> None:
+    candles = walk(400)
+    kept = copy.deepcopy(columns(candles))
+
+    _ask(_strategy(**EMA_CROSS), candles)
+
+    for name, column in columns(candles).items():
+        np.testing.assert_array_equal(column, kept[name])
 
 
 def test_only_distances_in_price_are_offered_to_exits() -> None:
     assert _strategy(**EMA_CROSS).factor_names == {"atr"}
 
 
-@pytest.mark.parametrize(
-    ("params", "path", "message"),
-    [
-        ({}, (), "neither long nor short; write one of them"),
-        (
-            {"long": "close > 1", "indicators": {"close": {"ta": "EMA"}}},
-            ("indicators", "close"),
-            "",
-        ),
-        (
-            {"long": "1 > 2", "indicators": {"abs": {"ta": "EMA"}}},
-            ("indicators", "abs"),
-            "'abs' has",
-        ),
-        (
-            {"long": "close > 1", "indicators": {"x": {"ta": "MACD", "output": "macdsginal"}}},
-            ("indicators", "x", "output"),
-            "unknown output 'macdsginal'; did you mean 'macdsignal'?",
-        ),
-        (
-            {"long": "close > 1", "indicators": {"x": {"ta": "MAVP"}}},
-            ("indicators", "x", "ta"),
-            "MAVP is not supported: it needs a second series; use another",
-        ),
-        (
-            {"long": "close > 1", "indicators": {"x": {"ta": "EMA", "timeperiod": "9"}}},
-            ("indicators", "x", "timeperiod"),
-            "'9' is not a number; write a number without quotes",
-        ),
-        (
-            {"long": "close > 1", "indicators": {"x": {"ta": "EMA", "timeperiod": 10**30}}},
-            ("indicators", "x", "timeperiod"),
-            f"{10**30} is out of range for EMA; use at least 1, at most 100000",
-        ),
-        (
-            {"long": "close > 1", "indicators": {"x": {"ta": "EMA", "timeperiod": 500}}},
-            ("indicators", "x"),
-            "it needs 3993 candles to settle, more than 3000; use a shorter period",
-        ),
-        (
-            {"long": "x[-500] > 1", "indicators": {"x": {"ta": "SMA", "timeperiod": 2900}}},
-            (),
-            "the rules need 3402 candles, more than 3000; look back less",
-        ),
-    ],
-)
-def test_mistakes_in_parameters_are_told_where_they_are(
-    params: dict[str, Any], path: tuple[str, ...], message: str
-) -> None:
-    with pytest.raises(ValueError, match=r"; ") as caught:
-        Rules.Params.model_validate(params)
-
-    (fault,) = caught.value.errors()[0]["ctx"]["error"].faults  # type: ignore[attr-defined]
-    assert fault.path == path
-    assert message in fault.message
+# --- other candles --------------------------------------------------------------------------------
 
 
-def test_all_mistakes_in_parameters_are_told_at_once() -> None:
-    with pytest.raises(ValueError, match=r"indicators\.x\.ta: .*long: .*confidence: "):
-        Rules.Params.model_validate(
-            {"indicators": {"x": {"ta": "NOPE"}}, "long": "y > 1", "confidence": "x > 1"}
-        )
+def _minutes_and_hours(minutes: int) -> tuple[Candles, Candles]:
+    """Return candles of a minute, and of the hours that have closed within them."""
+    candles = walk(minutes)
+    hours = candles_of(
+        [float(candles.close[60 * n + 59]) for n in range(minutes // 60)], Timeframe.H1
+    )
+    return candles, hours
+
+
+def test_a_minute_sees_the_hour_that_has_closed_and_no_other() -> None:
+    strategy = _strategy(timeframes={"h1": "1h"}, long="h1.close > 0")
+    candles, hours = _minutes_and_hours(300)
+
+    seen = [
+        _ask(strategy, candles.between(0, end), others={"h1": hours.between(0, end // 60)})
+        for end in (179, 180, 181, 239, 240)
+    ]
+
+    closes = [float(hours.close[n]) for n in (1, 2, 2, 2, 3)]
+    assert [each.factors["h1.close"] for each in seen] == closes
+
+
+def test_an_indicator_counts_the_candles_that_it_is_on() -> None:
+    strategy = _strategy(
+        timeframes={"h1": "1h"},
+        indicators={"average": {"ta": "SMA", "timeperiod": 3, "on": "h1"}},
+        long="close > average",
+    )
+    candles, hours = _minutes_and_hours(600)
+
+    found = _ask(strategy, candles, others={"h1": hours}).factors["average"]
+
+    assert found == pytest.approx(float(hours.close[-3:].mean()))
+    assert strategy.needs.others["h1"].candles == 3
+
+
+def test_another_symbols_candle_that_is_missing_is_unknown() -> None:
+    strategy = _strategy(symbols={"eth": "ETHUSDT"}, long="eth.close > 0")
+    candles, theirs = walk(10), walk(10, seed=2)
+
+    with_it = _ask(strategy, candles, others={"eth": theirs})
+    without = _ask(strategy, candles, others={"eth": theirs.between(0, 9)})
+
+    assert with_it.signal is not None
+    assert without.signal is None
+    assert "eth.close" not in without.factors
+
+
+def test_indicators_take_other_series_and_each_other() -> None:
+    strategy = _strategy(
+        symbols={"eth": "ETHUSDT"},
+        indicators={
+            "money": {"ta": "SUM", "timeperiod": 5, "of": "turnover"},
+            "volumes": {"ta": "SUM", "timeperiod": 5, "of": "volume"},
+            "together": {"ta": "CORREL", "timeperiod": 9, "of": ["close", "eth.close"]},
+            "smooth": {"ta": "SMA", "timeperiod": 2, "of": "volumes"},
+            "theirs": {"ta": "SMA", "timeperiod": 2, "of": "eth"},
+        },
+        let={"turnover": "close * volume", "vwap": "money / volumes"},
+        long="close > vwap",
+    )
+    candles, eth = walk(60), walk(60, seed=5)
+
+    factors = _ask(strategy, candles, others={"eth": eth}).factors
+
+    volume, close = candles.volume[-5:], candles.close[-5:]
+    assert factors["vwap"] == pytest.approx((volume * close).sum() / volume.sum())
+    expected = np.corrcoef(candles.close[-9:], eth.close[-9:])[0, 1]
+    assert factors["together"] == pytest.approx(expected)
+    assert factors["theirs"] == pytest.approx(eth.close[-2:].mean())
+    assert factors["smooth"] == pytest.approx((candles.volume[-6:-1].sum() + volume.sum()) / 2)
+    # A sum of five, and of that the average of two
+    assert strategy.needs.candles == 9
+
+
+def test_a_hole_in_the_data_begins_an_indicator_anew() -> None:
+    strategy = _strategy(indicators={"sma": {"ta": "SMA", "timeperiod": 3}}, long="sma > 0")
+    candles = walk(20)
+    candles.close[15] = np.nan
+
+    known = ["sma" in _ask(strategy, candles.between(0, end)).factors for end in range(14, 21)]
+
+    assert known == [True, True, False, False, False, True, True]
 
 
 # --- exits ----------------------------------------------------------------------------------------
@@ -357,21 +255,22 @@ def test_all_mistakes_in_parameters_are_told_at_once() -> None:
 
 def test_a_rule_says_which_side_is_to_be_left() -> None:
     strategy = _strategy(long="close > 1000", exit_long="close < open", exit_short="close > open")
-    rising, falling = _candles([1.0, 2.0, 3.0, 4.0, 5.0]), _candles([5.0, 4.0, 3.0, 2.0, 1.0])
 
-    (up,) = strategy.evaluate(rising).exits
-    (down,) = strategy.evaluate(falling).exits
+    (up,) = _ask(strategy, candles_of([1.0, 2.0, 3.0])).exits
+    (down,) = _ask(strategy, candles_of([3.0, 2.0, 1.0])).exits
 
     assert (up.side, down.side) == (Side.SELL, Side.BUY)
-    assert up.reason == "exit_short: close > open (close=5, open=4)"
+    assert up.reason == "exit_short: close > open (close=3, open=2)"
+    assert strategy.says_exits
+    assert not _strategy(long="close > open").says_exits
 
 
 def test_what_is_to_be_left_is_not_entered_at_the_same_candle() -> None:
-    rising = _candles([1.0, 2.0, 3.0, 4.0, 5.0])
+    rising = candles_of([1.0, 2.0, 3.0])
     always = {"long": "close > open"}
 
-    turned = _strategy(**always, exit_short="close > open").evaluate(rising)
-    torn = _strategy(**always, exit_long="close > open").evaluate(rising)
+    turned = _ask(_strategy(**always, exit_short="close > open"), rising)
+    torn = _ask(_strategy(**always, exit_long="close > open"), rising)
 
     # Leaving a short to go long is one thought, leaving a long to go long is none
     assert (turned.signal is not None, [e.side for e in turned.exits]) == (True, [Side.SELL])
@@ -381,9 +280,114 @@ def test_what_is_to_be_left_is_not_entered_at_the_same_candle() -> None:
 def test_exits_say_nothing_before_there_are_enough_candles() -> None:
     strategy = _strategy(long="close > open", exit_long="close[-3] > 0")
 
-    assert strategy.evaluate(_candles([1.0, 2.0, 3.0])).exits == ()
+    assert _ask(strategy, candles_of([1.0, 2.0, 3.0])).exits == ()
 
 
-def test_rules_without_exits_give_the_signals_that_they_gave() -> None:
-    assert Rules.version == "1"
-    assert _strategy(long="close > open").evaluate(_candles([1.0, 2.0, 3.0, 4.0])).exits == ()
+def test_exits_know_the_position_and_the_account() -> None:
+    strategy = _strategy(
+        long="close < 0",
+        let={"tired": "position.candles > 10 and position.r < 0.5"},
+        exit_long="tired or account.open_trades > 3",
+    )
+
+    def asked(**known: float) -> Evaluation:
+        names = {"position.candles": math.nan, "position.r": math.nan, "account.open_trades": 1.0}
+        told = names | {name.replace("_", ".", 1): value for name, value in known.items()}
+        series = {name: np.array([math.nan, math.nan, value]) for name, value in told.items()}
+        return _ask(strategy, candles_of([1.0, 2.0, 3.0]), series=series)
+
+    assert asked().exits == ()
+    assert asked(position_candles=11, position_r=0.6).exits == ()
+    assert [each.side for each in asked(position_candles=11, position_r=0.4).exits] == [Side.BUY]
+    assert [each.side for each in asked(account_open_trades=4).exits] == [Side.BUY]
+    assert strategy.needs.series == ("position.r", "position.candles", "account.open_trades")
+
+
+# --- degraded -------------------------------------------------------------------------------------
+
+
+def test_bad_data_is_asked_about_with_rules_of_its_own() -> None:
+    strategy = _strategy(
+        long="close > 0",
+        exit_long="close > 0",
+        confidence="1",
+        degraded={"short": "close > open", "confidence": "0.2"},
+    )
+    candles = candles_of([1.0, 2.0, 3.0])
+
+    good, bad = _ask(strategy, candles), _ask(strategy, candles, degraded=True)
+
+    assert strategy.knows_degraded
+    assert good.exits
+    assert bad.signal is not None
+    assert (bad.signal.side, bad.signal.confidence, bad.exits) == (Side.SELL, Decimal("0.2"), ())
+    assert bad.signal.reason == "degraded short: close > open (close=3, open=2)"
+    assert not _strategy(long="close > open").knows_degraded
+
+
+# --- order book -----------------------------------------------------------------------------------
+
+
+def _book(imbalance: float, cluster: float = 20_000.0) -> Book:
+    return Book(
+        symbol="BTCUSDT",
+        at_ms=0,
+        best_bid=99.0,
+        best_ask=100.0,
+        best_bid_qty=1.0,
+        best_ask_qty=1.0,
+        bid_volume=50_000.0,
+        ask_volume=10_000.0,
+        bid_cluster=cluster,
+        ask_cluster=cluster,
+        imbalance=imbalance,
+        spread_bps=1.0,
+    )
+
+
+BOOK_RULES: dict[str, Any] = {
+    "indicators": {"average": {"ta": "EMA", "timeperiod": 5}},
+    "let": {
+        "strong": "min(book.bid_cluster, book.ask_cluster) >= 10000",
+        "trend": "rising(average, 2)",
+    },
+    "long": "book.imbalance > 0.75 and strong and trend",
+    "short": "book.imbalance < 0.25 and strong",
+}
+
+
+def test_the_book_decides_at_each_update_with_what_the_candles_said() -> None:
+    strategy = _strategy(**BOOK_RULES)
+    rising = view(candles_of([100.0 + n for n in range(200)]))
+    falling = view(candles_of([300.0 - n for n in range(200)]))
+
+    def side(seen: Any, book: Book) -> Side | None:
+        signal = strategy.on_book(seen, book).signal
+        return signal.side if signal else None
+
+    assert side(rising, _book(0.8)) is Side.BUY
+    assert side(rising, _book(0.7)) is None
+    assert side(rising, _book(0.8, cluster=9_000)) is None
+    assert side(falling, _book(0.8)) is None
+    assert side(falling, _book(0.2)) is Side.SELL
+    assert side(rising, _book(0.8)) is Side.BUY
+
+
+def test_the_book_gives_what_a_view_with_the_same_numbers_gives() -> None:
+    strategy = _strategy(**BOOK_RULES)
+    candles = walk(200)
+    for imbalance in (0.1, 0.5, 0.9):
+        book = _book(imbalance)
+        names = strategy.needs.series
+        series: dict[str, Series] = {name: np.full(200, np.nan) for name in names}
+        for name in names:
+            series[name][-1] = getattr(book, name.partition(".")[2])
+
+        asked = strategy.on_book(view(candles), book)
+
+        assert asked == _ask(strategy, candles, series=series)
+        assert asked.factors["book.imbalance"] == imbalance
+
+
+def test_the_book_alone_says_nothing_before_there_are_enough_candles() -> None:
+    assert _strategy(**BOOK_RULES).on_book(view(walk(5)), _book(0.9)) == Evaluation()

@@ -1,6 +1,5 @@
 """The rule language: what it takes, what it refuses and where, and that nothing crashes it."""
 
-import ast
 import builtins
 import keyword
 
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 
 from tradewright import rules
 from tradewright.rules import Kind, Rule, RuleInvalid, compile_rule
+from tradewright.rules import node as nodes
 
-NAMES = ("open", "close", "fast", "slow", "rsi")
+NAMES = ("open", "close", "fast", "slow", "rsi", "h1.close", "h1.open", "macd.signal")
 
 
 def _refused(text: str, kind: Kind = Kind.CONDITION) -> RuleInvalid:
@@ -36,6 +36,12 @@ def _compiled(text: str) -> Rule | RuleInvalid:
         "abs(close - open) > max(1, min(2, 3, rsi)) == clip(close, 0, 1.)",
         "  close\n  > open\t",
         "close[-500] != 1",
+        "h1.close[-2] > macd.signal",
+        "rising(close) and falling(h1.close, 3)",
+        "highest(close, 20) - lowest(close, 500) > since(close > open, 30)",
+        "between(rsi, 30, 70) and iff(close > open, 1, -1) > 0",
+        'session(\'22:00\', "24:00") or session("00:00", "06:30", \'Europe/London\')',
+        'weekday(mon, tue) and not weekday(sun, "America/New_York")',
     ],
 )
 def test_the_language_is_taken(text: str) -> None:
@@ -47,20 +53,20 @@ def test_the_language_is_taken(text: str) -> None:
     [
         ("", 1, "the rule is empty", "write a condition"),
         ("fast > slo", 8, "unknown name 'slo'", "did you mean 'slow'?"),
-        ("xyzzy > 1", 1, "unknown name 'xyzzy'", "known: close, fast, open, rsi, slow"),
+        ("xyzzy > 1", 1, "unknown name 'xyzzy'", "known: close, fast, h1.close"),
         ("crossup(fast, slow)", 1, "unknown function 'crossup'", "did you mean 'cross_up'?"),
         ("rsi(14) > 3", 1, "unknown function 'rsi'", "rsi is a series"),
         ("1 < cross_up", 5, "cross_up is a function", "call it, as in cross_up(…)"),
-        ("cross_up(fast)", 1, "cross_up takes 2 arguments", "give them in order"),
-        ("min(fast) > 1", 1, "min takes 2 to 10 arguments", "give them in order"),
-        ("abs() > 1", 1, "abs takes 1 argument", "give them in order"),
-        ("max(1, 2, key=3) > 1", 1, "max takes 2 to 10 arguments", "give them in order"),
+        ("cross_up(fast)", 1, "cross_up takes 2 arguments", "write cross_up(a, b)"),
+        ("min(fast) > 1", 1, "min takes 2 to 10 arguments", "write min(a, b, …)"),
+        ("abs() > 1", 1, "abs takes 1 argument", "write abs(x)"),
+        ("max(1, 2, key=3) > 1", 1, "max takes 2 to 10 arguments", "write max"),
         ("close", 1, "a number where a condition belongs", "as in close > 0"),
         ("rsi and close > 1", 1, "a number where a condition belongs", "as in rsi > 0"),
-        ("1 + (close > 1) > 1", 6, "a condition where a number belongs", "and, or, not"),
+        ("1 + (close > 1) > 1", 6, "a condition where a number belongs", "iff(condition, 1, 0)"),
         ("close ** 2 > 1", 1, "this is not part of the language", "use numbers"),
         ("close // 2 > 1", 1, "this is not part of the language", "use numbers"),
-        ("close.real > 1", 1, "this is not part of the language", "use numbers"),
+        ("close.real > 1", 1, "unknown name 'close.real'", "did you mean"),
         ("True", 1, "this is not part of the language", "use numbers"),
         ("close > 1 if open > 1 else rsi > 1", 1, "this is not part", "use numbers"),
         ("abs(*close) > 1", 5, "this is not part", "use numbers"),
@@ -70,8 +76,8 @@ def test_the_language_is_taken(text: str) -> None:
         ("close[1] > 1", 7, "not a previous candle", "write -1"),
         ("close[-501] > 1", 7, "not a previous candle", "down to -500"),
         ("close[-rsi] > 1", 7, "not a previous candle", "write -1"),
-        ("(close + 1)[-1] > 1", 1, "only names have previous values", "write name[-1]"),
-        ("close > 'a'", 9, '"\'" is not part of the language', "use numbers"),
+        ("(close + 1)[-1] > 1", 1, "only names have previous values", "name it under let"),
+        ("close > 'a'", 9, "text where a number belongs", "only session and weekday"),
         ("close > 1; open", 10, "';' is not part of the language", "use numbers"),
         ("close > $x", 9, "'$' is not part of the language", "use numbers"),
         ("cłose > 1", 2, "'ł' is not part of the language", "use numbers"),
@@ -87,6 +93,25 @@ def test_the_language_is_taken(text: str) -> None:
         ("-" * 30 + "1 > 0", 20, "nested too deeply", "use at most 20 levels"),
         ("<".join(["1"] * 205), 399, "the rule is too long", "use at most 200 parts"),
         ("1 > " + "0" * 500, 1, "504 characters", "use at most 500"),
+        ("h1 > 1", 1, "h1 has several series", "write one, such as h1.close"),
+        ("h1.clos > 1", 1, "unknown name 'h1.clos'", "did you mean 'h1.close'?"),
+        ("(close + 1).x > 1", 1, "this is not part", "a dot belongs after a name"),
+        ("close.__class__.__mro__ > 1", 1, "unknown name 'close.__class__.__mro__'", ""),
+        ("highest(close, rsi) > 1", 16, "not a number of candles", "from 1 to 500"),
+        ("highest(close, 501) > 1", 16, "not a number of candles", "from 1 to 500"),
+        ("rising(close, 0)", 15, "not a number of candles", "from 1 to 500"),
+        ("since(close, 5) > 1", 7, "a number where a condition belongs", "close > 0"),
+        ('session("8:00", "16:00")', 9, "not a time of day", "as in"),
+        ('session("08:00", "24:01")', 18, "not a time of day", "as in"),
+        ('session("08:00", "08:00")', 18, "the session is empty", "later"),
+        ('session("08:00", "09:00", "Mars/Base")', 27, "not a time zone", "Europe/London"),
+        ('session("08:00", "09:00", "../etc/passwd")', 27, "'\"' is not part", ""),
+        ("session(8, 16)", 9, "not a time of day", "as in"),
+        ("weekday(monday)", 9, "not a day of the week", "mon, tue"),
+        ('weekday("UTC")', 9, "not a day of the week", "mon, tue"),
+        ('weekday(mon, "Mars")', 14, "not a time zone", "Europe/London"),
+        ('close > f"a"', 9, "this is not part of the language", "use numbers"),
+        ('close > "a" "b"', 9, "text where a number belongs", "only session and weekday"),
     ],
 )
 def test_everything_else_is_refused_where_it_stands(
@@ -109,14 +134,87 @@ def test_the_caret_stands_below_the_place() -> None:
 
 @pytest.mark.parametrize(
     ("text", "lag"),
-    [("close > open", 0), ("close[-3] > open[-1]", 3), ("cross_up(close[-3], abs(open))", 4)],
+    [
+        ("close > open", 0),
+        ("close[-3] > open[-1]", 3),
+        ("cross_up(abs(close), abs(open))", 1),
+        ("rising(close, 4)", 4),
+        ("highest(close, 20) > lowest(open, 5)", 19),
+        ("since(cross_up(close, open), 30) < 3", 30),
+        ("highest(iff(close[-2] > open, 1, 0), 3) > 0", 4),
+    ],
 )
 def test_a_rule_knows_how_far_it_looks_back(text: str, lag: int) -> None:
     assert compile_rule(text, NAMES).lag == lag
 
 
 def test_a_rule_knows_the_names_it_uses() -> None:
-    assert compile_rule("cross_up(fast, slow[-1]) or 1 > 2", NAMES).names == {"fast", "slow"}
+    rule = compile_rule("cross_up(fast, slow[-1]) or 1 > h1.close", NAMES)
+
+    assert rule.names == {"fast", "slow", "h1.close"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rsi[-1] > 1",
+        "cross_up(rsi, 1)",
+        "rising(rsi)",
+        "highest(rsi, 1) > 1",
+        "since(rsi > 1, 3) > 1",
+    ],
+)
+def test_what_is_known_only_now_has_no_past(text: str) -> None:
+    with pytest.raises(RuleInvalid, match="rsi is known only now, at column 1; it has no previous"):
+        compile_rule(text, NAMES, only_now={"rsi"})
+
+    assert compile_rule("rsi > 1 and cross_up(close, open)", NAMES, only_now={"rsi"}).lag == 1
+
+
+def test_a_name_of_elsewhere_is_told_apart_from_an_unknown_one() -> None:
+    elsewhere = {"position.r": "a position is known in exits alone"}
+
+    with pytest.raises(
+        RuleInvalid, match=r"position\.r cannot be used here, at column 1; a position"
+    ):
+        compile_rule("position.r > 1", NAMES, elsewhere=elsewhere)
+
+
+def test_a_named_condition_is_a_condition() -> None:
+    names = {"close": Kind.NUMBER, "trend": Kind.CONDITION}
+
+    assert compile_rule("trend and not trend[-1]", names).kind is Kind.CONDITION
+    with pytest.raises(RuleInvalid, match="a condition where a number belongs"):
+        compile_rule("trend > 1", names)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("close > 1", Kind.CONDITION),
+        ("not (1", Kind.NUMBER),
+        ("not unknown", Kind.CONDITION),
+        ("cross_up(1", Kind.NUMBER),
+        ("cross_up(1, 2)", Kind.CONDITION),
+        ("highest(a, 2)", Kind.NUMBER),
+        ("other", Kind.CONDITION),
+        ("round", Kind.NUMBER),
+    ],
+)
+def test_what_an_expression_yields_shows_on_its_outside(text: str, kind: Kind) -> None:
+    of = {"other": "close > open", "round": "about", "about": "round"}
+
+    assert rules.likely_kind(text, of) is kind
+
+
+def test_names_are_read_without_knowing_them() -> None:
+    assert rules.mentioned("cross_up(a, h1.b[-1]) and btc.h1.c > d") >= {
+        "a",
+        "h1.b",
+        "btc.h1.c",
+        "d",
+    }
+    assert rules.mentioned("1 +") == frozenset()
 
 
 @settings(deadline=None)
@@ -134,8 +232,20 @@ def test_no_text_raises_anything_but_rule_invalid(text: str) -> None:
         assert found.names <= set(NAMES)
 
 
-WORDS = [*NAMES, *rules.FUNCTIONS, *keyword.kwlist, *dir(builtins)[:40], "__class__"]
-SYMBOLS = [*"()[]<>=!+-*/%., ", "**", "//", "==", "-1", "1.5", "1e9", ":=", "->"]
+WORDS = [*NAMES, *rules.FUNCTIONS, *keyword.kwlist, *dir(builtins)[:40], "__class__", "mon", "h1"]
+SYMBOLS = [
+    *"()[]<>=!+-*/%., \"'",
+    '"08:00"',
+    "'UTC'",
+    "**",
+    "//",
+    "==",
+    "-1",
+    "1.5",
+    "1e9",
+    ":=",
+    "->",
+]
 
 
 @settings(deadline=None)
@@ -148,11 +258,10 @@ def test_no_mixture_of_words_gets_beyond_the_language(words: list[str]) -> None:
     if isinstance(found, RuleInvalid):
         assert 1 <= found.column <= len(text) + 1
     else:
-        kinds = [type(node) for node in rules.walk(found.root)]
-        assert set(kinds) <= set(rules.Node.__args__)
-        assert len(kinds) <= 2 * rules.MAX_NODES
-        assert not any(isinstance(n, ast.Attribute) for n in ast.walk(ast.parse(text.strip())))
+        kinds = {type(node) for node in nodes.walk(found.root)}
+        assert kinds <= set(nodes.Node.__args__)
+        assert found.names <= set(NAMES)
 
 
 def test_indicators_cannot_be_named_like_functions_or_python() -> None:
-    assert {"abs", "cross_up", "and", "not", "if"} <= rules.RESERVED
+    assert {"abs", "cross_up", "and", "not", "if", "mon"} <= rules.RESERVED

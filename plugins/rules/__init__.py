@@ -1,0 +1,70 @@
+"""Rules: a strategy declared in a preset, as indicators and expressions over them."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from plugins.rules.params import Params as RulesParams
+from plugins.rules.programme import Measure
+from tradewright import plugin
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from plugins.rules.evaluator import Board
+    from tradewright.book import Book
+
+__all__ = ["Rules"]
+
+
+class Rules:
+    """Go long or short, and leave, when an expression comes true.
+
+    Rules that come true together contradict each other: no signal. What is to be left is not
+    entered at the same candle.
+    """
+
+    version: ClassVar[str] = "2"
+    Params = RulesParams
+
+    def __init__(self, params: RulesParams) -> None:
+        # Presets are validated without numpy and TA-Lib
+        from plugins.rules.evaluator import Evaluator
+
+        programme = params.programme()
+        self.needs = programme.needs
+        exits = {path[-1] for path in programme.rules}
+        self.says_exits = not exits.isdisjoint({"exit_long", "exit_short"})
+        self.knows_degraded = params.degraded is not None
+        self.factor_names = frozenset(
+            each.name
+            for each in programme.definitions
+            if isinstance(each, Measure) and each.function.distance
+        )
+        self._evaluator = Evaluator(programme)
+        self._boards: dict[str, Board] = {}
+
+    def evaluate(self, view: plugin.View) -> plugin.Evaluation:
+        """Return the signal of the last candle, and the value of all that has a name."""
+        return self._evaluator.evaluate(view)
+
+    def follow(self) -> plugin.Follower:
+        """Return what gives the same answers, candle by candle, at less cost."""
+        from plugins.rules.evaluator import Follower
+
+        return Follower(self._evaluator)
+
+    def on_book(self, view: plugin.View, book: "Book") -> plugin.Evaluation:
+        """Return what to do at one update of the order book.
+
+        What the candles say is reckoned once for each view, and kept while the same view is
+        handed in again.
+        """
+        board = self._boards.get(view.symbol)
+        if board is None or board.view is not view:
+            from plugins.rules.evaluator import Board
+
+            board = self._boards[view.symbol] = Board(self._evaluator, view)
+        return board.evaluate(book)
+
+    def history(self, view: plugin.View) -> "dict[str, NDArray[Any]]":
+        """Return, for every rule, where it is true; for confidence, the number at each candle."""
+        return self._evaluator.history(view)
