@@ -26,6 +26,7 @@ from tradewright.domain.errors import (
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.plan import LimitEntry, Mode, TradePlan
+from tradewright.domain.protection import slippage_fault
 from tradewright.domain.trade import EntryPlaced, EntryRejected
 
 DUPLICATE_LINK = 110072
@@ -297,7 +298,8 @@ def _price_refusal(plan: TradePlan, last: Decimal) -> EntryRejected | None:
 
     Not at the stop or beyond it; and at the market not when the price has moved against the
     plan, higher for a buy, by more than `MOST_MOVED` of the distance to the stop: the size was
-    reckoned from the planned price, and so was the risk. A limit holds its price itself. In a
+    reckoned from the planned price, and so was the risk; nor when it has moved by more than the
+    preset allows. A limit holds its price itself. In a
     lockstep the market stands at the candle's close, which is the planned price.
     """
     sign = plan.side.sign
@@ -309,6 +311,9 @@ def _price_refusal(plan: TradePlan, last: Decimal) -> EntryRejected | None:
     if (not is_limit and worse > most) or (last - plan.stop_loss) * sign <= 0:
         reason = f"it trades at {last}, planned was {plan.price} with the stop {plan.stop_loss}"
         return EntryRejected(code="price_moved", reason=reason)
+    limit = None if is_limit else plan.max_slippage_bp
+    if slipped := slippage_fault(limit, plan.side, plan.price, last, last):
+        return EntryRejected(code="slippage_too_large", reason=slipped)
     return None
 
 

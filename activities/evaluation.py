@@ -134,6 +134,7 @@ def propose(
         scale_by_confidence=preset.risk.scale_by_confidence,
         correlation=preset.risk.correlation and preset.risk.correlation.domain(),
         guards=preset.protections.guards,
+        max_slippage_bp=preset.protections.max_slippage_bp,
         cooldown=preset.cooldown,
         expires_after=preset.entry.expires_after,
         instrument=instrument,

@@ -147,6 +147,20 @@ async def test_an_entry_is_not_sent_at_a_price_far_worse_than_planned(
 
 
 @pytest.mark.parametrize("side", ["Buy", "Sell"])
+async def test_an_entry_is_not_sent_at_more_slippage_than_the_preset_allows(
+    bench: Any, make_plan: Any, side: str
+) -> None:
+    plan = make_plan(side=side, max_slippage_bp=Decimal(10))
+    bench.move("BTCUSDT", plan.price * (1 + plan.side.sign * Decimal("0.0011")))
+
+    refused = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
+
+    assert refused.code == "slippage_too_large"
+    assert "11.0 bp worse than" in refused.reason
+    assert bench.line.count("place_order") == 0
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
 @pytest.mark.parametrize("share", ["0.4", "-0.9"])
 async def test_a_price_a_little_worse_or_better_than_planned_is_taken(
     bench: Any, make_plan: Any, side: str, share: str

@@ -142,6 +142,9 @@ class Proposal(Value):
         description="Of returns, -1 to 1, by the other symbol; what is missing is unknown.",
     )
     guards: Guards | None = None
+    max_slippage_bp: Decimal | None = Field(
+        default=None, gt=0, description="At market, against the price; in basis points."
+    )
 
 
 class Origin(StrEnum):
@@ -181,6 +184,9 @@ class TradePlan(Value):
     decided_at: AwareDatetime = Field(description="Wall clock.")
     cooldown: timedelta = timedelta(0)
     guards: Guards | None = None
+    max_slippage_bp: Decimal | None = Field(
+        default=None, gt=0, description="At market, against the price; in basis points."
+    )
     expires_at: AwareDatetime = Field(description="Wall clock; the entry is not sent later.")
     mode: Mode = Field(default=Mode.TRADE, description="Only the first is ever sent.")
 

@@ -104,6 +104,7 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             expires_at=now + proposal.expires_after,
             cooldown=proposal.cooldown,
             guards=proposal.guards,
+            max_slippage_bp=proposal.max_slippage_bp,
         )
     )
 
