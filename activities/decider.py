@@ -172,7 +172,7 @@ class Decider:
     async def _leave(
         self, loaded: LoadedPreset, symbol: str, asked: Evaluation
     ) -> tuple[LeaveWish, ...]:
-        sight = await self._sight(loaded, symbol, asked.close_time)
+        sight = await self.sight(loaded, symbol, asked.close_time)
         try:
             answer, _ = await self._answer(loaded, sight, sight.flaws, None)
         except StrategyFailed as e:
@@ -190,7 +190,7 @@ class Decider:
     ) -> _Outcome:
         """Return what the preset wishes on *symbol*, or why nothing; and what it wants left."""
         terms, trigger = loaded.preset.data, asked.book
-        sight = await self._sight(loaded, symbol, asked.close_time)
+        sight = await self.sight(loaded, symbol, asked.close_time)
         row = self._tickers.row(symbol, terms.max_age)
         price = trigger.price if trigger else sight.window.close
         flaws = [*sight.flaws, *_doubts(loaded, sight, price, row)]
@@ -227,7 +227,8 @@ class Decider:
             proposed = proposed.model_copy(update={"correlations": found})
         return _Outcome(symbol, proposal=proposed, exits=exits, refusals=refusals)
 
-    async def _sight(self, loaded: LoadedPreset, symbol: str, at: datetime) -> Sight:
+    async def sight(self, loaded: LoadedPreset, symbol: str, at: datetime) -> Sight:
+        """Return what the preset sees of *symbol* at *at*, by the market's clock."""
         wanted, preset = loaded.strategy.needs.series, loaded.preset
 
         async def facts(price: float) -> Mapping[str, float]:

@@ -16,6 +16,8 @@ from activities.feed import CandleFeed, Closed, Series
 from activities.hearing import Hearing
 from activities.messenger import Messenger
 from activities.pace import Pace
+from activities.sentries import Sentries
+from activities.sentry import BookMark
 from activities.settlement import Settlement
 from activities.steward import Steward
 from tradewright import ids
@@ -50,6 +52,9 @@ class MarketCursor(Value):
 
     managed: AwareDatetime | None = None
     told: dict[str, AwareDatetime] = Field(default_factory=dict, description="By preset.")
+    books: dict[str, dict[str, BookMark]] = Field(
+        default_factory=dict, description="What presets were called for by order books, by symbol."
+    )
     fault: str = ""
     """Why the public stream cannot be relied on at the moment."""
     fault_since: AwareDatetime | None = None
@@ -66,6 +71,7 @@ class Herald:
         candles: CandleCache,
         pace: Pace,
         feed: CandleFeed,
+        sentries: Sentries,
         report: ChannelReport,
     ) -> None:
         self._account = watchlist.account
@@ -77,6 +83,7 @@ class Herald:
         self._candles = candles
         self._pace = pace
         self._feed = feed
+        self._sentries = sentries
         self._report = report
         self._steward = Steward(messenger, candles, self._account)
         self._hearing = Hearing(feed, candles, report)
@@ -96,6 +103,7 @@ class Herald:
         return MarketCursor(
             managed=self._managed,
             told=self._told,
+            books=self._sentries.marks,
             fault=self._report.fault,
             fault_since=self._report.since,
         )
@@ -143,6 +151,7 @@ class Herald:
         self._steward.shadows = watchlist.shadows
         held = (*self._steward.held, *watchlist.shadows)
         await self._feed.follow(watched | {Series(plan.symbol, BASE) for plan in held})
+        await self._sentries.post(wanted.values(), lockstep=self._lockstep, within=self._within)
         for name, watch in sorted(wanted.items()):
             if self._watches.get(name) == watch:
                 continue
@@ -262,6 +271,9 @@ class Herald:
         ]
         for number, (watch, at) in enumerate(due):
             workflow_id = ids.strategy_workflow(watch.preset)
+            if self._lockstep:
+                # Before the candle, with which both are acknowledged
+                await self._sentries.look(watch, at)
             message = CandleClosed(symbols=watch.symbols, close_time=at, acknowledge=self._lockstep)
             if not await self._messenger.tell(workflow_id, "candle", message):
                 log.error("strategy_not_running", preset=watch.preset)

@@ -15,6 +15,7 @@ from activities.joint import together
 from activities.library import Library, PresetSource, PresetUnusable
 from activities.messenger import Messenger, heartbeats
 from activities.pace import Pace
+from activities.sentries import Sentries
 from activities.strategist import Strategist
 from activities.ticker import Tickers
 from activities.universe import Universes
@@ -52,6 +53,7 @@ class BybitMarket(MarketPort):
         url: str,
     ) -> None:
         """Listen at *url*, the venue's public WebSocket of linear contracts."""
+        self._bybit = bybit
         self._messenger = Messenger(client)
         self._pace = pace
         self._url = url
@@ -114,6 +116,15 @@ class BybitMarket(MarketPort):
             fault=cursor.fault,
             since=cursor.fault_since,
         )
+        sentries = Sentries(
+            self._url,
+            cursor.books,
+            source=self._bybit,
+            library=self._library,
+            strategist=self._strategist,
+            messenger=self._messenger,
+            eyes=self._decider.sight,
+        )
         herald = Herald(
             watchlist,
             cursor,
@@ -121,10 +132,11 @@ class BybitMarket(MarketPort):
             candles=self._candles,
             pace=self._pace,
             feed=feed,
+            sentries=sentries,
             report=report,
         )
         async with heartbeats(lambda: herald.cursor):
-            await together(feed.run(), herald.run(), report.run())
+            await together(feed.run(), sentries.run(), herald.run(), report.run())
 
     async def _factors(self, plan: TradePlan) -> dict[str, float]:
         """Return the preset's indicators at the last closed candle; none if there is no preset."""
