@@ -32,6 +32,7 @@ from tradewright.domain.account import (
 )
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Side
+from tradewright.domain.protection import Guards, LossGuard
 from tradewright.ports import Reconciled
 from workflows.account import AccountWorkflow, LiftWish, LimitsWish
 
@@ -355,6 +356,34 @@ async def test_a_desk_that_was_terminated_goes_on_from_the_journal(
     assert [name for name, _ in await switch.query("heard")] == ["trip"]
     wishes = stage.desk.script.of("read_snapshot")[1:]
     assert [wish.baseline is None for wish in wishes[:2]] == [True, False]
+
+
+async def test_a_preset_rests_after_its_losses_also_under_a_new_desk_until_a_person_ends_it(
+    stage: Any, until: Until
+) -> None:
+    guards = Guards(stop_guard=LossGuard(losses=2, within=HOUR, pause=HOUR))
+    first = await open_desk(stage, until)
+    for letter in "ab":
+        wish = stage.proposal(trade_id="tw" + letter * 16, guards=guards)
+        assert await code_of(first, wish) is None
+        await first.signal("release", Released(trade_id=wish.trade_id, at=NOON, pnl=Decimal(-5)))
+    next_one = stage.proposal(trade_id="tw" + "c" * 16, guards=guards)
+
+    resting = await code_of(first, next_one)
+    account = await first.query(AccountWorkflow.account)
+    await first.terminate()
+    past = Past(baseline=account.baseline, losses=2, results=account.results)
+    stage.desk.script.answer("read_snapshot", seen(stage, past=past))
+    second = await open_desk(stage, until)
+    still = await code_of(second, next_one)
+    other = await code_of(second, stage.proposal(trade_id="tw" + "d" * 16, preset="other"))
+    await second.signal("release", Released(trade_id="tw" + "d" * 16, at=NOON))
+    lift = LiftWish(code=RefusalCode.STOP_GUARD, preset=stage.preset, by="ann", reason="mended")
+    await second.execute_update(AccountWorkflow.lift_by_update, lift)
+    free = await code_of(second, next_one)
+
+    assert (resting, still) == (RefusalCode.STOP_GUARD, RefusalCode.STOP_GUARD)
+    assert (other, free) == (None, None)
 
 
 async def test_a_desk_that_knows_no_past_refuses_and_asks_again(stage: Any, until: Until) -> None:
