@@ -21,7 +21,7 @@ from tradewright.domain.account import (
     usage,
 )
 from tradewright.domain.gate import Gate, GateState
-from tradewright.ports import StrategyStatus, Watch
+from tradewright.ports import Watch
 
 GATE_WORDS: Final[Mapping[GateState, str]] = MappingProxyType(
     {
@@ -170,35 +170,6 @@ def gate_page(gate: Gate, step: str, needs_operator: str) -> str:
     else:
         lines.append('- `rearm` with `{"reason": "…", "by": "ann"}` opens the gate again')
     lines += ["", CANCEL_IGNORED]
-    return "\n".join(lines)
-
-
-def strategy_page(status: StrategyStatus, *, cancelled: bool = False) -> str:
-    state = "cancelled" if cancelled else "paused" if status.paused else "trading"
-    candles = f"{status.candles} so far"
-    if status.last_candle:
-        candles += f", the last closed {moment(status.last_candle)} (market time)"
-    lines = [f"### {status.preset}: {state}", *needs_person(status.needs_operator)]
-    if status.paused:
-        lines.append(f"- paused because: {status.pause_reason or 'no reason given'}")
-    lines += [
-        f"- {', '.join(status.symbols)} on candles of {status.timeframe}, account {status.account}",
-        f"- version `{status.preset_hash[:12]}`",
-        f"- candles: {candles}",
-        f"- signals: {status.approved} traded, {status.refused} refused",
-    ]
-    if status.note:
-        at = f" ({moment(status.note_at)})" if status.note_at else ""
-        lines.append(f"- last remark{at}: {status.note}")
-    if cancelled:
-        again = "`tradewright apply` starts it again, its trades live on"
-        return "\n".join([*lines, "", f"*It takes no more entries: {again}.*"])
-    wish = "resume" if status.paused else "pause"
-    lines += [
-        "",
-        f'*Send a Signal: `{wish}` with `{{"reason": "…", "by": "ann"}}`. '
-        "Request Cancellation ends the strategy; its trades live on.*",
-    ]
     return "\n".join(lines)
 
 

@@ -6,94 +6,68 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from temporalio import workflow
-from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.common import RawValue
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
-from tradewright.domain.account import Approved, LeaveWish, Refused
-from tradewright.domain.event import EventKind, JournalEvent
-from tradewright.domain.market import Value
-from tradewright.domain.notice import refusal_of_note, strategy_needs_operator
-from tradewright.domain.plan import Proposal
+from tradewright.domain.account import Released
+from tradewright.domain.plan import Mode
 from tradewright.ports import (
-    AccountPort,
     Applied,
     ApplyWish,
+    BookTrigger,
     CandleClosed,
     CandlesDone,
-    Evaluation,
     MarketPort,
+    ModeWish,
     PauseWish,
     StrategyStatus,
+    Universe,
+    UniverseWish,
     Watch,
 )
-from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, PRESET, PRESET_HASH, show
 from workflows.message import Unreadable, read, refused
-from workflows.notice import tell
-from workflows.outbox import Outbox
-from workflows.page import strategy_page
-from workflows.trade_start import start_trade
+from workflows.strategy_decision import StrategyDecision
+from workflows.strategy_message import StrategyCarried, StrategyStart
+from workflows.strategy_record import StrategyRecord
+from workflows.strategy_shadow import StrategyShadows
 
-ENTRY_LATER = Priority(priority_key=3)
-DECISION_TIME = timedelta(seconds=30)
-"""A decision that takes longer is dropped: a late entry is worse than none."""
+__all__ = ["StrategyStart", "StrategyWorkflow"]
+
 EARLIER_VERSIONS = 5
 """Whose exit rules are asked for the trades that they opened."""
-REFUSAL_EVERY = timedelta(hours=1)
-"""A person is told so often of the same kind of refusal."""
-
-
-class StrategyStart(Value):
-    """Input of `StrategyWorkflow`; `carried` is what an earlier run of it hands over."""
-
-    applied: Applied
-    carried: "StrategyCarried | None" = None
-
-
-class StrategyCarried(Value):
-    status: StrategyStatus
-    inbox: tuple[CandleClosed, ...]
-    noted: int
-    unwritten: tuple[JournalEvent, ...] = ()
+UNIVERSE_TIME = timedelta(minutes=2)
 
 
 @workflow.defn
 class StrategyWorkflow:
-    """Evaluates closed candles and starts the trades that the desk approves."""
+    """Hears of closed candles and of order books, and of what people want."""
 
     @workflow.init
     def __init__(self, start: StrategyStart) -> None:
         applied, carried = start.applied, start.carried
-        self._status = (
-            carried.status
-            if carried
-            else StrategyStatus(
-                preset=applied.preset,
-                preset_hash=applied.preset_hash,
-                account=applied.account,
-                symbols=applied.symbols,
-                timeframe=applied.timeframe,
-            )
-        )
-        self._inbox: deque[CandleClosed] = deque(carried.inbox if carried else ())
-        self._journal = Outbox(
-            applied.account,
+        self._applied = applied
+        self._record = StrategyRecord(
+            carried.status if carried else _first_status(applied),
             noted=carried.noted if carried else 0,
             unwritten=carried.unwritten if carried else (),
-            tell=self._hear_of_journal,
         )
-        self._newest = self._inbox[-1].close_time if self._inbox else self._status.last_candle
+        self._shadows = StrategyShadows(self._record, carried.shadow_desk if carried else None)
+        self._decision = StrategyDecision(self._record, self._shadows)
+        self._inbox: deque[CandleClosed] = deque(carried.inbox if carried else ())
+        self._books: deque[BookTrigger] = deque(carried.books if carried else ())
+        self._newest = (
+            self._inbox[-1].close_time if self._inbox else self._record.status.last_candle
+        )
         self._stopping = False
         self._unwatched = True
-        self._told_operator = self._status.needs_operator
-        """What a person was told last."""
-        self._told_refusals: dict[str, datetime] = {}
         if carried is None:
-            self._note("applied", applied.by, applied.preset_hash)
+            self._record.note("applied", applied.by, applied.preset_hash)
 
     @workflow.run
     async def run(self, start: StrategyStart) -> None:
-        writing = asyncio.create_task(self._journal.keep_writing())
+        journal = self._record.journal
+        writing = asyncio.create_task(journal.keep_writing())
         # A cancel interrupts only this wait: a decision once begun is brought to its end
         work = asyncio.create_task(self._work())
         try:
@@ -101,52 +75,73 @@ class StrategyWorkflow:
         except asyncio.CancelledError:
             self._stopping = True
             await work
-            self._note("stopped", "temporal", workflow.cancellation_reason() or "")
-            self._status = self._status.model_copy(update={"needs_operator": ""})
-            self._show()
-            await asyncio.shield(asyncio.ensure_future(self._tell_operator()))
+            self._record.note("stopped", "temporal", workflow.cancellation_reason() or "")
+            self._record.stopped = True
+            self._record.call_operator("")
+            await asyncio.shield(asyncio.ensure_future(self._record.tell_operator()))
             await asyncio.shield(asyncio.ensure_future(self._tell_market("unwatch")))
-            self._journal.close()
+            journal.close()
             await asyncio.shield(writing)
             raise
-        status = self._status
         workflow.continue_as_new(
             StrategyStart(
-                applied=start.applied.model_copy(update={"preset_hash": status.preset_hash}),
+                applied=self._applied,
                 carried=StrategyCarried(
-                    status=status,
+                    status=self._record.status,
                     inbox=tuple(self._inbox),
-                    noted=self._journal.noted,
-                    unwritten=self._journal.unwritten,
+                    noted=journal.noted,
+                    unwritten=journal.unwritten,
+                    books=tuple(self._books),
+                    shadow_desk=self._shadows.desk,
                 ),
             )
         )
 
     async def _work(self) -> None:
+        record = self._record
         while not (self._stopping or workflow.info().is_continue_as_new_suggested()):
+            if self._is_universe_due():
+                await self._choose_universe()
             if self._unwatched:
                 self._unwatched = False
                 await self._tell_market("watch")
-            self._show()
-            await self._tell_operator()
+            record.show()
+            await record.tell_operator()
+            await self._wait()
+            if self._stopping:
+                return
+            # What a candle brings may be an exit, which goes before any entry
+            if self._inbox:
+                await self._on_candle(self._inbox.popleft())
+            elif self._books:
+                await self._on_book(self._books.popleft())
+
+    async def _wait(self) -> None:
+        due = self._universe_due_at()
+        timeout = None if due is None else max(due - workflow.now(), timedelta(0))
+        try:
             await workflow.wait_condition(
                 lambda: (
-                    bool(self._inbox)
+                    bool(self._inbox or self._books)
                     or self._unwatched
                     or self._stopping
-                    or self._told_operator != self._status.needs_operator
-                )
+                    or self._record.is_operator_untold
+                ),
+                timeout=timeout,
+                timeout_summary="until the symbols are chosen anew",
             )
-            if self._inbox and not self._stopping:
-                await self._on_candle(self._inbox.popleft())
+        except TimeoutError:
+            return
+
+    # --- what comes from the market ---------------------------------------------------------------
 
     async def _on_candle(self, candle: CandleClosed) -> None:
-        symbols = tuple(s for s in candle.symbols if s in self._status.symbols)
+        record = self._record
+        wanted = {*record.status.symbols, *record.status.kept}
+        symbols = tuple(s for s in candle.symbols if s in wanted)
         if symbols:
-            await self._decide(symbols, candle)
-        self._status = self._status.model_copy(
-            update={"last_candle": candle.close_time, "candles": self._status.candles + 1}
-        )
+            await self._decision.on_candle(symbols, candle.close_time, self._applied)
+        record.change(last_candle=candle.close_time, candles=record.status.candles + 1)
         if candle.acknowledge:
             await self._acknowledge(candle)
 
@@ -154,111 +149,91 @@ class StrategyWorkflow:
         try:
             await workflow.execute_activity_method(
                 MarketPort.done,
-                CandlesDone(preset=self._status.preset, close_time=candle.close_time),
+                CandlesDone(preset=self._record.status.preset, close_time=candle.close_time),
                 task_queue=self._market_queue(),
                 start_to_close_timeout=timedelta(seconds=10),
             )
         except ActivityError as e:
-            self._call_operator(f"candle {candle.close_time:%H:%M} not acknowledged: {e.cause}")
+            self._record.call_operator(
+                f"candle {candle.close_time:%H:%M} not acknowledged: {e.cause}"
+            )
 
-    async def _decide(self, symbols: tuple[str, ...], candle: CandleClosed) -> None:
-        status = self._status
+    async def _on_book(self, trigger: BookTrigger) -> None:
+        status = self._record.status
+        if self._applied.book_depth is None or trigger.symbol not in status.symbols:
+            return
+        await self._decision.on_book(trigger, self._applied)
+
+    # --- what is traded ---------------------------------------------------------------------------
+
+    def _universe_due_at(self) -> datetime | None:
+        """Return when the symbols are to be chosen anew; None where they are named."""
+        every, chosen_at = self._applied.universe_every, self._record.status.universe_at
+        if every is None:
+            return None
+        return workflow.now() if chosen_at is None else chosen_at + every
+
+    def _is_universe_due(self) -> bool:
+        due = self._universe_due_at()
+        return due is not None and due <= workflow.now()
+
+    async def _choose_universe(self) -> None:
+        """Let the document's filter choose; what was chosen before stands while it cannot."""
+        record = self._record
+        before = record.status
+        record.change(universe_at=workflow.now())
         try:
-            wishes = await workflow.execute_activity_method(
-                MarketPort.evaluate,
-                Evaluation(
-                    account=status.account,
-                    preset=status.preset,
-                    preset_hash=status.preset_hash,
-                    symbols=symbols,
-                    close_time=candle.close_time,
-                    # What is held is left by its rules, paused or not
-                    exits_only=status.paused,
-                    earlier=status.earlier,
+            universe: Universe = await workflow.execute_activity_method(
+                MarketPort.universe,
+                UniverseWish(
+                    account=before.account,
+                    preset=before.preset,
+                    preset_hash=before.preset_hash,
+                    symbols=before.symbols,
                 ),
                 task_queue=self._market_queue(),
-                start_to_close_timeout=DECISION_TIME,
-                schedule_to_close_timeout=DECISION_TIME,
-                priority=ENTRY_LATER,
-                summary=f"candle closed {candle.close_time:%H:%M} UTC",
+                start_to_close_timeout=timedelta(seconds=30),
+                schedule_to_close_timeout=UNIVERSE_TIME,
+                summary="choose the symbols",
             )
         except ActivityError as e:
-            self._put_note(f"candle {candle.close_time:%H:%M} was not evaluated: {e.cause}")
+            record.remark(f"the symbols could not be chosen: {e.cause}")
             return
-        self._put_note(wishes.note)
-        self._hear_of_evaluation(wishes.fault)
-        for leave in wishes.exits:
-            await self._leave(leave)
-        for proposal in wishes.proposals:
-            # While it was evaluated somebody may have paused the preset
-            if self._status.paused:
-                self._put_note(f"{proposal.symbol} not entered: paused")
-                return
-            await self._take(proposal)
-
-    async def _leave(self, wish: LeaveWish) -> None:
-        desk = workflow.get_external_workflow_handle(ids.account_workflow(self._status.account))
-        try:
-            await desk.signal("leave", wish)
-        except ApplicationError as e:
-            self._put_note(f"{wish.symbol} not left: the desk could not be told: {e}")
-
-    async def _take(self, proposal: Proposal) -> None:
-        try:
-            decision = await workflow.execute_activity_method(
-                AccountPort.reserve,
-                proposal,
-                start_to_close_timeout=timedelta(seconds=10),
-                schedule_to_close_timeout=DECISION_TIME,
-                retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500)),
-                priority=ENTRY_LATER,
-                summary=f"{proposal.signal.side} {proposal.symbol}",
-            )
-        except ActivityError as e:
-            self._put_note(f"{proposal.symbol}: the desk did not decide: {e.cause}")
+        # One that was applied meanwhile chooses for itself
+        if record.status.preset_hash != before.preset_hash or record.status.universe_at is None:
             return
-        if isinstance(decision, Approved):
-            await start_trade(decision.plan)
-            self._count(approved=self._status.approved + 1)
-        else:
-            self._put_note(f"{proposal.symbol} refused, {decision.code}: {decision.reason}")
-            self._count(refused=self._status.refused + 1)
-            await self._tell_refusal(proposal.symbol, decision)
-
-    def _count(self, **counts: int) -> None:
-        self._status = self._status.model_copy(update=counts)
-
-    async def _tell_operator(self) -> None:
-        status = self._status
-        if self._told_operator != status.needs_operator:
-            self._told_operator = status.needs_operator
-            await tell(
-                strategy_needs_operator(status.account, status.preset, status.needs_operator)
-            )
-
-    async def _tell_refusal(self, symbol: str, refusal: Refused) -> None:
-        status, now = self._status, workflow.now()
-        told_at = self._told_refusals.get(refusal.code)
-        if told_at is not None and now - told_at < REFUSAL_EVERY:
+        # A virtual trade needs its symbol's exit rules as a real one does
+        virtual = {name.split("/")[1] for name in record.status.shadows}
+        kept = tuple(sorted({*universe.kept, *virtual} - {*universe.symbols}))
+        if (universe.symbols, kept) == (before.symbols, before.kept):
             return
-        notice = refusal_of_note(
-            status.account, status.preset, symbol, refusal.code, refusal.reason
-        )
-        if notice is not None:
-            self._told_refusals[refusal.code] = now
-            await tell(notice)
+        record.change(symbols=universe.symbols, kept=kept)
+        self._unwatched = True
+        came = sorted({*universe.symbols} - {*before.symbols})
+        went = sorted({*before.symbols} - {*universe.symbols})
+        if came or went:
+            told = ", ".join([*(f"+{s}" for s in came), *(f"-{s}" for s in went)])
+            record.note("symbols", "filter", f"{told}; {universe.note}".rstrip("; "))
 
     async def _tell_market(self, wish: str) -> None:
-        status = self._status
+        status = self._record.status
         market = workflow.get_external_workflow_handle(ids.market_workflow(status.account))
-        watch = Watch(preset=status.preset, symbols=status.symbols, timeframe=status.timeframe)
+        watch = Watch(
+            preset=status.preset,
+            symbols=(*status.symbols, *status.kept),
+            timeframe=status.timeframe,
+            preset_hash=status.preset_hash,
+            book_depth=self._applied.book_depth,
+        )
         try:
             await market.signal(wish, watch)
         except ApplicationError as e:
-            self._put_note(f"the market could not be told to {wish}: {e}")
+            self._record.remark(f"the market could not be told to {wish}: {e}")
 
     def _market_queue(self) -> str:
         return ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_MARKET)
+
+    # --- messages ---------------------------------------------------------------------------------
 
     @workflow.signal(description="Candles have closed")
     def candle(self, *args: RawValue) -> None:
@@ -266,18 +241,45 @@ class StrategyWorkflow:
             candle: CandleClosed
             candle, remark = read(CandleClosed, args)
         except Unreadable as e:
-            self._call_operator(refused("candle", e))
+            self._record.call_operator(refused("candle", e))
             return
-        if remark:
-            self._call_operator(f"signal candle was taken, but {remark}")
+        self._heard("candle", remark)
         # The stream and its fallback may both tell; one of them is enough
         if self._newest is None or candle.close_time > self._newest:
             self._newest = candle.close_time
             self._inbox.append(candle)
 
+    @workflow.signal(description="The order book of a symbol calls for a decision")
+    def book_trigger(self, *args: RawValue) -> None:
+        try:
+            trigger: BookTrigger
+            trigger, remark = read(BookTrigger, args)
+        except Unreadable as e:
+            self._record.call_operator(refused("book_trigger", e))
+            return
+        self._heard("book_trigger", remark)
+        last = self._record.status.last_book
+        if trigger.number <= last.get(trigger.symbol, -1):
+            return
+        self._record.change(last_book=last | {trigger.symbol: trigger.number})
+        # Of two that wait for one symbol only the newer one is still true
+        waiting = [one for one in self._books if one.symbol != trigger.symbol]
+        self._books = deque([*waiting, trigger])
+
+    @workflow.signal(description="A virtual trade has ended")
+    def shadow_ended(self, *args: RawValue) -> None:
+        try:
+            released: Released
+            released, remark = read(Released, args)
+        except Unreadable as e:
+            self._record.call_operator(refused("shadow_ended", e))
+            return
+        self._heard("shadow_ended", remark)
+        self._shadows.ended(released)
+
     @workflow.signal(name="pause", description='{"reason": "…", "by": "ann"}: no new entries')
     def pause_by_signal(self, *args: RawValue) -> None:
-        self._hear("pause", args, paused=True)
+        self._hear_pause("pause", args, paused=True)
 
     @workflow.update(name="pause", description="No new entries; open trades go on")
     def pause_by_update(self, wish: PauseWish) -> StrategyStatus:
@@ -285,34 +287,64 @@ class StrategyWorkflow:
 
     @workflow.signal(name="resume", description="New entries again")
     def resume_by_signal(self, *args: RawValue) -> None:
-        self._hear("resume", args, paused=False)
+        self._hear_pause("resume", args, paused=False)
 
     @workflow.update(name="resume", description="New entries again")
     def resume_by_update(self, wish: PauseWish) -> StrategyStatus:
         return self._set_paused(wish, paused=False)
 
+    @workflow.update(description="A named person lets it trade, follow in the shadow, or alert")
+    def set_mode(self, wish: ModeWish) -> StrategyStatus:
+        record = self._record
+        before = record.status.mode
+        record.change(mode=wish.mode)
+        self._applied = self._applied.model_copy(update={"mode": wish.mode})
+        record.note("mode", wish.by, f"{before} -> {wish.mode}: {wish.reason}")
+        record.show()
+        return record.status
+
+    @set_mode.validator
+    def _may_set_mode(self, wish: ModeWish) -> None:
+        status = self._record.status
+        if wish.mode is status.mode:
+            raise ApplicationError(
+                f"preset {status.preset} is in mode {wish.mode} already", type="ModeUnchanged"
+            )
+        self._insist(wish.expected_hash)
+
     @workflow.update(description="Trade another version from the next candle on")
     def apply(self, wish: ApplyWish) -> StrategyStatus:
-        applied, status = wish.applied, self._status
+        applied, record = wish.applied, self._record
+        status = record.status
+        if applied.mode is Mode.TRADE:
+            # Only `set_mode`, which names a person, lets one trade that did not
+            applied = applied.model_copy(update={"mode": status.mode})
+        self._applied = applied
         earlier = (*status.earlier, status.preset_hash)
-        self._status = status.model_copy(
-            update={
-                "preset_hash": applied.preset_hash,
-                "earlier": tuple(
-                    dict.fromkeys(h for h in reversed(earlier) if h != applied.preset_hash)
-                )[:EARLIER_VERSIONS][::-1],
-                "symbols": applied.symbols,
-                "timeframe": applied.timeframe,
-            }
+        is_other = applied.preset_hash != status.preset_hash
+        record.change(
+            preset_hash=applied.preset_hash,
+            earlier=tuple(dict.fromkeys(h for h in reversed(earlier) if h != applied.preset_hash))[
+                :EARLIER_VERSIONS
+            ][::-1],
+            symbols=applied.symbols,
+            timeframe=applied.timeframe,
+            enabled=applied.enabled,
+            mode=applied.mode,
+            kept=status.kept if applied.universe_every else (),
+            universe_at=None if is_other else status.universe_at,
+            # What was broken may be mended
+            broken=() if is_other else status.broken,
+            refusals=() if is_other else status.refusals,
         )
         self._unwatched = True
-        self._note("applied", applied.by, applied.preset_hash)
-        self._show()
-        return self._status
+        record.note("applied", applied.by, _applied_words(applied, status))
+        record.show()
+        return record.status
 
     @apply.validator
     def _may_apply(self, wish: ApplyWish) -> None:
-        status, expected = self._status, wish.expected_hash
+        status = self._record.status
         if wish.applied.preset != status.preset:
             raise ApplicationError(
                 f"preset {wish.applied.preset} is not {status.preset}; it has a strategy of its "
@@ -325,6 +357,10 @@ class StrategyWorkflow:
                 "first to move it to another",
                 type="AccountChanged",
             )
+        self._insist(wish.expected_hash)
+
+    def _insist(self, expected: str) -> None:
+        status = self._record.status
         if expected and expected != status.preset_hash:
             raise ApplicationError(
                 f"preset {status.preset} runs version {status.preset_hash[:12]}, not "
@@ -334,69 +370,55 @@ class StrategyWorkflow:
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
-        self._call_operator(
+        self._record.call_operator(
             refused(name, "there is no such signal; this workflow takes pause and resume")
         )
 
     @workflow.query(description="The strategy as it stands")
     def status(self) -> StrategyStatus:
-        return self._status
+        return self._record.status
 
-    def _hear(self, name: str, args: Sequence[RawValue], *, paused: bool) -> None:
+    def _heard(self, name: str, remark: str) -> None:
+        if remark:
+            self._record.call_operator(f"signal {name} was taken, but {remark}")
+
+    def _hear_pause(self, name: str, args: Sequence[RawValue], *, paused: bool) -> None:
         try:
             wish: PauseWish
             wish, remark = read(PauseWish, args)
         except Unreadable as e:
-            self._call_operator(refused(name, e))
+            self._record.call_operator(refused(name, e))
             return
         self._set_paused(wish, paused=paused)
-        if remark:
-            self._call_operator(f"signal {name} was taken, but {remark}")
+        self._heard(name, remark)
 
     def _set_paused(self, wish: PauseWish, *, paused: bool) -> StrategyStatus:
-        self._status = self._status.model_copy(
-            update={"paused": paused, "pause_reason": wish.reason if paused else ""}
-        )
-        self._note("paused" if paused else "resumed", wish.by, wish.reason)
-        if self._status.needs_operator.startswith("signal "):
-            self._status = self._status.model_copy(update={"needs_operator": ""})
-        self._show()
-        return self._status
+        record = self._record
+        record.change(paused=paused, pause_reason=wish.reason if paused else "")
+        record.note("paused" if paused else "resumed", wish.by, wish.reason)
+        if record.status.needs_operator.startswith("signal "):
+            record.change(needs_operator="")
+        record.show()
+        return record.status
 
-    def _note(self, change: str, by: str, reason: str) -> None:
-        self._journal.note(
-            EventKind.STRATEGY_CHANGED,
-            {"change": change, "by": by, "reason": reason},
-            preset=self._status.preset,
-        )
 
-    def _hear_of_journal(self, fault: str) -> None:
-        if fault or self._status.needs_operator.startswith("the journal "):
-            self._call_operator(fault)
+def _first_status(applied: Applied) -> StrategyStatus:
+    return StrategyStatus(
+        preset=applied.preset,
+        preset_hash=applied.preset_hash,
+        account=applied.account,
+        symbols=applied.symbols,
+        timeframe=applied.timeframe,
+        enabled=applied.enabled,
+        mode=applied.mode,
+    )
 
-    def _hear_of_evaluation(self, fault: str) -> None:
-        told = "it cannot decide: "
-        if fault:
-            self._call_operator(told + fault)
-        elif self._status.needs_operator.startswith(told):
-            self._call_operator("")
 
-    def _put_note(self, note: str) -> None:
-        note_at = workflow.now() if note else None
-        self._status = self._status.model_copy(update={"note": note, "note_at": note_at})
-
-    def _call_operator(self, why: str) -> None:
-        self._status = self._status.model_copy(update={"needs_operator": why})
-        self._show()
-
-    def _show(self) -> None:
-        status = self._status
-        show(
-            [
-                (ACCOUNT, status.account),
-                (PRESET, status.preset),
-                (PRESET_HASH, status.preset_hash),
-                (NEEDS_OPERATOR, bool(status.needs_operator)),
-            ]
-        )
-        workflow.set_current_details(strategy_page(status, cancelled=self._stopping))
+def _applied_words(applied: Applied, before: StrategyStatus) -> str:
+    """Return what the journal says of a version: its hash, and what it changes beside it."""
+    words = [applied.preset_hash]
+    if applied.enabled is not before.enabled:
+        words.append("enabled" if applied.enabled else "disabled")
+    if applied.mode is not before.mode:
+        words.append(f"mode {before.mode} -> {applied.mode}")
+    return "; ".join([*words, applied.reason] if applied.reason else words)

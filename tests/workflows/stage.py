@@ -47,6 +47,7 @@ from workflows.market import MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
 from workflows.presets import PresetsWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
+from workflows.shadow import ShadowWorkflow
 from workflows.strategy import StrategyStart, StrategyWorkflow
 from workflows.stream import StreamWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
@@ -55,6 +56,7 @@ from workflows.trade_page import plan_attributes
 TRADING = (
     TradeWorkflow,
     StrategyWorkflow,
+    ShadowWorkflow,
     AccountWorkflow,
     ReconciliationWorkflow,
     CaseWorkflow,

@@ -23,9 +23,9 @@ from workflows.page import (
     gate_page,
     market_page,
     number,
-    strategy_page,
 )
 from workflows.reconciliation_page import reconciliation_page
+from workflows.strategy_page import strategy_page
 from workflows.trade_page import (
     EXIT_WORDS,
     STATE_WORDS,

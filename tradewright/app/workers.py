@@ -53,6 +53,7 @@ from workflows.market import MarketStart, MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
 from workflows.presets import PresetsStart, PresetsWorkflow
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
+from workflows.shadow import ShadowWorkflow
 from workflows.strategy import StrategyWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
 from workflows.trade import TradeWorkflow
@@ -62,6 +63,7 @@ log = structlog.get_logger(__name__)
 TRADING_WORKFLOWS = (
     TradeWorkflow,
     StrategyWorkflow,
+    ShadowWorkflow,
     AccountWorkflow,
     ReconciliationWorkflow,
     CaseWorkflow,

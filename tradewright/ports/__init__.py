@@ -50,7 +50,6 @@ from tradewright.ports.strategy import (
     ShadowExit,
     StrategyStatus,
     Universe,
-    UniversePort,
     UniverseWish,
 )
 from tradewright.ports.stream import StreamPort
@@ -109,7 +108,6 @@ __all__ = [
     "TradeView",
     "TripOrder",
     "Universe",
-    "UniversePort",
     "UniverseWish",
     "Watch",
     "Watchlist",

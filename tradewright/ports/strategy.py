@@ -1,11 +1,9 @@
 """What a strategy is told, and what it says of itself."""
 
-from abc import ABC, abstractmethod
 from datetime import timedelta
 from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
-from temporalio import activity
 
 from tradewright.domain.breaker import BrokenSymbol, SymbolBreaker
 from tradewright.domain.execution import ExitReason
@@ -109,13 +107,6 @@ class Universe(Value):
     note: str = ""
 
 
-class UniversePort(ABC):
-    @activity.defn
-    @abstractmethod
-    async def universe(self, wish: UniverseWish) -> Universe:
-        """Choose what the preset trades by the filter of its document."""
-
-
 class ClosedCandle(Value):
     candle: Candle
     close: AwareDatetime = Field(description="Market clock.")
@@ -148,9 +139,6 @@ class StrategyStatus(Value):
     pause_reason: str = ""
     enabled: bool = True
     mode: Mode = Mode.TRADE
-    declared_mode: Mode = Field(
-        default=Mode.TRADE, description="Of the document; trade takes effect by `set_mode` alone."
-    )
     kept: tuple[Symbol, ...] = Field(default=(), description="Left, and not entered any more.")
     earlier: tuple[str, ...] = ()
     """Hashes of the versions before this one, oldest first; their trades may still run."""
