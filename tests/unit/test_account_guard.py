@@ -131,8 +131,8 @@ def guarded(**guards: Any) -> Proposal:
         ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR, preset="other")), False),
         # On any symbol
         ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR, symbol="ETHUSDT")), True),
-        # What is to come does not count
-        ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, -HOUR)), False),
+        # The candle that is decided on may have closed before the last loss
+        ((result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, -HOUR / 60)), True),
     ],
 )
 def test_a_preset_rests_after_so_many_losses(results: tuple[Result, ...], rests: bool) -> None:

@@ -83,7 +83,8 @@ def rests(
     """
     code, guards, now = RefusalCode, proposal.guards or Guards(), proposal.trigger
     preset, lifts = proposal.preset, tuple(lifts)
-    own = [r for r in results if r.preset == preset and r.at <= now]
+    # A trade may have ended after the candle that is decided on late: it has ended all the same
+    own = [r for r in results if r.preset == preset]
     here = [r for r in own if r.symbol == proposal.symbol]
     for result in here[-1:]:
         if (until := result.at + proposal.cooldown) > now:
