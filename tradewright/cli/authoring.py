@@ -49,7 +49,10 @@ def new(
     template: Annotated[
         str,
         typer.Option(
-            "--template", "-t", help="Which one to begin with.", autocompletion=completion.templates
+            "--template",
+            "-t",
+            help="Which one to begin with; --list names them.",
+            autocompletion=completion.templates,
         ),
     ] = "ema-cross",
     symbol: Annotated[
