@@ -1,7 +1,7 @@
 """From a checked preset to a running strategy of that version."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -13,13 +13,15 @@ from temporalio.service import RPCStatusCode
 
 from tradewright import ids
 from tradewright.app.connect import ANSWER_WITHIN
+from tradewright.app.survey import strategies
 from tradewright.app.wish import NotRunning, TemporalFailed, WishRefused, ask, tell
+from tradewright.domain.breaker import SymbolBreaker
 from tradewright.domain.errors import SymbolUnknown, TradewrightError
 from tradewright.domain.folder import held_mode
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
 from tradewright.plugin import suggestion
-from tradewright.ports import Applied, ApplyWish, StrategyStatus, SymbolBreaker
+from tradewright.ports import Applied, ApplyWish, StrategyStatus
 from workflows.attributes import ACCOUNT, PRESET, PRESET_HASH, attributes
 from workflows.strategy import StrategyStart, StrategyWorkflow
 
@@ -242,6 +244,29 @@ async def disable(
     return outcome
 
 
+async def prune(
+    client: Client,
+    journal: "Journal",
+    account: str,
+    declared: Collection[str],
+    *,
+    by: str,
+    reason: str,
+    dry_run: bool = False,
+) -> list[Application]:
+    """Let every strategy of *account* take no more entries that is none of the *declared*."""
+    others = [
+        line.status
+        for line in await strategies(client, account)
+        if line.name not in declared and line.status is not None and line.status.enabled
+    ]
+    why = reason or "no file declares it"
+    return [
+        await disable(client, journal, status, by=by, reason=why, dry_run=dry_run)
+        for status in others
+    ]
+
+
 def _applied(
     loaded: "LoadedPreset",
     running: StrategyStatus | None,
@@ -272,13 +297,14 @@ def _applied(
 
 async def last_mode(journal: "Journal", preset: str) -> Mode | None:
     """Return the mode that the version applied last declares; None if there is none to read."""
-    from tradewright.preset import PresetInvalid, loads
+    from tradewright.preset import PresetInvalid
+    from tradewright.preset.loader import outlined
 
     versions = await journal.preset_versions(preset)
     if not versions:
         return None
     try:
-        return loads(versions[0].document).preset.mode
+        return outlined(versions[0].document).mode
     except PresetInvalid:
         return None
 

@@ -11,7 +11,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCStatusCode
 
 from tradewright import ids
-from tradewright.app.apply import apply
+from tradewright.app.apply import apply, prune
 from tradewright.app.books import Books, books
 from tradewright.app.connect import ANSWER_WITHIN, opened_journal
 from tradewright.app.wish import (
@@ -48,6 +48,7 @@ __all__ = [
     "follow_kill_switch",
     "follow_trade",
     "pause_strategy",
+    "prune",
     "rearm",
     "reconcile",
     "resume_strategy",

@@ -54,6 +54,8 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "CaseUnknown": ExitCode.NOT_FOUND,
         "CaseAmbiguous": ExitCode.NOT_FOUND,
         "JournalMissing": ExitCode.NOT_FOUND,
+        "VersionUnknown": ExitCode.NOT_FOUND,
+        "VersionAmbiguous": ExitCode.NOT_FOUND,
         "TemporalUnreachable": ExitCode.UNREACHABLE,
         "TemporalFailed": ExitCode.UNREACHABLE,
         "NamespaceMissing": ExitCode.UNREACHABLE,

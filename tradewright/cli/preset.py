@@ -96,6 +96,10 @@ def apply(
     expect: Annotated[
         str, typer.Option("--expect", help="Refuse unless this version (hash) runs now.")
     ] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in its history.")] = "",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Let what none of them declares take no more entries.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
@@ -108,7 +112,7 @@ def apply(
     checked = Checked(preset_files(paths))
     if expect and len(checked.files) != 1:
         raise typer.BadParameter("--expect goes with one preset", param_hint="--expect")
-    checked.add(_account_faults(settings, checked.good))
+    checked.add(account_faults(settings, checked.good))
     if not checked.faults:
         checked.add(run(_symbol_faults(settings, checked.good)))
     if checked.faults:
@@ -119,7 +123,11 @@ def apply(
         say("error: nothing was applied; correct the presets and apply them again")
         raise typer.Exit(ExitCode.INVALID)
     presets = list(checked.good.values())
-    applications = run(_apply_all(settings, presets, by=by, expect=expect, dry_run=dry_run))
+    applications = run(
+        _apply_all(
+            settings, presets, by=by, reason=reason, expect=expect, prune=prune, dry_run=dry_run
+        )
+    )
     if output is Format.JSON:
         rows = [linked(done.model_dump(mode="json"), settings) for done in applications]
         print_document("applications", applications=rows)
@@ -134,7 +142,10 @@ def _told(done: "Application") -> str:
         case "started":
             return f"{would}started with version {done.preset_hash}"
         case "changed":
-            return f"{would}changed from version {done.before} to {done.preset_hash}"
+            held = f", still in mode {done.mode}: `strategy promote` raises it" if done.held else ""
+            return f"{would}changed from version {done.before} to {done.preset_hash}{held}"
+        case "disabled":
+            return f"takes no more entries, version {done.preset_hash}; its open trades run on"
         case _:
             return f"unchanged, version {done.preset_hash} runs"
 
@@ -144,7 +155,9 @@ async def _apply_all(
     presets: Sequence["LoadedPreset"],
     *,
     by: str,
+    reason: str,
     expect: str,
+    prune: bool,
     dry_run: bool,
 ) -> list["Application"]:
     from activities.bybit import BybitClient
@@ -156,17 +169,35 @@ async def _apply_all(
     bybit = BybitClient(settings.urls.rest_url, VaultSecrets.of(settings))
     try:
         async with opened_journal(settings, create=True) as journal:
-            return [
+            done = [
                 await operate.apply(
-                    client, journal, bybit, loaded, by=by, expect=expect, dry_run=dry_run
+                    client,
+                    journal,
+                    bybit,
+                    loaded,
+                    by=by,
+                    reason=reason,
+                    expect=expect,
+                    dry_run=dry_run,
                 )
                 for loaded in presets
             ]
+            if not prune:
+                return done
+            return done + await operate.prune(
+                client,
+                journal,
+                settings.account,
+                {loaded.preset.name for loaded in presets},
+                by=by,
+                reason=reason,
+                dry_run=dry_run,
+            )
     finally:
         bybit.close()
 
 
-def _account_faults(
+def account_faults(
     settings: "Settings", presets: dict[Path, "LoadedPreset"]
 ) -> list["PresetFault"]:
     from tradewright.app.authoring.check import fault_at

@@ -25,6 +25,7 @@ STRATEGY_COLUMNS: Final = (
     *("STRATEGY", "STATE", "SYMBOLS", "CANDLES", "VERSION", "LAST CANDLE", "TRADED", "REFUSED"),
     "NOTE",
 )
+HISTORY_COLUMNS: Final = ("WHEN", "WHAT", "VERSION", "BY", "WHY", "CHANGES")
 
 NameArgument = Annotated[
     str, typer.Argument(help="Name of the preset.", autocompletion=completion.presets)
@@ -44,13 +45,15 @@ def list_strategies(
 ) -> None:
     """List the strategies that run, and those that were stopped."""
     settings = invocation_of(ctx).settings()
-    lines = run(_strategies(settings))
+    lines, watch = run(_strategies(settings))
     completion.remember("strategies", (line.name for line in lines))
     if output is Format.JSON:
         rows = [linked(line.model_dump(mode="json"), settings) for line in lines]
-        print_document("strategies", strategies=rows)
+        print_document("strategies", strategies=rows, watch=list(watch))
         return
     print_strategies(lines)
+    if watch:
+        typer.echo("\n".join(["", "the watcher of presets says:", *watch]))
     if links:
         print_links(settings, [line.workflow_id for line in lines])
 
@@ -133,6 +136,46 @@ def stop(
         typer.echo("it has no open trades")
 
 
+@commands.command("history")
+def show_history(
+    ctx: typer.Context,
+    name: NameArgument,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="So many, the latest first.")] = 20,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show which versions were applied, by whom, when, why, and in what they differ."""
+    from tradewright.app.connect import opened_journal
+    from tradewright.app.plan import VersionLine, history
+
+    settings = invocation_of(ctx).settings()
+
+    async def work() -> tuple[VersionLine, ...]:
+        async with opened_journal(settings) as journal:
+            return await history(journal, name, limit=limit)
+
+    lines = run(work())
+    if output is Format.JSON:
+        print_document(
+            "history", preset=name, history=[line.model_dump(mode="json") for line in lines]
+        )
+        return
+    print_table(
+        HISTORY_COLUMNS,
+        [
+            (
+                when(line.at),
+                line.change,
+                line.version,
+                line.by,
+                line.reason,
+                "; ".join(map(str, line.changes)),
+            )
+            for line in lines
+        ],
+    )
+    typer.echo(f"`tradewright diff {name} --from VERSION --to VERSION` compares any two")
+
+
 def _show(settings: "Settings", status: "StrategyStatus", output: Format) -> None:
     from tradewright import ids
 
@@ -147,9 +190,11 @@ def _show(settings: "Settings", status: "StrategyStatus", output: Format) -> Non
         typer.echo("its open trades go on; `tradewright strategy resume` takes entries again")
 
 
-async def _strategies(settings: "Settings") -> tuple["StrategyLine", ...]:
+async def _strategies(settings: "Settings") -> tuple[tuple["StrategyLine", ...], tuple[str, ...]]:
+    """Return the strategies, and what the watcher of presets could not apply."""
     from tradewright.app import survey
     from tradewright.app.connect import JournalMissing, connect, opened_journal
+    from tradewright.app.plan import unwatched
     from tradewright.journal import JournalUnavailable
 
     client = await connect(settings)
@@ -160,7 +205,10 @@ async def _strategies(settings: "Settings") -> tuple["StrategyLine", ...]:
     except (JournalMissing, JournalUnavailable):
         # What runs is Temporal's to say; only the names of those that were stopped are missing
         known = []
-    return await survey.strategies(client, settings.account, known)
+    return (
+        await survey.strategies(client, settings.account, known),
+        await unwatched(client, settings.account),
+    )
 
 
 def _remark(status: "StrategyStatus") -> str:
