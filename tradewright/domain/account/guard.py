@@ -86,7 +86,7 @@ def rests(
     # A trade may have ended after the candle that is decided on late: it has ended all the same
     own = [r for r in results if r.preset == preset]
     here = [r for r in own if r.symbol == proposal.symbol]
-    for result in here[-1:]:
+    for result in here[-1:] if proposal.cooldown else ():
         if (until := result.at + proposal.cooldown) > now:
             yield code.COOLDOWN, f"{preset} rests on {proposal.symbol} until {until}"
 
