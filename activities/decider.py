@@ -14,6 +14,7 @@ from activities.candles import CandleCache
 from activities.correlation import Correlations
 from activities.evaluation import leave_wishes, propose
 from activities.facts import Facts, book_numbers
+from activities.flight import SingleFlight
 from activities.library import Library, PresetUnusable
 from activities.lookout import Lookout, Sight
 from activities.messenger import Messenger
@@ -89,6 +90,7 @@ class Decider:
         self._tickers = tickers
         self._pace = pace
         self._facts = Facts(messenger)
+        self._books: SingleFlight[Book | None] = SingleFlight()
         self._correlations = Correlations(messenger, candles)
         self.lookout = Lookout(bybit, candles)
 
@@ -243,7 +245,7 @@ class Decider:
                 timeframe=preset.trigger.timeframe,
             )
             if preset.trigger.on == "candle" and not set(wanted).isdisjoint(BOOK_SERIES):
-                book = await self._book(symbol)
+                book = await self._books.fetch(symbol, lambda: self._book(symbol))
                 known |= book_numbers(book) if book else {}
             return known
 

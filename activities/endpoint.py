@@ -14,6 +14,7 @@ PUBLIC: Final = frozenset(
         *("get_server_time", "get_instruments_info", "get_kline", "get_mark_price_kline"),
         *("get_tickers", "get_orderbook", "get_funding_rate_history", "get_risk_limit"),
         *("get_public_trade_history", "get_price_limit", "get_system_status"),
+        "get_open_interest",
     }
 )
 """Methods that are sent without a key, and counted by address alone."""

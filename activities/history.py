@@ -91,7 +91,13 @@ class Histories:
         self._marks = CandleCache(source, "get_mark_price_kline")
 
     async def series(
-        self, name: str, symbol: str, timeframe: Timeframe, candles: Candles, at: datetime
+        self,
+        name: str,
+        symbol: str,
+        timeframe: Timeframe,
+        candles: Candles,
+        at: datetime,
+        needed: int,
     ) -> Series:
         """Return what was known of *name* at the close of each of *candles*; NaN for nothing.
 
@@ -101,12 +107,14 @@ class Histories:
             timeframe: Of the candles.
             candles: The last of them has closed at *at*.
             at: Market clock.
+            needed: What the window of candles was asked for with.
         """
         if not len(candles):
             return np.empty(0)
         closes = candles.open_time + step_of(timeframe)
         if name == "mark_price":
-            return await self._mark_prices(symbol, timeframe, candles, at)
+            window = await self._marks.window(symbol, timeframe, at, needed)
+            return _aligned(window.candles, candles)
         figure = FUNDING if name == "funding_rate" else _open_interest(timeframe)
         # A figure may be as old as a day before the first candle
         start = int(closes[0]) - LAG - max(DAY, figure.grid)
@@ -115,18 +123,6 @@ class Histories:
         values = np.array([points[t] for t in sorted(points)] + [np.nan])
         # Row -1 is the NaN: before the first point nothing was known
         return values[np.searchsorted(times, closes - LAG, side="right") - 1]
-
-    async def _mark_prices(
-        self, symbol: str, timeframe: Timeframe, candles: Candles, at: datetime
-    ) -> Series:
-        span = int(candles.open_time[-1] - candles.open_time[0]) // step_of(timeframe) + 1
-        window = await self._marks.window(symbol, timeframe, at, span)
-        times, closes = window.candles.open_time, window.candles.close
-        if not len(times):
-            return np.full(len(candles), np.nan)
-        rows = np.searchsorted(times, candles.open_time)
-        rows = np.minimum(rows, len(times) - 1)
-        return np.where(times[rows] == candles.open_time, closes[rows], np.nan)
 
     async def _points(
         self, figure: _Figure, symbol: str, start: int, until: int
@@ -177,3 +173,12 @@ class Histories:
             if len(page) < PAGE or end < start:
                 break
         return found
+
+
+def _aligned(told: Candles, candles: Candles) -> Series:
+    """Return the closes of *told* at the times of *candles*; NaN where there is none."""
+    if not len(told):
+        return np.full(len(candles), np.nan)
+    rows = np.searchsorted(told.open_time, candles.open_time)
+    rows = np.minimum(rows, len(told) - 1)
+    return np.where(told.open_time[rows] == candles.open_time, told.close[rows], np.nan)

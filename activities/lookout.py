@@ -166,7 +166,7 @@ class Lookout:
                 continue
             try:
                 series[name] = await self._histories.series(
-                    name, own.symbol, own.timeframe, candles, at
+                    name, own.symbol, own.timeframe, candles, at, loaded.strategy.needs.candles
                 )
             except TradewrightError as e:
                 series[name] = np.full(len(candles), np.nan)

@@ -9,10 +9,11 @@ def test_it_keeps_the_contract(promise: testing.Promise) -> None:
 The markets that a check asks about are generated and always the same.
 """
 
-from tradewright.testing.market import Market, frozen, generated, make_book
+from tradewright.testing.market import BORN, Market, frozen, generated, make_book
 from tradewright.testing.promise import PROMISES, ContractBroken, Promise, made, name
 
 __all__ = [
+    "BORN",
     "PROMISES",
     "ContractBroken",
     "Market",
