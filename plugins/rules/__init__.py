@@ -1,5 +1,6 @@
 """Rules: a strategy declared in a preset, as indicators and expressions over them."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugins.rules.params import Params as RulesParams
@@ -9,7 +10,7 @@ from tradewright import plugin
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from plugins.rules.evaluator import Board
+    from plugins.rules.evaluator import Board, Evaluator
     from tradewright.book import Book
 
 __all__ = ["Rules"]
@@ -26,10 +27,7 @@ class Rules:
     Params = RulesParams
 
     def __init__(self, params: RulesParams) -> None:
-        # Presets are validated without numpy and TA-Lib
-        from plugins.rules.evaluator import Evaluator
-
-        programme = params.programme()
+        programme = self._programme = params.programme()
         self.needs = programme.needs
         exits = {path[-1] for path in programme.rules}
         self.says_exits = not exits.isdisjoint({"exit_long", "exit_short"})
@@ -39,8 +37,14 @@ class Rules:
             for each in programme.definitions
             if isinstance(each, Measure) and each.function.distance
         )
-        self._evaluator = Evaluator(programme)
         self._boards: dict[str, Board] = {}
+
+    @cached_property
+    def _evaluator(self) -> "Evaluator":
+        # A strategy is made to validate its preset, too, and that needs neither numpy nor TA-Lib
+        from plugins.rules.evaluator import Evaluator
+
+        return Evaluator(self._programme)
 
     def evaluate(self, view: plugin.View) -> plugin.Evaluation:
         """Return the signal of the last candle, and the value of all that has a name."""
