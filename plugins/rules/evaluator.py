@@ -79,7 +79,7 @@ class Evaluator:
 
 
 class Run:
-    """Where a series of candles had come to."""
+    """Where a series of candles had come to; told by its first and its last candle."""
 
     def __init__(self, candles: Candles) -> None:
         self.first = int(candles.open_time[0])
@@ -88,13 +88,17 @@ class Run:
     def take(self, candles: Candles) -> None:
         self.length = len(candles)
         self.last = int(candles.open_time[-1])
+        self._row = _row(candles, -1)
 
     def steps_to(self, candles: Candles) -> int:
         """Return how many candles *candles* is ahead: 0 or 1; -1 if it is another run."""
         more = len(candles) - self.length
         if more not in (0, 1) or candles.open_time[0] != self.first:
             return -1
-        return more if candles.open_time[-1 - more] == self.last else -1
+        before = -1 - more
+        if candles.open_time[before] != self.last or _row(candles, before) != self._row:
+            return -1
+        return more
 
 
 class Follower:
@@ -251,6 +255,11 @@ class Board:
         for name in self._again:
             self._machine.again(name)
         return self._verdict.evaluation(self._told, values, self.view.degraded)
+
+
+def _row(candles: Candles, at: int) -> tuple[bytes, ...]:
+    # Bytes, for what is unknown equals nothing, itself included
+    return tuple([getattr(candles, column)[at].tobytes() for column in COLUMNS])
 
 
 def _candles(view: View, name: str) -> Candles:

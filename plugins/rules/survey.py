@@ -36,6 +36,10 @@ REFUSED = {
 }
 DISTANCES = frozenset({"ADR", "ATR", "AVGDEV", "STDDEV", "TRANGE"})
 """Functions that give a distance in price: what a stop can be declared in."""
+TURNING = frozenset({"SAR", "SAREXT", "SUPERTREND"})
+"""Functions that forget when the market turns; a measurement says nothing of the next turn."""
+TURN = 500
+"""Candles within which the market almost always turns for them."""
 
 TOLERANCE = 4e-10
 """Stricter than what is promised, and above what rounding makes of sums."""
@@ -60,17 +64,46 @@ def lookback(name: str, parameters: Parameters) -> int:
     return int(function.lookback)
 
 
-def survey() -> dict[str, Any]:
-    """Return what is written down: the version, the averages and the functions."""
-    averages = {str(kind): _memory("MA", {"matype": kind}) for kind in AVERAGES}
+def survey(measured: bool = True) -> dict[str, Any]:
+    """Return what is written down: the version, the averages and the functions.
+
+    Args:
+        measured: Settling times, too, which take ten seconds.
+    """
+    averages: dict[int, dict[str, Any]] = {
+        kind: {"lookback": _lookback_form("MA", kind)} for kind in AVERAGES
+    }
+    functions = {name: _described(name) for name in names()}
+    if measured:
+        for kind, average in averages.items():
+            average["settling"] = _memory("MA", {"matype": kind})
+        for name in functions.keys() - REFUSED.keys():
+            functions[name]["settling"] = (
+                [TURN, 0] if name in TURNING else _memory(name, dict.fromkeys(_averages(name), 0))
+            )
     return {
         "version": talib.__version__,
-        "averages": {
-            kind: {"lookback": _lookback_form("MA", int(kind)), "settling": settling}
-            for kind, settling in averages.items()
-        },
-        "functions": {name: _described(name) for name in names()},
+        "averages": {str(kind): average for kind, average in averages.items()},
+        "functions": functions,
     }
+
+
+def written() -> dict[str, Any]:
+    """Return what was written down."""
+    found: dict[str, Any] = json.loads(catalogue.FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """Return what is written down, a line for each function."""
+    lines = []
+    for key, value in found.items():
+        if isinstance(value, dict):
+            each = [f"  {json.dumps(name)}: {json.dumps(value[name])}" for name in sorted(value)]
+            lines.append(f" {json.dumps(key)}: {{\n" + ",\n".join(each) + "\n }")
+        else:
+            lines.append(f" {json.dumps(key)}: {json.dumps(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _described(name: str) -> dict[str, Any]:
@@ -84,12 +117,7 @@ def _described(name: str) -> dict[str, Any]:
     }
     if name in REFUSED:
         return found | {"refused": REFUSED[name]}
-    settling = _memory(name, dict.fromkeys(_averages(name), 0))
-    return found | {
-        "lookback": _lookback_form(name),
-        "settling": settling,
-        "distance": name in DISTANCES,
-    }
+    return found | {"lookback": _lookback_form(name), "distance": name in DISTANCES}
 
 
 def _inputs(name: str) -> list[str]:
@@ -252,8 +280,7 @@ MARKETS = (_market(1, 0, 0.002), _market(2, 0.0002, 0.004), _market(3, -0.0001, 
 
 
 def main() -> None:
-    text = json.dumps(survey(), indent=1, sort_keys=True)
-    Path(catalogue.FILE).write_text(text + "\n", encoding="utf-8")
+    Path(catalogue.FILE).write_text(page(survey()), encoding="utf-8")
 
 
 if __name__ == "__main__":
