@@ -62,7 +62,7 @@ class StrategyWorkflow:
         self._stopping = False
         self._unwatched = True
         if carried is None:
-            self._record.note("applied", applied.by, applied.preset_hash)
+            self._record.note_version(applied)
 
     @workflow.run
     async def run(self, start: StrategyStart) -> None:
@@ -338,7 +338,7 @@ class StrategyWorkflow:
             refusals=() if is_other else status.refusals,
         )
         self._unwatched = True
-        record.note("applied", applied.by, _applied_words(applied, status))
+        record.note_version(applied)
         record.show()
         return record.status
 
@@ -413,12 +413,3 @@ def _first_status(applied: Applied) -> StrategyStatus:
         mode=applied.mode,
     )
 
-
-def _applied_words(applied: Applied, before: StrategyStatus) -> str:
-    """Return what the journal says of a version: its hash, and what it changes beside it."""
-    words = [applied.preset_hash]
-    if applied.enabled is not before.enabled:
-        words.append("enabled" if applied.enabled else "disabled")
-    if applied.mode is not before.mode:
-        words.append(f"mode {before.mode} -> {applied.mode}")
-    return "; ".join([*words, applied.reason] if applied.reason else words)

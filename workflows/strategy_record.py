@@ -10,7 +10,7 @@ from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.notice import refusal_of_note, strategy_needs_operator
 from tradewright.domain.plan import Proposal
 from tradewright.domain.strategy_notice import signal_alerted, symbol_rests
-from tradewright.ports import Refusal, StrategyStatus
+from tradewright.ports import Applied, Refusal, StrategyStatus
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, PRESET, PRESET_HASH, show
 from workflows.notice import tell
 from workflows.outbox import Outbox, dump
@@ -60,6 +60,21 @@ class StrategyRecord:
             {"change": change, "by": by, "reason": reason},
             preset=self.status.preset,
             symbol=symbol,
+        )
+
+    def note_version(self, applied: Applied) -> None:
+        """Keep which version is followed from now on, who wants it and why."""
+        self.journal.note(
+            EventKind.STRATEGY_CHANGED,
+            {
+                "change": "applied",
+                "by": applied.by,
+                "reason": applied.reason,
+                "version": applied.preset_hash,
+                "enabled": applied.enabled,
+                "mode": applied.mode.value,
+            },
+            preset=applied.preset,
         )
 
     def refusals(

@@ -33,6 +33,7 @@ from workflows.case_life import CaseWorkflow
 from workflows.kill_switch import KillSwitchStart, KillSwitchWorkflow
 from workflows.market import MarketStart, MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
+from workflows.presets import PresetsWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
 from workflows.strategy import StrategyWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
@@ -45,6 +46,7 @@ WORKFLOWS = (
     KillSwitchWorkflow,
     MarketWorkflow,
     NotifierWorkflow,
+    PresetsWorkflow,
     ReconciliationWorkflow,
     StrategyWorkflow,
     StreamWorkflow,
@@ -201,6 +203,12 @@ class System:
         """Return once the journal has what the trade writes beside its work."""
         async with asyncio.timeout(10):
             while (row := await self.journal.trade(trade_id)) is None or row.state != state:  # noqa: ASYNC110 the file tells nobody
+                await asyncio.sleep(0.05)
+
+    async def noted(self, chain: str, count: int) -> None:
+        """Return once the journal has so many events of a workflow."""
+        async with asyncio.timeout(10):
+            while len(await self.journal.events(chain=chain)) < count:  # noqa: ASYNC110 the file tells nobody
                 await asyncio.sleep(0.05)
 
     async def listed(self, query: str, count: int = 1) -> None:

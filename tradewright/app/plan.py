@@ -227,7 +227,12 @@ async def history(journal: "Journal", preset: str, *, limit: int) -> tuple[Versi
         said = {key: str(event.data.get(key) or "") for key in ("change", "by", "reason")}
         version = str(event.data.get("version") or "")
         if not version and said["reason"] in stored:
+            # As earlier builds wrote it
             version, said["reason"] = said["reason"], ""
+        if event.data.get("enabled") is False:
+            said["change"] += ", not enabled"
+        if (mode := event.data.get("mode", Mode.TRADE)) != Mode.TRADE:
+            said["change"] += f", mode {mode}"
         changes: tuple[KeyChange, ...] = ()
         if version and before and version != before and {version, before} <= stored.keys():
             changes = difference(stored[before].document, stored[version].document)
