@@ -194,11 +194,22 @@ def test_a_document_of_text_alone_is_refused_by_both() -> None:
     assert not SCHEMA.is_valid("text")
 
 
+def _all_keys() -> set[str]:
+    whole = preset.schema()
+    sections = (whole, *whole["$defs"].values())
+    return {key for each in sections for key in each.get("properties", ())}
+
+
+def test_every_key_is_explained_by_the_page() -> None:
+    page = (ROOT / "docs/presets.md").read_text()
+
+    # As code of its own, or in an example
+    told = set(re.findall(r"(?:^|[`.{ ])([a-z_]+)[`:,}]", page, re.MULTILINE))
+    assert _all_keys() - told == set()
+
+
 def test_every_key_of_the_schema_stands_in_a_document() -> None:
     """So that the keys that are new are compared, too."""
-    keys = {
-        key for each in preset.schema()["$defs"].values() for key in each.get("properties", ())
-    } | set(preset.schema()["properties"])
-
     places = [place for whole in DOCUMENTS for place in _places(whole)]
-    assert keys - {key for place in places if isinstance(place, dict) for key in place} == set()
+    known = {key for place in places if isinstance(place, dict) for key in place}
+    assert _all_keys() - known == set()

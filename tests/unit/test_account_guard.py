@@ -372,6 +372,16 @@ def test_what_moves_as_open_trades_do_is_traded_less(
     assert qty(holding(*held), wish) == Decimal(expected)
 
 
+def test_the_plan_says_what_was_cut_and_why() -> None:
+    cut = decided(holding(LONG), proposal(correlation=HALF))
+    whole = decided(desk(), proposal(correlation=HALF))
+
+    assert isinstance(cut, Approved)
+    assert cut.plan.reason == "test (it moves as ETHUSDT: of the size 0.5 is left)"
+    assert isinstance(whole, Approved)
+    assert whole.plan.reason == "test"
+
+
 def test_correlation_does_not_matter_unless_declared() -> None:
     assert qty(holding(LONG), proposal(correlations={"ETHUSDT": 1.0})) == Decimal("0.200")
 

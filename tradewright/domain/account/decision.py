@@ -1,6 +1,6 @@
 """The decision on a proposal: a plan, or the first reason why not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from math import prod
@@ -70,9 +70,7 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
         instrument=proposal.instrument,
     )
     if isinstance(size, TooSmall) and alike:
-        others = ", ".join(symbol for symbol, _ in alike)
-        reason = f"it moves as {others}: of the size {share:f} is left; {size.reason}"
-        return Refused(code=RefusalCode.CORRELATED, reason=reason)
+        return Refused(code=RefusalCode.CORRELATED, reason=_told(size.reason, share, alike))
     if isinstance(size, TooSmall):
         return Refused(code=RefusalCode.BELOW_MINIMUM, reason=size.reason)
     risk = abs(proposal.price - proposal.stop_loss) * size
@@ -96,7 +94,7 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             exits=proposal.exits,
             leverage=min(proposal.leverage, proposal.instrument.max_leverage),
             instrument=proposal.instrument,
-            reason=proposal.signal.reason,
+            reason=_told(proposal.signal.reason, share, alike),
             factors=proposal.signal.factors,
             market=proposal.market,
             trigger=proposal.trigger,
@@ -107,6 +105,14 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             max_slippage_bp=proposal.max_slippage_bp,
         )
     )
+
+
+def _told(reason: str, share: Decimal, alike: Sequence[tuple[str, Decimal]]) -> str:
+    """Return *reason*, and what of the size is left where others move alike."""
+    if not alike:
+        return reason
+    others = ", ".join(symbol for symbol, _ in alike)
+    return f"{reason} (it moves as {others}: of the size {share:f} is left)"
 
 
 def _moving_alike(proposal: Proposal, account: Account) -> Iterator[tuple[str, Decimal]]:
