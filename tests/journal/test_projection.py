@@ -15,7 +15,7 @@ from tradewright.domain.account import Approved, Position, RefusalCode, Snapshot
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Side
-from tradewright.domain.plan import Origin, Proposal, TradePlan
+from tradewright.domain.plan import Mode, Origin, Proposal, TradePlan
 from tradewright.domain.trade import (
     Adopted,
     EntryEnded,
@@ -25,6 +25,8 @@ from tradewright.domain.trade import (
     Funded,
     Started,
     StopConfirmed,
+    Trade,
+    TradeEvent,
     TradeState,
 )
 from tradewright.journal import Journal, Stage, position_projection
@@ -248,6 +250,8 @@ async def test_projections_made_again_from_the_events_are_the_same(
             make_event("m", kind=EventKind.MESSAGE_REFUSED, data={"message": "?", "fault": "?"}),
         ]
     )
+    shadow = Trade(plan=rejected.trade.plan.model_copy(update={"mode": Mode.SHADOW}))
+    await journal.append([_shadow(make_event, "v", shadow, Started())])
     before = await everything(journal)
     await intruder.run("DELETE FROM trades")
     monkeypatch.setattr("tradewright.journal.chain.PAGE", 3)
@@ -257,6 +261,43 @@ async def test_projections_made_again_from_the_events_are_the_same(
     assert count == len(await journal.events())
     assert await everything(journal) == before
     assert {name for name, rows in before.items() if not rows} == {"positions"}
+
+
+def _shadow(make_event: MakeEvent, name: str, trade: Trade, event: TradeEvent) -> JournalEvent:
+    data = {
+        "event": event.model_dump(mode="json"),
+        "trade": trade.after(event).model_dump(mode="json"),
+    }
+    return make_event(name, kind=EventKind.SHADOW_CHANGED, data=data)
+
+
+async def test_a_virtual_trade_is_shown_apart_and_counts_nowhere_else(
+    journal: Journal, make_book: MakeBook, make_event: MakeEvent
+) -> None:
+    plan = make_book().trade.plan.model_copy(update={"mode": Mode.SHADOW})
+    trade = Trade(plan=plan)
+
+    await journal.append([_shadow(make_event, "v", trade, Started())])
+
+    (row,) = await journal.trades(shadow=True)
+    assert (row.trade_id, row.state, row.live) == (ID, TradeState.ENTERING, True)
+    assert row.workflow_id == f"shadow/{plan.symbol}/{ID}"
+    assert await journal.trades() == ()
+    assert await journal.orders() == ()
+    assert (await journal.books("main")).trades == ()
+
+
+async def test_what_was_refused_before_there_was_a_proposal_is_shown_with_its_code(
+    journal: Journal, make_event: MakeEvent
+) -> None:
+    data = {"code": "stale_candles", "reason": "9 minutes old"}
+    refusal = make_event("r", kind=EventKind.SIGNAL_REFUSED, data=data, symbol="BTCUSDT")
+
+    await journal.append([refusal])
+
+    (row,) = await journal.refusals()
+    assert (row.stage, row.code, row.symbol) == (Stage.EVALUATION, "stale_candles", "BTCUSDT")
+    assert await journal.signals() == ()
 
 
 async def test_the_books_of_an_account_hold_its_orders_executions_and_trades(

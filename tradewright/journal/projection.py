@@ -23,7 +23,7 @@ from tradewright.journal import order_projection, position_projection
 from tradewright.journal.chain import Appended
 from tradewright.journal.errors import UnreadableEvent
 from tradewright.journal.row import Stage
-from tradewright.journal.table import refusals, signals, snapshots
+from tradewright.journal.table import refusals, shadow_trades, signals, snapshots
 from tradewright.journal.trade_projection import TradeRows
 
 _TRADE_EVENT: Final[TypeAdapter[TradeEvent]] = TypeAdapter(TradeEvent)
@@ -35,18 +35,26 @@ def project(connection: Connection, appended: Iterable[Appended]) -> None:
     Raises:
         UnreadableEvent: The data of one are not what its kind promises.
     """
-    rows = TradeRows(connection)
+    rows, shadows = TradeRows(connection), TradeRows(connection, shadow_trades)
     for event in appended:
-        _project(connection, event, rows)
+        _project(connection, event, rows, shadows)
     rows.write()
+    shadows.write()
 
 
-def _project(connection: Connection, appended: Appended, rows: TradeRows) -> None:
+def _project(
+    connection: Connection, appended: Appended, rows: TradeRows, shadows: TradeRows
+) -> None:
     event = appended.event
     try:
         match event.kind:
+            case EventKind.SIGNAL_REFUSED if "proposal" not in event.data:
+                code, reason = str(event.data["code"]), str(event.data["reason"])
+                _refused(connection, appended, Stage.EVALUATION, code, reason)
             case EventKind.SIGNAL_APPROVED | EventKind.SIGNAL_REFUSED:
                 _signal(connection, appended)
+            case EventKind.SHADOW_CHANGED:
+                shadows.follow(appended, Trade.model_validate(event.data["trade"]))
             case EventKind.ENTRY_INTENDED:
                 order_projection.entry_intended(connection, appended)
             case EventKind.TRADE_CHANGED:
@@ -90,6 +98,7 @@ def _signal(connection: Connection, appended: Appended) -> None:
             "qty": plan.qty if plan else None,
             "code": code,
             "refusal": refusal,
+            "mode": proposal.mode,
         },
     )
     if not approved:

@@ -33,6 +33,7 @@ from tradewright.journal.table import (
     positions,
     presets,
     refusals,
+    shadow_trades,
     signals,
     snapshots,
     trades,
@@ -84,15 +85,17 @@ class Queries:
         preset: str | None = None,
         symbol: str | None = None,
         needs: bool | None = None,
+        shadow: bool = False,
         limit: int | None = 100,
     ) -> tuple[TradeRow, ...]:
         """Return trades, newest first; *needs* keeps those that wait for an operator, or the
-        others.
+        others. With *shadow* they are the virtual ones, and no others.
         """
-        query = _equal(trades, account=account, live=live, preset=preset, symbol=symbol)
+        table = shadow_trades if shadow else trades
+        query = _equal(table, account=account, live=live, preset=preset, symbol=symbol)
         if needs is not None:
-            query = query.where((trades.c.needs != "") == needs)
-        return await self._all(TradeRow, query.order_by(trades.c.seq.desc()).limit(limit))
+            query = query.where((table.c.needs != "") == needs)
+        return await self._all(TradeRow, query.order_by(table.c.seq.desc()).limit(limit))
 
     async def trade_history(self, trade_id: str) -> tuple[EventRow, ...]:
         """Return all that was written of a trade, oldest first."""

@@ -12,7 +12,7 @@ from tradewright.domain.execution import ExitReason
 from tradewright.domain.ledger import LedgerExecution, LedgerOrder, LedgerTrade
 from tradewright.domain.market import Side, Value
 from tradewright.domain.order import OrderState
-from tradewright.domain.plan import Origin
+from tradewright.domain.plan import Mode, Origin
 from tradewright.domain.trade import TradeState
 from tradewright.ports import MarketView
 
@@ -34,6 +34,8 @@ class Stage(StrEnum):
 
     DECISION = "decision"
     """The desk refused the proposal."""
+    EVALUATION = "evaluation"
+    """The strategy's side did, before the desk was asked."""
     ENTRY = "entry"
     """The entry was refused at the gate or rejected by the exchange."""
     MESSAGE = "message"
@@ -175,6 +177,7 @@ class SignalRow(Value):
     code: str
     """Of the refusal; empty if approved."""
     refusal: str
+    mode: Mode = Mode.TRADE
 
 
 class RefusalRow(Value):

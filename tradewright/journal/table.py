@@ -115,6 +115,7 @@ signals: Final = Table(
     Column("qty", Money),
     Column("code", Text, nullable=False),
     Column("refusal", Words, nullable=False),
+    Column("mode", Text, nullable=False, server_default="trade"),
     Index("ix_signals_trade_id", "trade_id"),
 )
 
@@ -178,52 +179,60 @@ executions: Final = Table(
     Index("ix_executions_at", "at"),
 )
 
-trades: Final = Table(
-    "trades",
-    metadata,
-    Column("trade_id", Text, primary_key=True),
-    Column("seq", SEQ, nullable=False),
-    Column("chain_seq", Integer, nullable=False),
-    Column("workflow_id", Text, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("preset", Text, nullable=False),
-    Column("preset_hash", Text, nullable=False),
-    Column("symbol", Text, nullable=False),
-    Column("side", Text, nullable=False),
-    Column("qty", Money, nullable=False),
-    Column("price", Money, nullable=False),
-    Column("stop_loss", Money, nullable=False),
-    Column("take_profit", Money),
-    Column("stop", Money),
-    Column("state", Text, nullable=False),
-    Column("live", Boolean, nullable=False),
-    Column("needs", Words, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("reason", Words, nullable=False),
-    Column("entry_price", Money),
-    Column("exit_price", Money),
-    Column("open_qty", Money, nullable=False),
-    Column("pnl", Money, nullable=False),
-    Column("fees", Money, nullable=False),
-    Column("funding", Money, nullable=False, server_default="0"),
-    Column("risk", Money, nullable=False),
-    Column("r_multiple", Money),
-    Column("exit_reason", Text),
-    Column("exit_note", Words, nullable=False),
-    Column("exit_by", Words, nullable=False),
-    Column("rejection", Words, nullable=False),
-    Column("trigger", Instant, nullable=False),
-    Column("decided_at", Instant, nullable=False),
-    Column("opened_at", Instant),
-    Column("closed_at", Instant),
-    Column("updated_at", Instant, nullable=False),
-    Column("factors", Json, nullable=False),
-    Column("market", Json, nullable=False),
-    Column("open_view", Json),
-    Column("close_view", Json),
-    Index("ix_trades_seq", "seq"),
-    Index("ix_trades_live", "account", sqlite_where=text("live"), postgresql_where=text("live")),
-)
+
+def _trades(name: str) -> Table:
+    """Return a table of trades; those that are virtual have one of their own."""
+    live = text("live")
+    return Table(
+        name,
+        metadata,
+        Column("trade_id", Text, primary_key=True),
+        Column("seq", SEQ, nullable=False),
+        Column("chain_seq", Integer, nullable=False),
+        Column("workflow_id", Text, nullable=False),
+        Column("account", Text, nullable=False),
+        Column("preset", Text, nullable=False),
+        Column("preset_hash", Text, nullable=False),
+        Column("symbol", Text, nullable=False),
+        Column("side", Text, nullable=False),
+        Column("qty", Money, nullable=False),
+        Column("price", Money, nullable=False),
+        Column("stop_loss", Money, nullable=False),
+        Column("take_profit", Money),
+        Column("stop", Money),
+        Column("state", Text, nullable=False),
+        Column("live", Boolean, nullable=False),
+        Column("needs", Words, nullable=False),
+        Column("origin", Text, nullable=False),
+        Column("reason", Words, nullable=False),
+        Column("entry_price", Money),
+        Column("exit_price", Money),
+        Column("open_qty", Money, nullable=False),
+        Column("pnl", Money, nullable=False),
+        Column("fees", Money, nullable=False),
+        Column("funding", Money, nullable=False, server_default="0"),
+        Column("risk", Money, nullable=False),
+        Column("r_multiple", Money),
+        Column("exit_reason", Text),
+        Column("exit_note", Words, nullable=False),
+        Column("exit_by", Words, nullable=False),
+        Column("rejection", Words, nullable=False),
+        Column("trigger", Instant, nullable=False),
+        Column("decided_at", Instant, nullable=False),
+        Column("opened_at", Instant),
+        Column("closed_at", Instant),
+        Column("updated_at", Instant, nullable=False),
+        Column("factors", Json, nullable=False),
+        Column("market", Json, nullable=False),
+        Column("open_view", Json),
+        Column("close_view", Json),
+        Index(f"ix_{name}_seq", "seq"),
+        Index(f"ix_{name}_live", "account", sqlite_where=live, postgresql_where=live),
+    )
+
+
+trades: Final = _trades("trades")
+shadow_trades: Final = _trades("shadow_trades")
 
 snapshots: Final = Table(
     "snapshots",
@@ -255,5 +264,7 @@ positions: Final = Table(
     Column("created_at", Instant),
 )
 
-PROJECTIONS: Final = (signals, refusals, orders, executions, trades, snapshots, positions)
+PROJECTIONS: Final = (
+    *(signals, refusals, orders, executions, trades, shadow_trades, snapshots, positions),
+)
 APPEND_ONLY: Final = (events, anchors)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from tradewright import ids
+from tradewright.domain.plan import Mode
 from tradewright.domain.trade import Trade
 from tradewright.journal.chain import Appended
 from tradewright.journal.database import upsert
@@ -17,15 +18,16 @@ Fields = Mapping[str, Any]
 class TradeRows:
     """The rows of one transaction: each is read once, and written once however often it changes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, table: Table = trades) -> None:
         self._connection = connection
+        self._table = table
         self._rows: dict[str, Fields | None] = {}
         self._changed: dict[str, Fields] = {}
 
     def of(self, trade_id: str) -> Fields | None:
         if trade_id not in self._rows:
             # Locked, for all of it is written again, and other chains tell of the trade, too
-            wanted = select(trades).where(trades.c.trade_id == trade_id).with_for_update()
+            wanted = select(self._table).where(self._table.c.trade_id == trade_id).with_for_update()
             row = self._connection.execute(wanted).first()
             self._rows[trade_id] = dict(row._mapping) if row else None
         return self._rows[trade_id]
@@ -36,7 +38,7 @@ class TradeRows:
     def write(self) -> None:
         """Write what has changed."""
         for row in self._changed.values():
-            upsert(self._connection, trades, row)
+            upsert(self._connection, self._table, row)
         self._changed.clear()
 
     def need(self, trade_id: str, fault: str) -> None:
@@ -55,12 +57,13 @@ class TradeRows:
 def _row(appended: Appended, trade: Trade, before: Fields | None) -> Fields:
     plan, event = trade.plan, appended.event
     open_view, close_view = _views(before, trade, event.data.get("view"))
+    name = ids.shadow_workflow if plan.mode is Mode.SHADOW else ids.trade_workflow
     needs = event.data.get("needs", before["needs"] if before else "")
     return {
         "trade_id": plan.trade_id,
         "seq": before["seq"] if before else appended.seq,
         "chain_seq": appended.chain_seq,
-        "workflow_id": ids.trade_workflow(plan.symbol, plan.trade_id),
+        "workflow_id": name(plan.symbol, plan.trade_id),
         "account": plan.account,
         "preset": plan.preset,
         "preset_hash": plan.preset_hash,
