@@ -63,7 +63,7 @@ async def demo(settings: Settings) -> AsyncIterator[Stage]:
     market = Market(speed=str(SPEED), arguments=("--seed", str(SEED), "--from", START))
     placed = on_free_ports(settings, home).model_copy(
         # Not those of the user's own file: the demo shows the same to everybody
-        update={"limits": LIMITS, "limits_file": None}
+        update={"limits": LIMITS, "limits_file": None, "presets": None}
     )
     async with stage(placed, market, presets, by="demo") as ready:
         yield ready

@@ -251,7 +251,8 @@ async def replay(
     recording.check(presets)
     home = settings.home / HOME
     forget(home)
-    placed = on_free_ports(settings, home)
+    # Only the presets that were named play
+    placed = on_free_ports(settings, home).model_copy(update={"presets": None})
     if recording.is_lockstep:
         limits = placed.limits.model_copy(update={"max_reconciliation_age": NO_TIMER})
         placed = placed.model_copy(

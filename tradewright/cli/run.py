@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tradewright.settings import Settings
 
 WORKER_QUEUES = ("trading", "market", "stream")
-EVERY_PRESET = "strategies"
+FOLDER = Path("strategies")
 
 
 def register(app: typer.Typer) -> None:
@@ -46,25 +46,51 @@ def register(app: typer.Typer) -> None:
         app.command()(runs)
 
 
-def up(ctx: typer.Context) -> None:
+def up(
+    ctx: typer.Context,
+    presets: Annotated[
+        Path | None,
+        typer.Option(
+            "--presets",
+            help="Folder whose presets are applied as they are saved; `strategies` here if unset.",
+            file_okay=False,
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Whether presets are applied as saved.")
+    ] = True,
+) -> None:
     """Run the whole system in real time, on fixed ports, until Ctrl-C; state is kept."""
     from tradewright import telemetry
     from tradewright.app.demo import preset_folder
     from tradewright.app.system import Market, on_own_ports, system
 
-    settings = on_own_ports(invocation_of(ctx).settings())
+    settings = invocation_of(ctx).settings()
+    folder = watched_folder(settings, presets) if watch else None
+    settings = on_own_ports(settings.model_copy(update={"presets": folder}))
     telemetry.configure("up", level=settings.log.level, logs=settings.logs)
 
     async def work() -> None:
         async with system(settings, Market(speed="1"), tell=say) as supervisor:
             print_addresses(settings)
             tool = command("tradewright")
-            preset = reachable(preset_folder() / "ema-pullback.yaml")
-            typer.echo(f"apply a preset with:  {tool} apply {preset}")
+            if folder is not None:
+                typer.echo(f"presets saved in {reachable(folder)} are applied:  {tool} plan")
+            else:
+                preset = reachable(preset_folder() / "ema-pullback.yaml")
+                typer.echo(f"apply a preset with:  {tool} apply {preset}")
             typer.echo("stop with Ctrl-C; the next `tradewright up` goes on where this one was")
             await supervisor.until_interrupted()
 
     _until_interrupted(work())
+
+
+def watched_folder(settings: "Settings", wanted: Path | None) -> Path | None:
+    """Return the folder of presets to watch, absolute; with real money only one that was named."""
+    named = wanted or settings.presets
+    if named is None and not settings.is_live and FOLDER.is_dir():
+        named = FOLDER
+    return named.absolute() if named is not None else None
 
 
 def demo(
@@ -156,8 +182,13 @@ def replay(
 def worker(
     ctx: typer.Context,
     queues: Annotated[
-        str, typer.Option("--queues", help="Of trading, market, stream and kill; comma-separated.")
-    ] = ",".join(WORKER_QUEUES),
+        str,
+        typer.Option(
+            "--queues",
+            help="Of trading, market, stream, presets and kill; comma-separated.",
+            show_default="trading, market, stream, and presets where a folder of them is set",
+        ),
+    ] = "",
     name: Annotated[str, typer.Option("--name", help="Of its log file.")] = "worker",
     ready_file: Annotated[
         Path | None, typer.Option("--ready-file", help="Touched once it polls.")
@@ -168,9 +199,10 @@ def worker(
     from tradewright.app.workers import serve
 
     settings = invocation_of(ctx).settings()
-    wanted = [queue.strip() for queue in queues.split(",")]
-    if unknown := sorted(set(wanted) - {*WORKER_QUEUES, "kill"}):
-        known = ", ".join((*WORKER_QUEUES, "kill"))
+    usual = (*WORKER_QUEUES, *(("presets",) if settings.presets else ()))
+    wanted = [queue.strip() for queue in queues.split(",")] if queues else list(usual)
+    if unknown := sorted(set(wanted) - {*WORKER_QUEUES, "presets", "kill"}):
+        known = ", ".join((*WORKER_QUEUES, "presets", "kill"))
         raise typer.BadParameter(f"there is no queue {unknown[0]!r}; there are {known}")
     telemetry.configure(
         name,
