@@ -309,7 +309,20 @@ KEYS = [
     "of",
 ]
 KEYS += ["output", "Fast", "book", "x", "abs", "", "exit_long", "confidence", "degraded"]
-VALUES: list[Any] = [None, True, 0, 1, 2, 100_000, 100_001, -3, Decimal("1.5"), Decimal("2.0"), "EMA", "MACD"]
+VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    1,
+    2,
+    100_000,
+    100_001,
+    -3,
+    Decimal("1.5"),
+    Decimal("2.0"),
+    "EMA",
+    "MACD",
+]
 VALUES += ["NOPE", "1h", "9h", "BTCUSDT", "", "close > 1", "Volume", [], ["close"], {}, {"x": 1}]
 
 
