@@ -80,7 +80,12 @@ class BybitMarket(MarketPort):
     @activity.defn
     async def observe(self, plan: TradePlan) -> MarketView:
         price, market = await self._tickers.price(plan.symbol)
-        return MarketView(price=price, factors=await self._factors(plan), market=market)
+        return MarketView(
+            price=price,
+            factors=await self._factors(plan),
+            market=market,
+            at=await self._pace.market_now(),
+        )
 
     @activity.defn
     async def universe(self, wish: UniverseWish) -> Universe:
