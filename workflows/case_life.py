@@ -203,8 +203,10 @@ class CaseWorkflow:
         if sighting.opening is not None:
             self._see(sighting.opening)
             return
-        self._change(self._case.not_seen(sighting.at))
-        if self._case.is_over:
+        before = self._case
+        self._change(before.not_seen(sighting.at))
+        # Two comparisons may end at about the same time
+        if self._case.is_over and not before.is_over:
             self._note("closed")
             self._news.append(self._notice(resolved=True))
 

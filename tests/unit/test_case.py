@@ -49,6 +49,14 @@ def test_a_decision_counts_when_a_later_comparison_does_not_see_the_difference()
     assert acted.not_seen(at(3)).outcome == "fix by ann, verified"
 
 
+def test_a_case_that_is_over_stays_what_it_came_to() -> None:
+    over = case().decided(FIX, at(1)).acted("order cancelled", at(2)).not_seen(at(3))
+
+    again = over.not_seen(at(4)).not_seen(at(5))
+
+    assert again == over
+
+
 def test_a_difference_that_stays_after_the_decision_is_asked_about_again() -> None:
     acted = case().decided(FIX, at(1)).acted("order cancelled", at(2))
 

@@ -340,6 +340,29 @@ async def test_a_cancel_does_not_end_a_case(stage: Any, until: Until) -> None:
     assert "a person has to decide" in page.current_details
 
 
+async def test_a_case_closes_once_although_comparisons_end_at_once(stage: Any) -> None:
+    about, queue = opening(stage), stage.queue("late:trading")
+    handle = await stage.client.start_workflow(
+        CaseWorkflow.run,
+        CaseStart(opening=about),
+        id=ids.case_workflow(stage.account, about.symbol, about.kind),
+        task_queue=queue,
+    )
+    stage.keep(handle)
+    for _ in range(4):
+        await handle.signal("compared", Sighting(at=later()))
+
+    # One task hears of them all
+    worker = Worker(stage.client, task_queue=queue, workflows=[CaseWorkflow])
+    records = Worker(stage.client, task_queue=queue, activities=activities_of(stage.journal))
+    async with worker, records:
+        case = await handle.result()
+
+    assert case.outcome == "gone"
+    changes = [event.data["change"] for event in stage.journal.events]
+    assert sorted(changes) == ["closed", "opened"]
+
+
 async def test_continue_as_new_carries_what_was_ignored(impatient_stage: Any, until: Until) -> None:
     handle = await opened(impatient_stage)
     latest = impatient_stage.client.get_workflow_handle(handle.id)

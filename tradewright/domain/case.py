@@ -163,7 +163,7 @@ class Case(Value):
 
     def not_seen(self, at: AwareDatetime) -> "Case":
         """Return the case after a comparison whose reads began at *at* did not see it."""
-        if not self._is_later(at):
+        if self.is_over or not self._is_later(at):
             return self
         if self.state is CaseState.DECIDED and self.decision:
             return self._closed(f"{self.decision.choice} by {self.decision.by}, verified")
