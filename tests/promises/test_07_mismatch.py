@@ -10,6 +10,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from tests.system.conftest import running_system
 from tests.system.live_system import LIMITS, LiveSystem, until
+from tests.system.second_look import reconcile
 from tradewright import ids
 from tradewright.domain.account import Approved, RefusalCode
 from tradewright.domain.case import Case, CaseState
@@ -179,14 +180,7 @@ async def test_a_case_that_was_ignored_stays_quiet_over_a_killed_worker_until_it
     await is_blocked(live, "DOGEUSDT", wanted=False)
 
     await live.kill_and_restart("worker")
-    before = (await until(live.desk)).reconciled_at
-    await look(live)
-
-    async def compared_again() -> bool:
-        reconciled_at = (await live.desk()).reconciled_at
-        return before is not None and reconciled_at is not None and reconciled_at > before
-
-    await until(compared_again)
+    await reconcile(live)
     quiet = await view(handle)
     entered = await live.reserve("DOGEUSDT")
     second = await order_by_hand(live, "DOGEUSDT")
@@ -211,6 +205,13 @@ async def test_a_worker_that_is_killed_while_a_case_is_open_forgets_nothing(
     # Nobody works, and Temporal keeps what was decided
     await handle.signal("decide", {"choice": "fix", "by": "ann", "reason": "not mine"})
     await live.restarted("worker", dead)
+
+    async def has_acted() -> bool:
+        return (await view(handle)).acted_at is not None
+
+    await until(has_acted)
+    # The one of its start may have begun before
+    await reconcile(live)
     await until(lambda: has_ended(handle))
     ended = await view(handle)
 
