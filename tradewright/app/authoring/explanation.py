@@ -52,7 +52,7 @@ def explanation(loaded: LoadedPreset) -> Explanation:
         preset_hash=loaded.hash,
         plugin=preset.strategy.plugin,
         plugin_version=plugin.version(preset.strategy.plugin),
-        words=tuple(_words(preset)),
+        words=tuple(_words(loaded)),
         values=effective_values(loaded),
         warm_up=tuple(_warm_up(preset, needs)),
         series=needs.series,
@@ -77,12 +77,13 @@ def _warm_up(preset: Preset, needs: Needs) -> Iterator[WarmUp]:
         )
 
 
-def _words(preset: Preset) -> Iterator[str]:
+def _words(loaded: LoadedPreset) -> Iterator[str]:
+    preset = loaded.preset
     state = MODES[preset.mode]
     yield f"mode {preset.mode}: {state}" if preset.enabled else "disabled: it enters nothing"
     yield _asked(preset)
     yield _enters(preset)
-    yield _leaves(preset)
+    yield _leaves(preset, rules=getattr(loaded.strategy, "says_exits", True))
     yield _risks(preset)
 
 
@@ -109,7 +110,7 @@ def _enters(preset: Preset) -> str:
     return f"enters at market, within {told(entry.expires_after)} or not at all"
 
 
-def _leaves(preset: Preset) -> str:
+def _leaves(preset: Preset, *, rules: bool) -> str:
     exits = preset.exits
     parts = [f"at its stop, {_distance(exits.stop)} from the entry (1 R)"]
     if exits.ladder:
@@ -118,6 +119,8 @@ def _leaves(preset: Preset) -> str:
     if exits.trailing is not None:
         trailing = exits.trailing
         parts.append(f"by a stop that trails {_distance(trailing)} from {trailing.after_r:f} R on")
+    if rules:
+        parts.append("when its strategy says so")
     if exits.max_candles is not None:
         parts.append(f"after {told(exits.max_candles * preset.trigger.timeframe.length)}")
     return f"leaves {'; '.join(parts)}"
