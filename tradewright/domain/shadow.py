@@ -108,7 +108,9 @@ def followed(trade: Trade, candle: Candle, close: datetime) -> tuple[Change, ...
         return bool(found)
 
     take(_entry_filled(trade, candle, close))
-    while take(_left(changes[-1].after if changes else trade, candle, close)):
+    # One that is moved within the candle is not met by what came before
+    stop = trade.stop if trade.stop is not None else trade.plan.stop_loss
+    while take(_left(changes[-1].after if changes else trade, candle, close, stop)):
         continue
     take(manage(changes[-1].after if changes else trade, candle, close))
     return tuple(changes)
@@ -213,7 +215,7 @@ def _entry_filled(trade: Trade, candle: Candle, close: datetime) -> TradeEvent |
     return _fill(trade, plan.side, plan.price, plan.qty, close, link=link, fee=MAKER_FEE)
 
 
-def _left(trade: Trade, candle: Candle, close: datetime) -> TradeEvent | None:
+def _left(trade: Trade, candle: Candle, close: datetime, stop: Decimal) -> TradeEvent | None:
     """Return the next thing by which the position would be reduced within the candle."""
     plan = trade.plan
     if trade.state is not TradeState.OPEN or trade.open_qty <= 0 or trade.opened_at is None:
@@ -229,7 +231,6 @@ def _left(trade: Trade, candle: Candle, close: datetime) -> TradeEvent | None:
         )
     if entered_within:
         best = candle.close
-    stop = trade.stop if trade.stop is not None else plan.stop_loss
     if (worst - stop) * sign <= 0:
         # The price may have leapt over it between two candles
         has_leapt = not entered_within and (candle.open - stop) * sign < 0
