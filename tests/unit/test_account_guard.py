@@ -223,7 +223,7 @@ def test_the_reason_says_until_when() -> None:
 
     assert isinstance(decision, Refused)
     assert decision.reason == (
-        "ema lost 3 trades within 1 day, 0:00:00, it rests until 2026-03-02 15:00:00+00:00"
+        "ema lost 3 trades within 24 h, it rests until 2026-03-02 15:00 UTC (market time)"
     )
 
 

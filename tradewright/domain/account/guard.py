@@ -88,12 +88,12 @@ def rests(
     here = [r for r in own if r.symbol == proposal.symbol]
     for result in here[-1:] if proposal.cooldown else ():
         if (until := result.at + proposal.cooldown) > now:
-            yield code.COOLDOWN, f"{preset} rests on {proposal.symbol} until {until}"
+            yield code.COOLDOWN, f"{preset} rests on {proposal.symbol} until {_moment(until)}"
 
     if (guard := guards.stop_guard) is not None:
         losses = [r.at for r in counted(own, lifts, code.STOP_GUARD, preset) if r.pnl < 0]
         if (rest := _rest_after_losses(losses, guard)) and rest > now:
-            yield code.STOP_GUARD, f"{preset} {_told(guard)}, it rests until {rest}"
+            yield code.STOP_GUARD, f"{preset} {_told(guard)}, it rests until {_moment(rest)}"
     if (drawdown := guards.max_drawdown) is not None:
         among = counted(own, lifts, code.PRESET_DRAWDOWN, preset)
         found = _rest_after_drawdown(among, drawdown, equity, now)
@@ -101,20 +101,28 @@ def rests(
             fell, rest = found
             yield (
                 code.PRESET_DRAWDOWN,
-                f"{preset} fell {fell:.2f} USDT from its best within {drawdown.within}, "
-                f"{drawdown.fraction:.2%} of equity or more, it rests until {rest}",
+                f"{preset} fell {fell:.2f} USDT from its best within {_hours(drawdown.within)}, "
+                f"{drawdown.fraction:.2%} of equity or more, it rests until {_moment(rest)}",
             )
     if (guard := guards.losing_symbol) is not None:
         losses = [r.at for r in counted(here, lifts, code.LOSING_SYMBOL, preset) if r.pnl < 0]
         if (rest := _rest_after_losses(losses, guard)) and rest > now:
             yield (
                 code.LOSING_SYMBOL,
-                f"{preset} {_told(guard)} on {proposal.symbol}, it rests there until {rest}",
+                f"{preset} {_told(guard)} on {proposal.symbol}, it rests there until {_moment(rest)}",
             )
 
 
 def _told(guard: LossGuard) -> str:
-    return f"lost {guard.losses} trades within {guard.within}"
+    return f"lost {guard.losses} trades within {_hours(guard.within)}"
+
+
+def _hours(length: timedelta) -> str:
+    return f"{length / timedelta(hours=1):.4g} h"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC (market time)"
 
 
 def _rest_after_losses(losses: list[datetime], guard: LossGuard) -> datetime | None:
