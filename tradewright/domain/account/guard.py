@@ -109,7 +109,7 @@ def rests(
         if (rest := _rest_after_losses(losses, guard)) and rest > now:
             yield (
                 code.LOSING_SYMBOL,
-                f"{preset} {_told(guard)} on {proposal.symbol}, it rests there until {_moment(rest)}",
+                f"{preset} {_told(guard)} on {proposal.symbol}, it rests until {_moment(rest)}",
             )
 
 
