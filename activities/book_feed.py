@@ -33,7 +33,7 @@ class BookFeed:
     """Follows the books that are wanted, and says of each when it has changed."""
 
     def __init__(self, url: str, changed: Callable[[BookTopic], None]) -> None:
-        self._topics = Topics(url, self._hear, self._begin)
+        self._topics = Topics(url, self._hear, self._forget, lost=self._forget)
         self._changed = changed
         self._wanted: dict[str, BookTopic] = {}
         self._ladders: dict[str, Ladder] = {}
@@ -68,7 +68,7 @@ class BookFeed:
         """Listen until cancelled."""
         await together(self._topics.run(), self._keep_whole())
 
-    def _begin(self, topics: Collection[str]) -> None:
+    def _forget(self, topics: Collection[str]) -> None:
         for name in topics:
             if ladder := self._ladders.get(name):
                 ladder.forget()

@@ -27,6 +27,7 @@ class Topics:
         hear: Callable[[Message], None],
         begun: Callable[[Collection[str]], None],
         *,
+        lost: Callable[[Collection[str]], None] = lambda _: None,
         standing: bool = False,
         most_letters: int = MOST_LETTERS,
     ) -> None:
@@ -37,12 +38,14 @@ class Topics:
             hear: Takes each message of a topic, in order.
             begun: Is told the topics of a connection each time that it begins: what happened
                 before may have been missed.
+            lost: Is told the topics of a connection when it is lost.
             standing: Keep a connection also when nothing is wanted: it shows what it is worth.
             most_letters: Written on one connection.
         """
         self._url = url
         self._hear = hear
         self._begun = begun
+        self._lost = lost
         self._most_letters = most_letters
         self._line_of: dict[str, _Line] = {}
         self._turn = asyncio.Lock()
@@ -122,7 +125,7 @@ class Topics:
         return line
 
     def _new_line(self) -> "_Line":
-        return _Line(self._url, self._note, self._note_subscribed, self._note_begun)
+        return _Line(self._url, self._note, self._note_subscribed, self._note_begun, self._lost)
 
     def _note(self, message: Message) -> None:
         self.heard_at = self._heard[message["topic"]] = asyncio.get_running_loop().time()
@@ -145,11 +148,13 @@ class _Line:
         hear: Callable[[Message], None],
         subscribed: Callable[[Collection[str]], None],
         begun: Callable[[Collection[str]], None],
+        lost: Callable[[Collection[str]], None],
     ) -> None:
         self._url = url
         self._hear = hear
         self._subscribed = subscribed
         self._begun = begun
+        self._lost = lost
         self.topics: set[str] = set()
         self.refused: set[str] = set()
         self.fault: str | None = None
@@ -217,6 +222,7 @@ class _Line:
                 self.fault = str(e)
             finally:
                 self._wire = None
+                self._lost(self.topics)
             if loop.time() - begun > STEADY_AFTER:
                 back_off.reset()
             await back_off.pause()
