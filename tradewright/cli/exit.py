@@ -48,6 +48,8 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "FolderEmpty": ExitCode.NOT_FOUND,
         "TemplateUnknown": ExitCode.NOT_FOUND,
         "PresetNameInvalid": ExitCode.USAGE,
+        "PluginNameInvalid": ExitCode.USAGE,
+        "PluginExists": ExitCode.USAGE,
         "NotRunning": ExitCode.NOT_FOUND,
         "TradeUnknown": ExitCode.NOT_FOUND,
         "TradeAmbiguous": ExitCode.NOT_FOUND,
