@@ -1,5 +1,6 @@
 """TA-Lib's functions, called: over columns with holes, and candle by candle."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,17 @@ NOT_STREAMED: frozenset[str] = frozenset()
 
 def finite(values: Series) -> Series:
     """Return *values* with what is infinite unknown."""
+    if is_known(values):
+        return values
     infinite = np.isinf(values)
     return np.where(infinite, np.nan, values) if infinite.any() else values
+
+
+def is_known(values: Series) -> bool:
+    """Return whether all *values* are numbers, if that shows at once."""
+    # One pass that allocates nothing; huge numbers may add up to more than a float holds
+    with np.errstate(all="ignore"):
+        return math.isfinite(np.add.reduce(values))
 
 
 def outputs(measure: Measure, inputs: Sequence[Series]) -> list[Series]:
@@ -27,12 +37,12 @@ def outputs(measure: Measure, inputs: Sequence[Series]) -> list[Series]:
 
     A hole in the inputs ends one run, and the next begins anew: TA-Lib knows no holes.
     """
-    length = len(inputs[0])
+    length, known = len(inputs[0]), runs(inputs)
+    if known == [(0, length)]:
+        return _outputs(measure, inputs)
     found = [np.full(length, np.nan) for _ in measure.function.outputs]
-    for begin, end in runs(inputs):
+    for begin, end in known:
         part = _outputs(measure, [each[begin:end] for each in inputs])
-        if begin == 0 and end == length:
-            return part
         for whole, values in zip(found, part, strict=True):
             whole[begin:end] = values
     return found
@@ -40,6 +50,8 @@ def outputs(measure: Measure, inputs: Sequence[Series]) -> list[Series]:
 
 def runs(inputs: Sequence[Series]) -> list[tuple[int, int]]:
     """Return from where to where, without end, all inputs are known."""
+    if all(map(is_known, inputs)):
+        return [(0, len(inputs[0]))] if len(inputs[0]) else []
     known = np.isfinite(inputs[0])
     for each in inputs[1:]:
         known &= np.isfinite(each)
@@ -58,11 +70,12 @@ def _outputs(measure: Measure, inputs: Sequence[Series]) -> list[Series]:
 
 
 def _known(values: NDArray[Any], measure: Measure) -> Series:
+    own = measure.function.lookback(measure.parameters)
     if values.dtype == np.float64:
-        return finite(values)
+        return values if is_known(values[own:]) else finite(values)
     # Whole numbers are 0 while they warm up: TA-Lib has no other word for unknown there
     found = values.astype(np.float64)
-    found[: measure.function.lookback(measure.parameters)] = np.nan
+    found[:own] = np.nan
     return found
 
 

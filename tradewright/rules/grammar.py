@@ -377,8 +377,8 @@ def _cross(up: bool) -> Callable[[list[Node], int], Node]:
 
     def built(numbers: list[Node], _: int) -> Node:
         left, right = numbers
-        earlier = (nodes.Before(left, 1), nodes.Before(right, 1))
-        return nodes.Both((nodes.Comparison(now, left, right), nodes.Comparison(then, *earlier)))
+        earlier = nodes.Before(nodes.Comparison(then, left, right), 1)
+        return nodes.Both((nodes.Comparison(now, left, right), earlier))
 
     return built
 
