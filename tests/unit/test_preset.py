@@ -547,6 +547,18 @@ def test_the_hash_covers_the_plugin_version(monkeypatch: pytest.MonkeyPatch) -> 
     assert preset.loads(VALID).hash != before
 
 
+def test_degraded_rules_are_asked_when_they_are_declared() -> None:
+    text = VALID.replace(
+        "    long: cross_up",
+        "    degraded: {exit_long: close < open, exit_short: close > open}\n    long: cross_up",
+    )
+
+    loaded = preset.loads(f"{text}data: {{on_bad: degrade}}\n")
+
+    assert loaded.preset.data.on_bad == "degrade"
+    assert getattr(loaded.strategy, "knows_degraded", False)
+
+
 def test_a_strategy_without_an_answer_to_bad_data_is_not_asked_for_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
