@@ -2,7 +2,7 @@
 
 ``python bench/rules.py [CANDLES]`` follows a strategy of seven indicators candle by candle, asks
 another about an order book, and evaluates a third over CANDLES (a year of minutes) beside the same
-written by hand with numpy and TA-Lib. Times are those of the thread alone: others may run beside it.
+written by hand with numpy and TA-Lib. Times are those of the thread: others may run beside it.
 """
 
 import statistics

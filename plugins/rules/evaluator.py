@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from plugins.rules import talib_call
@@ -82,21 +81,21 @@ class Run:
     """Where a series of candles had come to; told by its first and its last candle."""
 
     def __init__(self, candles: Candles) -> None:
-        self.first = int(candles.open_time[0])
+        self.first = candles.open_time.item(0)
         self.take(candles)
 
     def take(self, candles: Candles) -> None:
         self.length = len(candles)
-        self.last = int(candles.open_time[-1])
-        self._row = _row(candles, -1)
+        self.last = candles.open_time.item(-1)
+        self.row = _row(candles, -1)
 
     def steps_to(self, candles: Candles) -> int:
         """Return how many candles *candles* is ahead: 0 or 1; -1 if it is another run."""
         more = len(candles) - self.length
-        if more not in (0, 1) or candles.open_time[0] != self.first:
+        if more not in (0, 1) or candles.open_time.item(0) != self.first:
             return -1
         before = -1 - more
-        if candles.open_time[before] != self.last or _row(candles, before) != self._row:
+        if candles.open_time.item(before) != self.last or _row(candles, before) != self.row:
             return -1
         return more
 
@@ -169,8 +168,8 @@ class Follower:
         if None in current.values():
             return False
         values = self._values
-        for column in COLUMNS:
-            values[column] = _finite(getattr(view.candles, column)[-1])
+        for column, number in zip(COLUMNS, self._runs[""].row, strict=True):
+            values[column] = _finite(number)
         for name in self._leaves:
             values[name] = self._leaf(name, view, current)
         for each in self._programme.definitions:
@@ -189,8 +188,9 @@ class Follower:
     def _leaf(self, name: str, view: View, current: Mapping[str, bool | None]) -> float:
         source, _, column = name.rpartition(".")
         if source and source in current:
-            return _finite(getattr(view.others[source], column)[-1]) if current[source] else NAN
-        return _finite(view.series[name][-1]) if name in view.series else NAN
+            theirs = getattr(view.others[source], column)
+            return _finite(theirs.item(-1)) if current[source] else NAN
+        return _finite(view.series[name].item(-1)) if name in view.series else NAN
 
     def _measure(
         self, measure: Measure, view: View, new: set[str], current: Mapping[str, bool | None]
@@ -207,7 +207,7 @@ class Follower:
         if measure.source:
             theirs = view.others[measure.source]
             columns = (name.rpartition(".")[2] for name in measure.inputs)
-            inputs = [_finite(getattr(theirs, column)[-1]) for column in columns]
+            inputs = [_finite(getattr(theirs, column).item(-1)) for column in columns]
         else:
             inputs = [self._values[name] for name in measure.inputs]
         for each in inputs:
@@ -220,7 +220,7 @@ class Follower:
             return False
         found = handle.update(*inputs)
         several = found if isinstance(found, tuple) else (found,)
-        self._held[measure.name] = tuple([_finite(each) for each in several])
+        self._held[measure.name] = tuple([float(_finite(each)) for each in several])
         return True
 
 
@@ -257,15 +257,20 @@ class Board:
         return self._verdict.evaluation(self._told, values, self.view.degraded)
 
 
-def _row(candles: Candles, at: int) -> tuple[bytes, ...]:
-    # Bytes, for what is unknown equals nothing, itself included
-    return tuple([getattr(candles, column)[at].tobytes() for column in COLUMNS])
+def _row(candles: Candles, at: int) -> tuple[float, ...]:
+    """Return the numbers of one candle; if one is unknown, they equal no others."""
+    return (
+        candles.open.item(at),
+        candles.high.item(at),
+        candles.low.item(at),
+        candles.close.item(at),
+        candles.volume.item(at),
+    )
 
 
 def _candles(view: View, name: str) -> Candles:
     return view.others[name] if name else view.candles
 
 
-def _finite(value: float | np.floating[Any]) -> float:
-    number = float(value)
-    return number if -INFINITY < number < INFINITY else NAN
+def _finite(value: float) -> float:
+    return value if -INFINITY < value < INFINITY else NAN
