@@ -9,6 +9,7 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -30,7 +31,6 @@ from tradewright.domain.folder import (
     Remembered,
     Running,
     Standing,
-    Step,
     gone,
     step,
     step_when_gone,
@@ -153,7 +153,11 @@ class PresetWatch:
         refused = self._refused.get(said.file)
         if refused is not None and refused[0] == said.preset_hash:
             return
-        running = await self._applier.running(said.name)
+        running, faults, author = await asyncio.gather(
+            self._applier.running(said.name),
+            self._applier.faults(loaded, said.file),
+            self._author(said.file, before),
+        )
         was_applied = base is None and await self._applier.was_applied(said.name, said.preset_hash)
         found = step(base, said, running, was_applied=was_applied)
         if found is None:
@@ -161,37 +165,32 @@ class PresetWatch:
         if found.act is None:
             await self._remember(found.remember)
             return
-        if faults := await self._applier.faults(loaded, said.file):
+        if faults:
             self._refused[said.file] = (said.preset_hash, faults)
             return
         mode_before = running.mode if running else None
         if mode_before is None and before is not None:
             former = await self._applier.running(before)
             mode_before = former.mode if former else None
-        await self._apply(found, loaded, mode_before, f"renamed from {before}" if before else "")
-
-    async def _apply(
-        self, found: Step, loaded: LoadedPreset, mode_before: Mode | None, reason: str
-    ) -> None:
         await self._remember(found.remember)
-        path = self._folder / found.remember.file
-        author = await self._author_of(
-            path, Author(f"watcher of {self._told.place}", reason or "saved")
-        )
         remark = await self._applier.apply(
             loaded,
             expected=found.remember.expected,
             mode_before=mode_before,
             by=author.by,
-            reason=reason or author.reason,
+            reason=author.reason,
         )
-        name, file = found.remember.name, found.remember.file
-        log.info("preset_applied", preset=name, file=file, version=loaded.hash, by=author.by)
-        await self._remember(
-            found.remember.model_copy(
-                update={"standing": Standing.APPLIED, "expected": "", "note": remark}
-            )
+        log.info(
+            "preset_applied", preset=said.name, file=said.file, version=loaded.hash, by=author.by
         )
+        done = {"standing": Standing.APPLIED, "expected": "", "note": remark}
+        await self._remember(found.remember.model_copy(update=done))
+
+    async def _author(self, file: str, before: str | None) -> Author:
+        """Return who wrote *file*; a rename is told as such, whoever made it."""
+        watcher = Author(by=f"watcher of {self._told.place}", reason="saved")
+        author = await self._author_of(self._folder / file, watcher)
+        return author if before is None else replace(author, reason=f"renamed from {before}")
 
     async def _gone(self, missing: Gone) -> None:
         name = missing.base.name

@@ -1,5 +1,6 @@
 """From a checked preset to a running strategy of that version."""
 
+import asyncio
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -190,7 +191,8 @@ async def replace(
         return outcome
     # The version that we saw: whoever was faster than us shall not be overwritten unheard
     wish = ApplyWish(applied=applied, expected_hash=outcome.before)
-    await tell(client, outcome.workflow_id, "apply", wish, StrategyStatus, probe="status")
+    probe = None if running else "status"
+    await tell(client, outcome.workflow_id, "apply", wish, StrategyStatus, probe=probe)
     return outcome if running else outcome.model_copy(update={"change": Change.CHANGED})
 
 
@@ -333,15 +335,20 @@ async def running_strategy(client: Client, preset: str) -> StrategyStatus | None
         NoWorkerAnswers: It runs and nobody answers for it.
     """
     workflow_id = ids.strategy_workflow(preset)
+    # One after the other they would take twice as long
+    asked = asyncio.ensure_future(ask(client, workflow_id, "status", StrategyStatus))
     try:
         found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER_WITHIN)
+        return await asked if found.close_time is None else None
     except RPCError as e:
         if e.status is RPCStatusCode.NOT_FOUND:
             return None
         raise TemporalFailed(f"description of {workflow_id}", e.message) from None
-    if found.close_time is not None:
+    except NotRunning:
         return None
-    return await ask(client, workflow_id, "status", StrategyStatus)
+    finally:
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
 
 
 def _markets(symbols: Sequence[str]) -> str:

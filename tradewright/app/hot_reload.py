@@ -11,6 +11,7 @@ from tradewright.app.wish import WishRefused
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.folder import Running
 from tradewright.domain.plan import Mode
+from tradewright.ports import StrategyStatus
 from tradewright.preset import LoadedPreset, PresetFault, document
 from tradewright.preset.place import fault_at
 
@@ -35,11 +36,15 @@ class StrategyApplier:
         self._journal = journal
         self._bybit = bybit
         self._queue = queue
+        self._seen: dict[str, StrategyStatus] = {}
+        """What ran when it was asked last; an update says what it expects."""
 
     async def running(self, preset: str) -> Running | None:
         found = await running_strategy(self._client, preset)
         if found is None:
+            self._seen.pop(preset, None)
             return None
+        self._seen[preset] = found
         return Running(preset_hash=found.preset_hash, enabled=found.enabled, mode=found.mode)
 
     async def was_applied(self, preset: str, preset_hash: str) -> bool:
@@ -65,7 +70,7 @@ class StrategyApplier:
     ) -> str:
         """Apply *loaded* if version *expected* runs, or none if that is empty; return a remark."""
         name = loaded.preset.name
-        running = await running_strategy(self._client, name)
+        running = self._seen.get(name)
         now = running.preset_hash if running else ""
         if now != expected:
             raise WishRefused(

@@ -132,9 +132,17 @@ async def ask(client: Client, workflow_id: str, query: str, shape: type[V]) -> V
 
 
 async def tell(
-    client: Client, workflow_id: str, name: str, wish: Value, shape: type[V], *, probe: str
+    client: Client, workflow_id: str, name: str, wish: Value, shape: type[V], *, probe: str | None
 ) -> V:
     """Send an update to a workflow that has just proved to be answered for.
+
+    Args:
+        client: Of the venue's namespace.
+        workflow_id: Who is told.
+        name: Of the update.
+        wish: Its argument.
+        shape: Of its answer, and of the probe's.
+        probe: Query that proves it; None if the caller has just asked.
 
     Raises:
         NotRunning: There is no such workflow, or it has ended.
@@ -142,7 +150,8 @@ async def tell(
         WishRefused: The workflow says no.
     """
     try:
-        await ask(client, workflow_id, probe, shape)
+        if probe is not None:
+            await ask(client, workflow_id, probe, shape)
     except NoWorkerAnswers:
         raise NoWorkerAnswers(workflow_id, f"{name} was not sent, nothing was done") from None
     handle = client.get_workflow_handle(workflow_id)
