@@ -136,6 +136,7 @@ def test_a_spoilt_list_of_names_completes_nothing(call: Call, tmp_path: Path) ->
         ("trade show tw1", ["tw1"]),
         ("new mine --template ema", ["ema-cross"]),
         ("expl", ["explain"]),
+        ("explain strat", ["strategies/btc-own.yaml"]),
     ],
 )
 def test_the_shell_completes_without_loading_what_is_slow(

@@ -13,6 +13,7 @@ from typing import Final
 FILE: Final = "completion.json"
 MOST: Final = 200
 _NAME: Final = re.compile(r"^name:\s*([a-z0-9-]{3,40})\s*(?:#|$)", re.MULTILINE)
+_FOLDER: Final = Path("strategies")
 _HEAD: Final = 4096
 """Characters of a preset in which its name is looked for."""
 
@@ -34,6 +35,12 @@ def remember(kind: str, names: Iterable[str]) -> None:
 def presets(incomplete: str) -> list[str]:
     """Return the presets that ran when strategies were last listed, and those of strategies/."""
     return _matching({*_remembered().get("strategies", []), *_in_folder()}, incomplete)
+
+
+def preset_files(incomplete: str) -> list[str]:
+    """Return the presets of strategies/; nothing if another place is meant: then files are."""
+    found = sorted(path.as_posix() for path in _FOLDER.glob("*.y*ml"))
+    return _matching(found, incomplete.removeprefix("./"))
 
 
 def trades(incomplete: str) -> list[str]:
@@ -70,7 +77,7 @@ def _remembered() -> dict[str, list[str]]:
 
 
 def _in_folder() -> Iterator[str]:
-    for path in Path("strategies").glob("*.y*ml"):
+    for path in _FOLDER.glob("*.y*ml"):
         try:
             with path.open(encoding="utf-8", errors="replace") as file:
                 named = _NAME.search(file.read(_HEAD))

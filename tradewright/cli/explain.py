@@ -1,12 +1,12 @@
 """`explain`: what a preset means and what it costs."""
 
 from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from tradewright.cli.invocation import Format, OutputOption, print_document
+from tradewright.cli.option import PresetArgument
 from tradewright.cli.table import print_table, share
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    preset: Annotated[Path, typer.Argument(metavar="PRESET", help="Its file.")],
+    preset: PresetArgument,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Show what a preset means: every value and its origin, its warm-up, what it asks of Bybit."""

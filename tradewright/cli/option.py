@@ -3,9 +3,12 @@
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from tradewright.cli import completion
 
 
 class VolumeUnit(StrEnum):
@@ -46,6 +49,10 @@ def a_symbol(value: str) -> str:
         raise typer.BadParameter(detail) from None
 
 
+PresetArgument = Annotated[
+    Path,
+    typer.Argument(metavar="PRESET", help="Its file.", autocompletion=completion.preset_files),
+]
 FromOption = Annotated[
     datetime | None,
     typer.Option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tradewright.cli import completion
 from tradewright.cli.exit import ExitCode
 from tradewright.cli.invocation import (
     ByOption,
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from tradewright.settings import Settings
 
 PathsArgument = Annotated[
-    list[Path], typer.Argument(help="Preset files, or folders of them.", metavar="PATH...")
+    list[Path],
+    typer.Argument(
+        help="Preset files, or folders of them.",
+        metavar="PATH...",
+        autocompletion=completion.preset_files,
+    ),
 ]
 
 

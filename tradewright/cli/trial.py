@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradewright.cli.invocation import Format, OutputOption, print_document, say
-from tradewright.cli.option import VolumeOption, VolumeUnit, a_symbol
+from tradewright.cli.option import PresetArgument, VolumeOption, VolumeUnit, a_symbol
 from tradewright.cli.table import cell, console, price, print_title
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def try_(
-    preset: Annotated[Path, typer.Argument(metavar="PRESET", help="Its file.")],
+    preset: PresetArgument,
     candles: Annotated[
         list[str],
         typer.Option(
