@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import types
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -25,14 +26,18 @@ from tradewright.domain.trade import Trade, TradeEvent
 from tradewright.paper import PaperExchange, PaperSettings, running
 from tradewright.paper.call import Call
 from tradewright.paper.rest.kline import kline
+from tradewright.paper.rest.market import orderbook
 from tradewright.ports import (
+    BookTrigger,
     CandleClosed,
     CandlesDone,
     MarketPort,
+    StrategyStatus,
     TradeView,
     Watch,
     Watchlist,
 )
+from tradewright.preset import loads
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -45,6 +50,7 @@ class NotingStrategy:
 
     def __init__(self) -> None:
         self._candles: list[CandleClosed] = []
+        self._triggers: list[BookTrigger] = []
         self._done = 0
 
     @workflow.run
@@ -64,9 +70,28 @@ class NotingStrategy:
     def candle(self, candle: CandleClosed) -> None:
         self._candles.append(candle)
 
+    @workflow.signal
+    def book_trigger(self, trigger: BookTrigger) -> None:
+        self._triggers.append(trigger)
+
     @workflow.query
     def candles(self) -> list[CandleClosed]:
         return self._candles
+
+    @workflow.query
+    def triggers(self) -> list[BookTrigger]:
+        return self._triggers
+
+    @workflow.query
+    def status(self) -> StrategyStatus:
+        return StrategyStatus(
+            preset="noting",
+            preset_hash="",
+            account="",
+            symbols=(),
+            timeframe=Timeframe.M1,
+            last_book={trigger.symbol: trigger.number for trigger in self._triggers},
+        )
 
 
 @workflow.defn
@@ -154,6 +179,7 @@ class Town:
         self.account = f"town-{name}"
         self.queue = f"town-{name}"
         self.pace = PaperPace(paper.http_url)
+        self.shelf = Shelf()
         self.cursor = MarketCursor()
 
     def named(self, preset: str) -> str:
@@ -233,23 +259,33 @@ async def town(temporal: Client, **settings: Any) -> AsyncIterator[Town]:
             place.pace.close()
 
 
+class Shelf:
+    """Presets by their hashes, as the journal keeps them."""
+
+    def __init__(self, *documents: str) -> None:
+        self._documents = {loads(document).hash: document for document in documents}
+
+    async def preset(self, preset_hash: str) -> Any:
+        document = self._documents.get(preset_hash)
+        return None if document is None else types.SimpleNamespace(document=document)
+
+
 def market_of(place: Town, url: str | None = None) -> BybitMarket:
     bybit: Any = PublicRest(place.paper)
-    no_presets: Any = None
     stream = url or f"{place.paper.stream_url}/public/linear"
-    return BybitMarket(place.client, bybit, no_presets, place.pace, stream)
+    return BybitMarket(place.client, bybit, place.shelf, place.pace, stream)
 
 
 class PublicRest:
-    """The paper exchange's candles, straight from its own handler."""
+    """The paper exchange's candles and books, straight from its own handlers."""
 
     def __init__(self, paper: PaperExchange) -> None:
         self._paper = paper
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        assert method == "get_kline"
+        read = {"get_kline": kline, "get_orderbook": orderbook}[method]
         parameters = {name: str(value) for name, value in arguments.items()}
-        return {"result": kline(Call(self._paper.exchange, parameters))}
+        return {"result": read(Call(self._paper.exchange, parameters))}
 
 
 @asynccontextmanager
