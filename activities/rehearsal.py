@@ -8,7 +8,7 @@ from temporalio.service import RPCError
 
 from activities.cancellation import raise_if_cancelled
 from tradewright import ids
-from tradewright.domain.account import Account, Approved, Decision, Limits, decide
+from tradewright.domain.account import Account, Decision, Limits, decide
 from tradewright.domain.errors import DeskUnreachable
 from tradewright.domain.plan import Mode
 from tradewright.domain.shadow import rehearsed_desk
@@ -33,8 +33,4 @@ async def rehearsed(temporal: Client, rehearsal: Rehearsal) -> Decision:
         raise_if_cancelled()
         raise DeskUnreachable(name, str(e) or type(e).__name__) from e
     now = datetime.now(UTC)
-    decision = decide(proposal, rehearsed_desk(rehearsal.desk, real, now), limits, now)
-    if isinstance(decision, Approved):
-        plan = decision.plan.model_copy(update={"mode": Mode.SHADOW})
-        return decision.model_copy(update={"plan": plan})
-    return decision
+    return decide(proposal, rehearsed_desk(rehearsal.desk, real, now), limits, now)

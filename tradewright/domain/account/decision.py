@@ -103,6 +103,7 @@ def decide(proposal: Proposal, account: Account, limits: Limits, now: datetime) 
             cooldown=proposal.cooldown,
             guards=proposal.guards,
             max_slippage_bp=proposal.max_slippage_bp,
+            mode=proposal.mode,
         )
     )
 
