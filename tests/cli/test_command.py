@@ -1,13 +1,15 @@
 """The command as a program: help, errors, exit codes, streams, how it ends."""
 
-import inspect
+import importlib
 import json
 import os
+import pkgutil
 import pty
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,24 +17,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import tradewright.app.apply
-import tradewright.app.case
-import tradewright.app.connect
-import tradewright.app.exchange_control
-import tradewright.app.limits
-import tradewright.app.paper_control
-import tradewright.app.process
-import tradewright.app.replay
-import tradewright.app.trade_page
+import activities
 import tradewright.app.wish
-import tradewright.cli.invocation
 import tradewright.domain.errors
-import tradewright.journal
-import tradewright.paper.market.recording
-import tradewright.paper.market.upstream
-from activities import secrets
+import tradewright.paper
 from tests.cli.conftest import Call, System, WritePreset
-from tradewright import cli, preset, settings
+from tradewright import cli, preset
 from tradewright.cli import exit as exits
 from tradewright.cli.exit import BY_ERROR, MEANING, ExitCode, code_of
 from tradewright.cli.reference import reference, renewed
@@ -107,18 +97,18 @@ def test_the_page_tells_every_exit_code_and_every_kind_of_document() -> None:
         assert f"`{kind}`" in page
 
 
+def below(kind: type[Exception]) -> Iterator[type[Exception]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from below(each)
+
+
 def test_every_error_with_an_exit_code_exists() -> None:
-    modules = (
-        *(tradewright.app.apply, tradewright.app.connect, tradewright.app.trade_page),
-        *(tradewright.app.wish, tradewright.cli.invocation, tradewright.domain.errors),
-        *(tradewright.journal, tradewright.app.process, secrets, preset, settings),
-        *(
-            *(tradewright.app.replay, tradewright.app.exchange_control),
-            *(tradewright.paper.market.recording, tradewright.paper.market.upstream),
-            *(tradewright.app.paper_control, tradewright.app.case, tradewright.app.limits),
-        ),
-    )
-    known = {name for module in modules for name, _ in inspect.getmembers(module, inspect.isclass)}
+    for package in (tradewright.app, tradewright.preset, tradewright.paper, activities):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+    known = {kind.__name__ for kind in below(tradewright.domain.errors.TradewrightError)}
 
     assert set(BY_ERROR) <= known
     assert set(exits.MEANING) == set(ExitCode)
