@@ -299,7 +299,9 @@ class StrategyWorkflow:
         before = record.status.mode
         record.change(mode=wish.mode)
         self._applied = self._applied.model_copy(update={"mode": wish.mode})
-        record.note("mode", wish.by, f"{before} -> {wish.mode}: {wish.reason}")
+        record.note(
+            "mode", wish.by, f"{before} -> {wish.mode}: {wish.reason}", mode=wish.mode.value
+        )
         record.show()
         return record.status
 
@@ -412,4 +414,3 @@ def _first_status(applied: Applied) -> StrategyStatus:
         enabled=applied.enabled,
         mode=applied.mode,
     )
-

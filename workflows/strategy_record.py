@@ -54,10 +54,10 @@ class StrategyRecord:
 
     # --- the journal ------------------------------------------------------------------------------
 
-    def note(self, change: str, by: str, reason: str, symbol: str = "") -> None:
+    def note(self, change: str, by: str, reason: str, symbol: str = "", **more: Any) -> None:
         self.journal.note(
             EventKind.STRATEGY_CHANGED,
-            {"change": change, "by": by, "reason": reason},
+            {"change": change, "by": by, "reason": reason, **more},
             preset=self.status.preset,
             symbol=symbol,
         )

@@ -95,7 +95,7 @@ async def test_a_preset_that_is_disabled_while_it_decides_enters_nothing(
     assert not stage.desk.script.count("reserve")
     assert status["note"] == "BTCUSDT not entered: disabled"
     await until(strategy, "status", lambda _: len(changes(stage)) == 2)
-    assert changes(stage)[1] == ("applied", "ann", "c0ffee; disabled; deleted")
+    assert changes(stage)[1] == ("applied", "ann", "deleted")
 
 
 async def test_one_that_is_enabled_again_enters(stage: Any, until: Until) -> None:
