@@ -36,7 +36,7 @@ class NotingMessenger:
         return True
 
     async def next(self) -> Channel:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.channels.get()
 
 

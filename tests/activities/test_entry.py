@@ -232,7 +232,7 @@ async def test_an_entry_that_waited_too_long_for_its_turn_asks_the_gate_again(
     monkeypatch.setattr("activities.entry.SEND_WITHIN", 0.05)
     bench.line.spoil("place_order", *[lambda send: let_go.wait(20) and send()] * 16)
     others = [asyncio.create_task(bench.order("ETHUSDT", "Buy", f"0.{n}")) for n in range(10, 26)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while bench.line.count("place_order") < 17:  # noqa: ASYNC110 the line tells nobody
             await asyncio.sleep(0.01)
     entering = asyncio.create_task(bench.run(bench.exchange.place_entry, TradeOrder(plan=plan)))

@@ -71,7 +71,7 @@ async def break_wallet(bench: Bench) -> None:
 async def told(client: Client, account: str, count: int) -> list[Notice]:
     """Return what the notifier was told, as soon as it is *count* things."""
     handle = client.get_workflow_handle(ids.notifier_workflow(account))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(found := await handle.query(Listener.told)) < count:  # noqa: ASYNC110 the workflow tells nobody
             await asyncio.sleep(0.02)
     return found

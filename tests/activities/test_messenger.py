@@ -58,4 +58,4 @@ async def test_a_cancel_during_an_update_is_not_swallowed(temporal: Client, desk
     asking.cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(asyncio.shield(asking), 5)
+        await asyncio.wait_for(asyncio.shield(asking), 20)

@@ -447,7 +447,7 @@ async def test_a_stalling_list_holds_up_no_message(desk: Desk, paper: PaperExcha
         await eventually(lambda: _knows(desk, plan, 1))
         stalls: Any = "{kind: stall, name: stuck, when: {endpoint: /v5/execution/list}}"
         await fault(paper, stalls)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await order(paper, "BTCUSDT", "Buy", ids.order_link(plan.trade_id, "e", 1))
             found = await desk.executions(plan, 1)
         await no_faults(paper)

@@ -201,19 +201,19 @@ class System:
 
     async def written(self, trade_id: str, state: str) -> None:
         """Return once the journal has what the trade writes beside its work."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (row := await self.journal.trade(trade_id)) is None or row.state != state:  # noqa: ASYNC110 the file tells nobody
                 await asyncio.sleep(0.05)
 
     async def noted(self, chain: str, count: int) -> None:
         """Return once the journal has so many events of a workflow."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(await self.journal.events(chain=chain)) < count:  # noqa: ASYNC110 the file tells nobody
                 await asyncio.sleep(0.05)
 
     async def listed(self, query: str, count: int = 1) -> None:
         """Return once Temporal's list shows what it lags behind with."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await self.client.count_workflows(query)).count < count:  # noqa: ASYNC110 the server tells nobody
                 await asyncio.sleep(0.05)
 

@@ -184,7 +184,7 @@ async def test_a_half_closed_trade_says_how_much_is_held_and_not_why_it_left(
     handle = working.client.get_workflow_handle(workflow_id)
     await handle.signal("report", Executed(execution=half))
     await working.listed(f"Account = '{working.account}' AND TradeState = 'open'")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (row := await working.journal.trade(trade_id)) is None or not row.exit_price:  # noqa: ASYNC110 the file tells nobody
             await asyncio.sleep(0.05)
 

@@ -15,7 +15,7 @@ START_MS = int(START.timestamp() * 1000)
 
 
 async def soon(wait: Awaitable[Any]) -> Any:
-    return await asyncio.wait_for(wait, 10)
+    return await asyncio.wait_for(wait, 30)
 
 
 async def watching(desk: Desk, *topics: str) -> None:

@@ -51,7 +51,7 @@ async def test_a_writer_that_is_cancelled_leaves_nobody_waiting() -> None:
     assert group._writing is not None
 
     group._writing.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         found = await asyncio.gather(first, second, return_exceptions=True)
     may_end.set()
 
@@ -65,7 +65,7 @@ async def test_who_asks_while_the_writer_ends_is_answered() -> None:
     async def again() -> list[str]:
         return [await group.write(nothing) for _ in range(50)]
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         found = await asyncio.gather(again(), again())
 
     assert list(found) == [["written"] * 50] * 2

@@ -34,7 +34,7 @@ def signed_auth(*, age_ms: int = 0, key: str = KEY, secret: str = SECRET) -> dic
     return {"op": "auth", "args": [key, expires, sign.hexdigest()]}
 
 
-async def eventually(is_so: Callable[[], object], timeout_s: float = 10) -> None:
+async def eventually(is_so: Callable[[], object], timeout_s: float = 30) -> None:
     """Return when *is_so*, fail after *timeout_s*."""
     async with asyncio.timeout(timeout_s):
         while not is_so():  # noqa: ASYNC110 - what is waited for happens in other threads, too

@@ -29,14 +29,14 @@ def signed(
 
 async def ask(desk: Desk, query: str, headers: dict[str, str]) -> requests.Response:
     url = f"{desk.paper.http_url}/v5/order/realtime?{query}"
-    return await asyncio.to_thread(requests.get, url, headers=headers, timeout=5)
+    return await asyncio.to_thread(requests.get, url, headers=headers, timeout=30)
 
 
 async def tell(
     desk: Desk, body: str, headers: dict[str, str], path: str = "/v5/order/create"
 ) -> dict[str, Any]:
     url = f"{desk.paper.http_url}{path}"
-    answer = await asyncio.to_thread(requests.post, url, data=body, headers=headers, timeout=5)
+    answer = await asyncio.to_thread(requests.post, url, data=body, headers=headers, timeout=30)
     return dict(answer.json())
 
 

@@ -286,7 +286,7 @@ async def bare_frames(desk: Desk) -> list[dict[str, Any]]:
         for socket, topics in ((account, private), (market, public)):
             missing = set(topics)
             while missing:
-                frame = json.loads(await asyncio.wait_for(socket.recv(), 5))
+                frame = json.loads(await asyncio.wait_for(socket.recv(), 30))
                 missing.discard(frame.get("topic"))
                 frames.append(frame)
     return frames

@@ -70,7 +70,7 @@ async def test_a_request_right_behind_another_is_not_struck_with_it(desk: Desk) 
 
 
 async def _time_told(reader: asyncio.StreamReader) -> int:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     (length,) = re.findall(rb"content-length: (\d+)", head)
     return int(json.loads(await reader.readexactly(int(length)))["time"])
 
@@ -126,7 +126,7 @@ async def test_a_reset_is_one_of_tcp(desk: Desk) -> None:
     writer.write(b"GET /v5/market/time HTTP/1.1\r\nHost: x\r\n\r\n")
 
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(reader.read(), 30)
     writer.close()
 
 
@@ -462,7 +462,7 @@ async def test_an_exchange_stops_while_a_client_is_stalled(
         await eventually(lambda: board.shown()["strikes"])
 
     with suppress(ConnectionResetError):
-        assert not (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200")
+        assert not (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 200")
     writer.close()
 
 
@@ -471,6 +471,8 @@ async def test_what_cannot_be_understood_is_struck_by_its_endpoint_alone(desk: D
     url = desk.paper.http_url + CREATE
     body = '{"symbol": ['
 
-    answer = await asyncio.to_thread(requests.post, url, data=body, headers=signed(body), timeout=5)
+    answer = await asyncio.to_thread(
+        requests.post, url, data=body, headers=signed(body), timeout=30
+    )
 
     assert answer.status_code == 429

@@ -53,7 +53,7 @@ async def say(socket: ClientConnection, frame: Message) -> Message:
     return await heard(socket)
 
 
-async def heard(socket: ClientConnection, within_s: float = 5) -> Message:
+async def heard(socket: ClientConnection, within_s: float = 30) -> Message:
     return dict(json.loads(await asyncio.wait_for(socket.recv(), within_s)))
 
 

@@ -63,7 +63,7 @@ class Trader:
             except (requests.ConnectionError, requests.ReadTimeout):
                 # A reset is a fault that passes
                 try:
-                    self._session.get(f"{self._url}/v5/market/time", timeout=5)
+                    self._session.get(f"{self._url}/v5/market/time", timeout=30)
                 except requests.RequestException:
                     self._session.close()
                     return
@@ -99,7 +99,7 @@ class Trader:
             f"{self._url}/v5/order/{verb}",
             body,
             headers=signed(body, key=self._key, secret=self._secret),
-            timeout=5,
+            timeout=30,
         )
         try:
             return bool(answer.json()["retCode"] == 0)
@@ -121,7 +121,7 @@ async def test_a_storm_and_a_kill_lose_nothing_that_was_acknowledged(
             await ready(url)
             for name in () if life else ACCOUNTS[1:]:
                 made = await asyncio.to_thread(
-                    requests.post, f"{url}/paper/keys", json={"account": name}, timeout=5
+                    requests.post, f"{url}/paper/keys", json={"account": name}, timeout=30
                 )
                 keys[name] = (made.json()["key"], made.json()["secret"])
             if not life:

@@ -79,7 +79,7 @@ async def test_any_frames_are_answered_or_end_their_connection_alone(desk: Desk,
 
     assert {end for end in ends if end} <= GOOD_CLOSES
     await desk.buy()
-    assert json.loads(await asyncio.wait_for(witness.recv(), 5))["topic"] == "order"
+    assert json.loads(await asyncio.wait_for(witness.recv(), 30))["topic"] == "order"
     await witness.close()
 
 
@@ -123,7 +123,7 @@ async def test_bytes_that_are_no_frames_end_the_connection(desk: Desk) -> None:
         writer.write(handshake + garbage)
         writer.write_eof()
         with suppress(ConnectionError):
-            answer = await asyncio.wait_for(reader.read(), 5)
+            answer = await asyncio.wait_for(reader.read(), 30)
             assert answer.startswith(b"HTTP/1.1 101")
         writer.close()
 

@@ -29,7 +29,7 @@ async def send(
     parts.setdefault("headers", signed(body if isinstance(body, str) else body.decode("latin-1")))
     url = desk.paper.http_url + path
     call = requests.request
-    return await asyncio.to_thread(call, method, url, data=body or None, timeout=5, **parts)
+    return await asyncio.to_thread(call, method, url, data=body or None, timeout=30, **parts)
 
 
 async def refusal(desk: Desk, body: str, path: str = "/v5/order/create") -> tuple[int, str]:
@@ -175,7 +175,7 @@ async def test_nothing_that_is_asked_gets_a_trace_or_harms_the_exchange(
             prepared.headers.update(signed(sent))
             if method == "POST":
                 prepared.prepare_body(content, None)
-            answer = session.send(prepared, timeout=5)
+            answer = session.send(prepared, timeout=30)
             assert answer.status_code == 200
             assert answer.json().keys() == ENVELOPE
             assert answer.json()["retCode"] != 10016, (method, path, content)
@@ -224,7 +224,7 @@ async def test_a_body_too_large_to_be_an_order_is_not_read(desk: Desk) -> None:
             await writer.drain()
 
     flooding = asyncio.create_task(flood())
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
     flooding.cancel()
     await asyncio.wait([flooding])
     writer.close()

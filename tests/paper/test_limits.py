@@ -21,13 +21,13 @@ from tradewright.paper.limits import SECOND, Limits, Meter, Window
 
 async def read(desk: Desk, path: str = "/v5/order/realtime", **key: Any) -> requests.Response:
     url = f"{desk.paper.http_url}{path}?{QUERY}"
-    return await asyncio.to_thread(requests.get, url, headers=signed(QUERY, **key), timeout=5)
+    return await asyncio.to_thread(requests.get, url, headers=signed(QUERY, **key), timeout=30)
 
 
 async def write(desk: Desk, path: str, **fields: Any) -> requests.Response:
     body = json.dumps({"category": "linear", "symbol": "BTCUSDT"} | fields)
     url = desk.paper.http_url + path
-    return await asyncio.to_thread(requests.post, url, data=body, headers=signed(body), timeout=5)
+    return await asyncio.to_thread(requests.post, url, data=body, headers=signed(body), timeout=30)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_every_signed_answer_tells_the_limit(limited: Desk) -> None:
     assert headers["X-Bapi-Limit-Status"] == "49"
     assert before <= int(headers["X-Bapi-Limit-Reset-Timestamp"]) <= int(time.time() * 1000)
     public = requests.get
-    answer = await asyncio.to_thread(public, f"{limited.paper.http_url}/v5/market/time", timeout=5)
+    answer = await asyncio.to_thread(public, f"{limited.paper.http_url}/v5/market/time", timeout=30)
     assert "X-Bapi-Limit" not in answer.headers
 
 
@@ -155,7 +155,7 @@ async def test_an_address_over_its_limit_gets_status_403(limited: Desk) -> None:
 
     def hammer() -> list[int]:
         with requests.Session() as session:
-            return [session.get(url, timeout=5).status_code for _ in range(620)]
+            return [session.get(url, timeout=30).status_code for _ in range(620)]
 
     statuses = await asyncio.to_thread(hammer)
 

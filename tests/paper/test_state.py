@@ -142,7 +142,7 @@ async def test_whatever_was_acknowledged_survives_a_kill_at_any_moment(
     with served(free_port, state) as process:
         await ready(url)
         orders, executions, books = [
-            (await asyncio.to_thread(requests.get, f"{url}/paper/{name}", timeout=10)).json()
+            (await asyncio.to_thread(requests.get, f"{url}/paper/{name}", timeout=30)).json()
             for name in ("orders", "executions", "ledger")
         ]
 

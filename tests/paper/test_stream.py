@@ -21,7 +21,7 @@ START_MS = int(START.timestamp() * 1000)
 
 async def ask(socket: ClientConnection, frame: dict[str, Any]) -> dict[str, Any]:
     await socket.send(json.dumps(frame))
-    return dict(json.loads(await asyncio.wait_for(socket.recv(), 5)))
+    return dict(json.loads(await asyncio.wait_for(socket.recv(), 30)))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def test_frames_are_answered_in_order(private: ClientConnection) -> None:
     await private.send(json.dumps(signed_auth()))
     await private.send(json.dumps({"op": "subscribe", "req_id": 1, "args": ["order", "wallet"]}))
 
-    answers = [json.loads(await asyncio.wait_for(private.recv(), 5)) for _ in range(2)]
+    answers = [json.loads(await asyncio.wait_for(private.recv(), 30)) for _ in range(2)]
 
     assert [a["op"] for a in answers] == ["auth", "subscribe"]
     assert all(a["success"] for a in answers)
@@ -111,7 +111,7 @@ async def test_a_frame_that_is_no_json_does_not_end_the_connection(
 ) -> None:
     await public.send("{")
 
-    assert not json.loads(await asyncio.wait_for(public.recv(), 5))["success"]
+    assert not json.loads(await asyncio.wait_for(public.recv(), 30))["success"]
     assert (await ask(public, {"op": "ping"}))["ret_msg"] == "pong"
 
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,7 +49,8 @@ from workflows.trade_page import plan_attributes
 T = TypeVar("T")
 TradeHandle = WorkflowHandle[Any, Trade]
 
-POLL = 0.02
+POLL, SELDOM = 0.02, 0.25
+"""Between two looks at the beginning of a wait, and after a while: each costs others time."""
 PATIENCE = 60.0
 """Seconds that anything may take on a machine that is busy with other tests."""
 ASKED_AGAIN_AFTER = timedelta(seconds=5)
@@ -72,6 +74,7 @@ AWAY = (TradewrightError, RPCError, QueryFailed, requests.ConnectionError, reque
 async def until(is_so: Callable[[], Awaitable[T]], within: float = PATIENCE) -> T:
     """Return what *is_so* returns, once that is true; who is away meanwhile is asked again."""
     last: object = None
+    began = time.monotonic()
     try:
         async with asyncio.timeout(within):
             while True:
@@ -81,7 +84,7 @@ async def until(is_so: Callable[[], Awaitable[T]], within: float = PATIENCE) -> 
                     last = found
                 except AWAY as e:
                     last = e
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(min(max(POLL, 0.1 * (time.monotonic() - began)), SELDOM))
     except TimeoutError:
         raise AssertionError(f"did not come true within {within:g} s; last: {last!r}") from None
 

@@ -98,7 +98,7 @@ class Script:
 
     async def called(self, name: str, times: int = 1) -> Any:
         """Wait for call number *times* of *name* and return its argument."""
-        async with self._changed, asyncio.timeout(30):
+        async with self._changed, asyncio.timeout(60):
             await self._changed.wait_for(lambda: self.count(name) >= times)
         return self.of(name)[times - 1]
 

@@ -432,7 +432,7 @@ async def test_what_is_told_and_cannot_be_read_wedges_nothing(
     desk = await open_desk(stage, until)
 
     await desk.signal(name, {"symbol": 5})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         code = await code_of(desk, stage.proposal())
 
     assert code is None

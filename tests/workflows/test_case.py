@@ -85,9 +85,9 @@ def acted(case: Any) -> bool:
 
 
 async def result_of(handle: WorkflowHandle[CaseWorkflow, Any]) -> Any:
-    async with asyncio.timeout(20):
-        while (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:
-            continue
+    async with asyncio.timeout(40):
+        while (await handle.describe()).status is WorkflowExecutionStatus.RUNNING:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     return await handle.result()
 
 
@@ -373,7 +373,7 @@ async def test_continue_as_new_carries_what_was_ignored(impatient_stage: Any, un
     case = await until(latest, "case", lambda case: case["state"] == "ignored")
     first_run = handle.first_execution_run_id
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while (await latest.describe()).run_id == first_run:
             await latest.signal("seen", opening(impatient_stage))
     again = await until(latest, "case", lambda case: True)
@@ -396,7 +396,7 @@ async def test_continue_as_new_loses_no_news(impatient_stage: Any, until: Until)
 
     for number in range(changes):
         await latest.signal("seen", opening(stage, foreign_order(2 + number)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while (await latest.describe()).run_id == handle.first_execution_run_id:
             await latest.signal("seen", opening(stage, foreign_order(1 + changes)))
     await until(latest, "case", lambda case: True)
