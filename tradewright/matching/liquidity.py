@@ -15,6 +15,8 @@ from tradewright.matching.order import ZERO
 
 Level = tuple[Decimal, Decimal]
 _SHOWN = Decimal(60_000)  # USDT per level that a book without limit shows
+_STRETCH = 8  # ticks of the price for which a book leans the same way
+_SCATTER = 8  # stretches that lie side by side lean differently; it shares no factor with 21
 
 
 class Liquidity(Protocol):
@@ -36,6 +38,7 @@ class Ladder:
     """Levels one tick apart, half a spread away from the last price.
 
     Their sizes differ, always in the same way. What is taken comes back when the price moves.
+    A market may lean: then one side is thicker, and the price alone says which and how much.
     """
 
     def __init__(self, market: Market) -> None:
@@ -43,7 +46,9 @@ class Ladder:
         self._half = market.instrument.tick_size * market.spread_ticks / 2
         self._depth = _SHOWN if market.depth is None else market.depth
         self._endless = market.depth is None
-        self._last = self._unit = ZERO
+        self._lean = market.lean
+        self._last = ZERO
+        self._units: dict[Side, Decimal] = {}
         self._touch: dict[Side, Decimal] = {}
         self._gone = {Side.BUY: 0, Side.SELL: 0}
         self._taken = {Side.BUY: ZERO, Side.SELL: ZERO}
@@ -52,7 +57,7 @@ class Ladder:
         if last == self._last:
             return
         instrument, tick = self._instrument, self._instrument.tick_size
-        self._last, self._unit = last, ZERO
+        self._last, self._units = last, {}
         self._touch[Side.SELL] = max(instrument.ceil_price(last + self._half), tick)
         self._touch[Side.BUY] = max(instrument.floor_price(last - self._half), tick)
         self._gone = {Side.BUY: 0, Side.SELL: 0}
@@ -75,7 +80,7 @@ class Ladder:
             return ZERO
         if self._endless:
             return None if number == 0 else ZERO
-        size = self._size(number)
+        size = self._size(side, number)
         return size - self._taken[side] if number == self._gone[side] else size
 
     def take(self, side: Side, price: Decimal, qty: Decimal) -> None:
@@ -94,16 +99,24 @@ class Ladder:
         number, price = self._gone[side], self.best(side)
         taken = self._taken[side]
         while price is not None and price > 0:
-            yield price, self._size(number) - taken
+            yield price, self._size(side, number) - taken
             taken = ZERO
             number += 1
             price -= side.sign * tick
 
-    def _size(self, number: int) -> Decimal:
-        if not self._unit:
-            unit = self._instrument.floor_qty(self._depth / 3 / self._last)
-            self._unit = max(self._instrument.qty_step, unit)
-        return self._unit * (1 + number % 5)
+    def _size(self, side: Side, number: int) -> Decimal:
+        unit = self._units.get(side)
+        if unit is None:
+            share = 1 + side.sign * self._lean * self._tilt
+            unit = self._instrument.floor_qty(self._depth * share / 3 / self._last)
+            unit = self._units[side] = max(self._instrument.qty_step, unit)
+        return unit * (1 + number % 5)
+
+    @property
+    def _tilt(self) -> Decimal:
+        """Return a number from -1 to 1 that is another one every few ticks."""
+        stretch = int(self._last / self._instrument.tick_size) // _STRETCH
+        return Decimal(stretch * _SCATTER % 21 - 10) / 10
 
 
 class Depth:

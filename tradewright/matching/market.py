@@ -34,6 +34,8 @@ class Market(msgspec.Struct, frozen=True):
     spread_ticks: int = 1
     depth: Decimal | None = None
     """USDT per price level around candles; None is without limit, at the best price."""
+    lean: Decimal = Decimal(0)
+    """By how much of its size one side of the book around candles may outweigh the other."""
     tiers: tuple[Tier, ...] = ()
     """Ascending; none means one without limit, at half a per cent."""
     funding_minutes: int = 480

@@ -57,7 +57,8 @@ class Exchange:
         self.source: Source = open_source(settings, moment(self._born_ms()))
         self._check_identity()
         listings = self.source.listings.values()
-        markets = [listing.market(settings.spread_ticks, settings.depth) for listing in listings]
+        width = settings.spread_ticks, settings.depth, settings.lean
+        markets = [listing.market(*width) for listing in listings]
         links = Links(store)
         self.engine = Engine(markets, seed=f"{settings.seed}", links=links)
         self.barriers = Barriers(self.store.subscribers())

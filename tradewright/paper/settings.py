@@ -40,6 +40,13 @@ class PaperSettings(BaseSettings):
         description="USDT per price level where the market has no book of its own; None: without "
         "limit, in a generated market as the symbol is traded.",
     )
+    lean: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=Decimal("0.9"),
+        description="By how much of its size one side of a book may outweigh the other, as the "
+        "price goes, where the market has no book of its own.",
+    )
     funding_rate: Decimal = Field(
         default=Decimal(0), description="Per interval, where the market has none of its own."
     )

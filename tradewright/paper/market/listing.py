@@ -54,12 +54,15 @@ class Listing(msgspec.Struct, frozen=True, dict=True):
         cap = Decimal("0.75") / self.instrument.max_leverage
         return min(Decimal("0.03"), max(Decimal("0.00375"), round(cap, 5)))
 
-    def market(self, spread_ticks: int = 1, depth: Decimal | None = None) -> Market:
+    def market(
+        self, spread_ticks: int = 1, depth: Decimal | None = None, lean: Decimal = Decimal(0)
+    ) -> Market:
         """Return what the engine must know of it."""
         return Market(
             instrument=self.instrument,
             spread_ticks=spread_ticks,
             depth=depth,
+            lean=lean,
             tiers=self.tiers,
             funding_minutes=self.funding_minutes,
         )
