@@ -1,19 +1,19 @@
 """Universes by filter: from Bybit's lists to the symbols of a preset."""
 
 import asyncio
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
+from activities.library import PresetUnusable
 from activities.universe import Universes
+from tests.activities.noting import plan_of
+from tests.activities.town import Shelf, Town, market_of, town
 from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
 from tradewright.domain.universe import Filter
-from tradewright.paper import PaperSettings, running
-from tradewright.paper.call import Call
-from tradewright.paper.rest.instrument import instruments_info
-from tradewright.paper.rest.market import tickers
+from tradewright.ports import UniverseWish
+from tradewright.preset import loads
 
 BEST = Filter(top=2)
 
@@ -120,17 +120,46 @@ async def test_one_ticker_that_cannot_be_read_spoils_no_other(broken: dict[str, 
     assert (await Universes(source).choose(BEST, (), ())).symbols == ("BUSDT",)
 
 
-async def test_the_paper_exchange_has_a_universe() -> None:
-    async with running(PaperSettings.model_validate({"port": 0, "speed": "lockstep"})) as paper:
+PRESET = """\
+version: 1
+name: broad
+market: {category: linear, universe: {top: 3, max_spread_bp: 50, exclude: [BTCUSDT]}}
+trigger: {on: candle, timeframe: 1m}
+strategy: {plugin: rules, params: {long: close > open}}
+entry: {type: market, expires_after: 30s}
+exits: {stop: {fraction: 0.01}, target: {r: 1}}
+risk: {sizing: fixed_notional, notional: 100}
+"""
 
-        class PaperLists:
-            async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-                asked: Mapping[str, str] = {k: str(v) for k, v in arguments.items() if v}
-                read = tickers if method == "get_tickers" else instruments_info
-                return {"result": read(Call(paper.exchange, dict(asked)))}
 
-        wanted = Filter(top=20, max_spread_bp=Decimal(50))
-        found = await Universes(PaperLists()).choose(wanted, (), ())
+def wish(place: Town, document: str) -> UniverseWish:
+    return UniverseWish(
+        account=place.account, preset="broad", preset_hash=loads(document).hash, symbols=()
+    )
 
-    assert len(found.symbols) > 1
-    assert "BTCUSDT" in found.symbols
+
+async def test_a_preset_s_filter_chooses_and_its_open_trades_stay(temporal: Client) -> None:
+    async with town(temporal, speed="lockstep", symbols=()) as place:
+        place.shelf = Shelf(PRESET)
+        held = plan_of(preset="broad", symbol="BTCUSDT", account=place.account)
+        another_s = held.model_copy(update={"preset": "other", "symbol": "ZENUSDT"})
+        await place.open_desk(held, another_s)
+
+        found = await market_of(place).universe(wish(place, PRESET))
+
+    assert len(found.symbols) == 4
+    assert found.symbols[-1] == "BTCUSDT"
+    assert "ETHUSDT" in found.symbols
+    assert "ZENUSDT" not in found.symbols
+    assert found.note == "kept for their open trades: BTCUSDT"
+
+
+async def test_a_preset_that_names_its_symbols_has_no_universe(temporal: Client) -> None:
+    named = PRESET.replace(
+        "universe: {top: 3, max_spread_bp: 50, exclude: [BTCUSDT]}", "symbols: [BTCUSDT]"
+    )
+    async with town(temporal, speed="lockstep") as place:
+        place.shelf = Shelf(named)
+
+        with pytest.raises(PresetUnusable, match="it names its symbols"):
+            await market_of(place).universe(wish(place, named))

@@ -25,8 +25,9 @@ from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import Trade, TradeEvent
 from tradewright.paper import PaperExchange, PaperSettings, running
 from tradewright.paper.call import Call
+from tradewright.paper.rest.instrument import instruments_info
 from tradewright.paper.rest.kline import kline
-from tradewright.paper.rest.market import orderbook
+from tradewright.paper.rest.market import orderbook, tickers
 from tradewright.ports import (
     BookTrigger,
     CandleClosed,
@@ -277,14 +278,19 @@ def market_of(place: Town, url: str | None = None) -> BybitMarket:
 
 
 class PublicRest:
-    """The paper exchange's candles and books, straight from its own handlers."""
+    """The paper exchange's public reads, straight from its own handlers."""
 
     def __init__(self, paper: PaperExchange) -> None:
         self._paper = paper
 
     async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        read = {"get_kline": kline, "get_orderbook": orderbook}[method]
-        parameters = {name: str(value) for name, value in arguments.items()}
+        read = {
+            "get_kline": kline,
+            "get_orderbook": orderbook,
+            "get_tickers": tickers,
+            "get_instruments_info": instruments_info,
+        }[method]
+        parameters = {name: str(value) for name, value in arguments.items() if value}
         return {"result": read(Call(self._paper.exchange, parameters))}
 
 
