@@ -35,6 +35,7 @@ from workflows.market import MarketStart, MarketWorkflow
 from workflows.notifier import NotifierStart, NotifierWorkflow
 from workflows.presets import PresetsWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
+from workflows.shadow import ShadowWorkflow
 from workflows.strategy import StrategyWorkflow
 from workflows.stream import StreamStart, StreamWorkflow
 from workflows.trade import TradeStart, TradeWorkflow
@@ -48,6 +49,7 @@ WORKFLOWS = (
     NotifierWorkflow,
     PresetsWorkflow,
     ReconciliationWorkflow,
+    ShadowWorkflow,
     StrategyWorkflow,
     StreamWorkflow,
     TradeWorkflow,

@@ -1,7 +1,7 @@
 """What is shown of the running system, a line each, and how it is drawn from what was asked."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import AwareDatetime
 from temporalio.client import WorkflowExecution
@@ -11,11 +11,15 @@ from tradewright.app.books import Books
 from tradewright.domain.account import Account, Block, Limits, Pause, Position
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Side, Value
+from tradewright.domain.plan import Mode
 from tradewright.domain.trade import Trade, TradeState
 from tradewright.ports import KillSwitchState, StrategyStatus
 
 if TYPE_CHECKING:
     from tradewright.journal import TradeRow
+
+
+MODE_STATES: Final = {Mode.TRADE: "trading", Mode.SHADOW: "shadow", Mode.ALERT: "alert"}
 
 
 class TradeLine(Value):
@@ -49,8 +53,15 @@ class StrategyLine(Value):
     name: str
     workflow_id: str
     state: str
-    """trading, paused, stopped, or silent: it runs and nobody answers for it."""
+    """trading, shadow, alert, paused, disabled, stopped, or silent: nobody answers for it."""
     status: StrategyStatus | None = None
+
+
+def strategy_state(status: StrategyStatus) -> str:
+    """Return what it does in one word."""
+    if not status.enabled:
+        return "disabled"
+    return "paused" if status.paused else MODE_STATES[status.mode]
 
 
 class DeskLine(Value):

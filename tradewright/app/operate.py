@@ -14,6 +14,7 @@ from tradewright import ids
 from tradewright.app.apply import apply, prune
 from tradewright.app.books import Books, books
 from tradewright.app.connect import ANSWER_WITHIN, opened_journal
+from tradewright.app.line import StrategyLine, strategy_state
 from tradewright.app.wish import (
     NotRunning,
     NoWorkerAnswers,
@@ -27,8 +28,16 @@ from tradewright.app.wish import (
 )
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Value
+from tradewright.domain.plan import Mode
 from tradewright.domain.trade import TradeState
-from tradewright.ports import Choice, KillSwitchState, PauseWish, StrategyStatus, TradeView
+from tradewright.ports import (
+    Choice,
+    KillSwitchState,
+    ModeWish,
+    PauseWish,
+    StrategyStatus,
+    TradeView,
+)
 from tradewright.settings import Settings
 from workflows.kill_switch import (
     KillSwitchStart,
@@ -79,6 +88,33 @@ async def resume_strategy(client: Client, name: str, *, reason: str, by: str) ->
     wish = PauseWish(reason=reason, by=by)
     workflow_id = ids.strategy_workflow(name)
     return await tell(client, workflow_id, "resume", wish, StrategyStatus, probe="status")
+
+
+async def set_mode(
+    client: Client, name: str, *, mode: Mode, by: str, reason: str, expect: str = ""
+) -> StrategyStatus:
+    """Let the running version of the preset trade, follow in the shadow, or alert.
+
+    Raises:
+        WishRefused: It is in that mode already, or another version runs than *expect* begins.
+    """
+    workflow_id = ids.strategy_workflow(name)
+    running = await ask(client, workflow_id, "status", StrategyStatus)
+    if not running.preset_hash.startswith(expect):
+        raise WishRefused(
+            workflow_id, f"it runs version {running.preset_hash}, not {expect}; look at it first"
+        )
+    wish = ModeWish(mode=mode, by=by, reason=reason, expected_hash=running.preset_hash)
+    return await tell(client, workflow_id, "set_mode", wish, StrategyStatus, probe="status")
+
+
+async def strategy(client: Client, name: str) -> StrategyLine:
+    """Return one strategy that runs, and what it says of itself."""
+    workflow_id = ids.strategy_workflow(name)
+    status = await ask(client, workflow_id, "status", StrategyStatus)
+    return StrategyLine(
+        name=name, workflow_id=workflow_id, state=strategy_state(status), status=status
+    )
 
 
 async def stop_strategy(client: Client, name: str, *, reason: str) -> str:

@@ -24,6 +24,7 @@ from tradewright.app.line import (
     line_of_attributes,
     line_of_desk,
     line_of_trade,
+    strategy_state,
 )
 from tradewright.app.wish import NotRunning, NoWorkerAnswers, TemporalFailed, ask
 from tradewright.domain.account import Account, Limits
@@ -132,18 +133,20 @@ async def strategies(
             status = await ask(client, workflow_id, "status", StrategyStatus)
         except NoWorkerAnswers:
             return StrategyLine(name=name, workflow_id=workflow_id, state="silent")
-        state = "paused" if status.paused else "trading"
+        state = strategy_state(status)
         return StrategyLine(name=name, workflow_id=workflow_id, state=state, status=status)
 
     return tuple(await _each(line, sorted(wanted)))
 
 
-async def live_trades(client: Client, account: str) -> tuple[TradeLine, ...]:
+async def live_trades(
+    client: Client, account: str, kind: str = "TradeWorkflow"
+) -> tuple[TradeLine, ...]:
     """Return the trades that run, asked one by one; one that is silent shows what Temporal knows.
 
     Temporal's list lags a second behind what was just started or ended.
     """
-    listed = [w async for w in _listed(client, "TradeWorkflow", account)]
+    listed = [w async for w in _listed(client, kind, account)]
 
     async def line(found: WorkflowExecution) -> TradeLine:
         try:

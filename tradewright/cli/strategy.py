@@ -25,6 +25,8 @@ STRATEGY_COLUMNS: Final = (
     *("STRATEGY", "STATE", "SYMBOLS", "CANDLES", "VERSION", "LAST CANDLE", "TRADED", "REFUSED"),
     "NOTE",
 )
+SHOWN: Final = 4
+"""Symbols that are named; of a large universe the others are counted."""
 HISTORY_COLUMNS: Final = ("WHEN", "WHAT", "VERSION", "BY", "WHY", "CHANGES")
 
 NameArgument = Annotated[
@@ -178,13 +180,15 @@ def show_history(
 
 def _show(settings: "Settings", status: "StrategyStatus", output: Format) -> None:
     from tradewright import ids
+    from tradewright.app.line import strategy_state
 
     workflow_id = ids.strategy_workflow(status.preset)
     if output is Format.JSON:
         row = {"name": status.preset, "workflow_id": workflow_id, "paused": status.paused}
         print_document("strategy", strategy=linked(row, settings))
         return
-    state = f"paused: {status.pause_reason or 'no reason given'}" if status.paused else "trading"
+    why = f": {status.pause_reason or 'no reason given'}" if status.paused else ""
+    state = f"{strategy_state(status)}{why}"
     typer.echo(f"{status.preset}: {state}  {settings.workflow_url(workflow_id)}")
     if status.paused:
         typer.echo("its open trades go on; `tradewright strategy resume` takes entries again")
@@ -211,9 +215,20 @@ async def _strategies(settings: "Settings") -> tuple[tuple["StrategyLine", ...],
     )
 
 
+def _symbols(status: "StrategyStatus") -> str:
+    more = len(status.symbols) - SHOWN
+    named = ", ".join(status.symbols[:SHOWN])
+    return f"{named} and {more} more" if more > 0 else named
+
+
 def _remark(status: "StrategyStatus") -> str:
     at = f"{status.note_at:%H:%M:%S} " if status.note and status.note_at else ""
-    return status.needs_operator or status.pause_reason or f"{at}{status.note}"
+    resting = [one.symbol for one in status.broken if one.until is not None]
+    rests = f"rests on {', '.join(resting)}" if resting else ""
+    codes = ", ".join(sorted({one.code for one in status.refusals}))
+    refused = f"refused: {codes}" if codes else ""
+    said = "; ".join(word for word in (rests, refused, status.note) if word)
+    return status.needs_operator or status.pause_reason or (f"{at}{said}" if said else "")
 
 
 def print_strategies(lines: tuple["StrategyLine", ...], title: str = "") -> None:
@@ -223,7 +238,7 @@ def print_strategies(lines: tuple["StrategyLine", ...], title: str = "") -> None
             (
                 line.name,
                 line.state,
-                ", ".join(status.symbols) if (status := line.status) else "",
+                _symbols(status) if (status := line.status) else "",
                 status.timeframe if status else "",
                 status.preset_hash if status else "",
                 when(status.last_candle) if status else "",

@@ -63,13 +63,25 @@ def list_trades(
     needs_operator: Annotated[
         bool, typer.Option("--needs-operator", help="Only those that wait for a person.")
     ] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="The virtual ones, of which nothing is sent.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="No more than so many.")] = 50,
     links: LinksOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """List trades, newest first: the running ones, or with --all every one."""
     settings = invocation_of(ctx).settings()
-    found = run(_trades(settings, live=live, preset=preset, symbol=symbol, needs=needs_operator))
+    found = run(
+        _trades(
+            settings,
+            live=live,
+            preset=preset,
+            symbol=symbol,
+            needs=needs_operator,
+            shadow=shadow,
+        )
+    )
     lines = found[:limit]
     completion.remember("trades", (line.trade_id for line in lines))
     if output is Format.JSON:
@@ -96,14 +108,15 @@ def show(ctx: typer.Context, trade: TradeArgument, output: OutputOption = Format
 
 
 async def _trades(
-    settings: "Settings", *, live: bool, preset: str, symbol: str, needs: bool
+    settings: "Settings", *, live: bool, preset: str, symbol: str, needs: bool, shadow: bool
 ) -> list["TradeLine"]:
     from tradewright.app.connect import connect, opened_journal
 
     if live:
         from tradewright.app.survey import live_trades
 
-        lines = await live_trades(await connect(settings), settings.account)
+        kind = "ShadowWorkflow" if shadow else "TradeWorkflow"
+        lines = await live_trades(await connect(settings), settings.account, kind)
         return [
             line
             for line in lines
@@ -119,6 +132,7 @@ async def _trades(
             preset=preset or None,
             symbol=symbol or None,
             needs=needs or None,
+            shadow=shadow,
             limit=None,
         )
     return [line_of_row(row) for row in rows]

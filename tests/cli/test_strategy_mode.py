@@ -1,0 +1,92 @@
+"""`strategy promote|demote|show` and `trade list --shadow`, as a person calls them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import make_plan
+from tradewright import ids
+from tradewright.domain.plan import Mode
+from workflows.attributes import attributes
+from workflows.shadow import ShadowStart, ShadowWorkflow
+from workflows.trade_page import plan_attributes
+
+WritePreset = Callable[..., Path]
+System = Any
+
+
+@pytest.fixture
+async def in_shadow(working: System, write_preset: WritePreset) -> str:
+    name = f"shy-{working.account}"
+    shadow = ("mode: trade", "mode: shadow")
+    applied = await working.call(
+        "apply", write_preset(name, account=working.account, replace=shadow)
+    )
+    assert applied.code == 0, applied.err
+    return name
+
+
+async def test_a_strategy_in_the_shadow_is_promoted_by_name_and_reason(
+    working: System, in_shadow: str
+) -> None:
+    before = await working.call("strategy", "list", "-o", "json")
+    unnamed = await working.call("strategy", "promote", in_shadow, "--by", "ann")
+    done = await working.call(
+        "strategy", "promote", in_shadow, "--by", "ann", "--reason", "40 virtual trades"
+    )
+    again = await working.call("strategy", "promote", in_shadow, "--by", "ann", "--reason", "x")
+    shown = await working.call("strategy", "show", in_shadow, "-o", "json")
+
+    (line,) = before.document["strategies"]
+    assert line["state"] == "shadow"
+    assert unnamed.code == 2
+    assert (done.code, f"{in_shadow}: trade from now on" in done.out) == (0, True)
+    assert "is in mode trade already" in again.err
+    strategy = shown.document["strategy"]
+    assert (strategy["state"], strategy["status"]["mode"]) == ("trading", "trade")
+
+
+async def test_a_version_that_was_not_looked_at_is_not_promoted(
+    working: System, in_shadow: str
+) -> None:
+    refused = await working.call(
+        "strategy", "promote", in_shadow, "--by", "ann", "--reason", "x", "--expect", "dead"
+    )
+
+    assert refused.code != 0
+    assert "not dead; look at it first" in refused.err
+
+
+async def test_a_strategy_is_demoted_and_shows_what_it_is(working: System, in_shadow: str) -> None:
+    done = await working.call(
+        *("strategy", "demote", in_shadow, "--to", "alert", "--by", "ann", "--reason", "noisy")
+    )
+    shown = await working.call("strategy", "show", in_shadow)
+
+    assert done.code == 0
+    assert "alert" in shown.out
+    assert "BTCUSDT" in shown.out
+
+
+async def test_virtual_trades_are_listed_apart(working: System) -> None:
+    plan = make_plan(working.account, "shy").model_copy(update={"mode": Mode.SHADOW})
+    workflow_id = ids.shadow_workflow(plan.symbol, plan.trade_id)
+    with working.env.with_time_skipping_disabled():
+        handle = await working.client.start_workflow(
+            ShadowWorkflow.run,
+            ShadowStart(plan=plan),
+            id=workflow_id,
+            task_queue=ids.QUEUE_TRADING,
+            search_attributes=attributes(*plan_attributes(plan)),
+        )
+    await working.listed(f"Account = '{working.account}' AND WorkflowType = 'ShadowWorkflow'")
+
+    virtual = await working.call("trade", "list", "--shadow", "-o", "json")
+    real = await working.call("trade", "list", "-o", "json")
+    await handle.terminate()
+
+    (line,) = virtual.document["trades"]
+    assert (line["workflow_id"], line["preset"]) == (workflow_id, "shy")
+    assert real.document["trades"] == []
