@@ -93,8 +93,8 @@ class StrategyApplier:
         if not done.held:
             return ""
         return (
-            f"it stays in mode {done.mode}: to let it trade, `tradewright strategy promote {name} "
-            f"--by NAME --reason WHY`"
+            f"applied in mode {done.mode}: `tradewright strategy promote {name} --by NAME --reason "
+            f"WHY` lets it trade"
         )
 
     async def disable(self, preset: str, *, expected: str, by: str, reason: str) -> None:

@@ -16,7 +16,7 @@ from tradewright.app.survey import strategies
 from tradewright.app.wish import NotRunning, NoWorkerAnswers, ask
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.event import EventKind
-from tradewright.domain.folder import held_mode
+from tradewright.domain.folder import Standing, held_mode
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
 from tradewright.ports import Folders, StrategyStatus
@@ -125,7 +125,11 @@ async def unwatched(client: Client, account: str) -> tuple[str, ...]:
         return ()
     watched = found.folders[0]
     lines = [watched.fault, watched.waiting, *(fault.text for fault in watched.faults)]
-    lines += [f"{each.file}: {each.name}: {each.note}" for each in watched.presets if each.note]
+    lines += [
+        f"{each.file}: {each.name}: {each.note}"
+        for each in watched.presets
+        if each.standing is Standing.LEFT
+    ]
     return tuple(line for line in lines if line)
 
 
@@ -150,10 +154,10 @@ async def _declared(
         before=running.preset_hash,
         after=loaded.hash,
     )
-    if (running.preset_hash, running.enabled) == (loaded.hash, preset.enabled):
-        return line
-    stored = await journal.preset(running.preset_hash) if journal else None
     notes = _notes(loaded, held_mode(preset.mode, running.mode))
+    if (running.preset_hash, running.enabled) == (loaded.hash, preset.enabled):
+        return line.model_copy(update={"notes": notes})
+    stored = await journal.preset(running.preset_hash) if journal else None
     if stored is None:
         notes += (f"the document of version {running.preset_hash} is not in the journal",)
     elif running.preset_hash == loaded.hash:
