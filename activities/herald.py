@@ -20,6 +20,7 @@ from activities.sentries import Sentries
 from activities.sentry import BookMark
 from activities.settlement import Settlement
 from activities.steward import Steward
+from activities.warmup import Warmup
 from tradewright import ids
 from tradewright.domain.market import Candle, Timeframe, Value
 from tradewright.ports import CandleClosed, Watch, Watchlist
@@ -72,6 +73,7 @@ class Herald:
         pace: Pace,
         feed: CandleFeed,
         sentries: Sentries,
+        warmup: Warmup,
         report: ChannelReport,
     ) -> None:
         self._account = watchlist.account
@@ -84,6 +86,7 @@ class Herald:
         self._pace = pace
         self._feed = feed
         self._sentries = sentries
+        self._warmup = warmup
         self._report = report
         self._steward = Steward(messenger, candles, self._account)
         self._hearing = Hearing(feed, candles, report)
@@ -151,6 +154,8 @@ class Herald:
         self._steward.shadows = watchlist.shadows
         held = (*self._steward.held, *watchlist.shadows)
         await self._feed.follow(watched | {Series(plan.symbol, BASE) for plan in held})
+        if not self._lockstep:
+            self._warmup.want(wanted.values())
         await self._sentries.post(wanted.values(), lockstep=self._lockstep, within=self._within)
         for name, watch in sorted(wanted.items()):
             if self._watches.get(name) == watch:

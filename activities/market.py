@@ -19,6 +19,7 @@ from activities.sentries import Sentries
 from activities.strategist import Strategist
 from activities.ticker import Tickers
 from activities.universe import Universes
+from activities.warmup import Warmup
 from tradewright import ids
 from tradewright.domain.account import Account
 from tradewright.domain.errors import TradewrightError
@@ -130,6 +131,7 @@ class BybitMarket(MarketPort):
             messenger=self._messenger,
             eyes=self._decider.sight,
         )
+        warmup = Warmup(self._library, self._strategist, self._decider.lookout.sight, self._pace)
         herald = Herald(
             watchlist,
             cursor,
@@ -138,10 +140,11 @@ class BybitMarket(MarketPort):
             pace=self._pace,
             feed=feed,
             sentries=sentries,
+            warmup=warmup,
             report=report,
         )
         async with heartbeats(lambda: herald.cursor):
-            await together(feed.run(), sentries.run(), herald.run(), report.run())
+            await together(feed.run(), sentries.run(), warmup.run(), herald.run(), report.run())
 
     async def _factors(self, plan: TradePlan) -> dict[str, float]:
         """Return the preset's indicators at the last closed candle; none if there is no preset."""
