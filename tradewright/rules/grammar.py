@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -164,6 +165,10 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise self._fault(tree, "nested too deeply", f"use at most {MAX_DEPTH} levels")
         node, found = self._build(tree, depth + 1)
+        if isinstance(tree, ast.Call | ast.Compare) and _is_beyond(node, MAX_NODES):
+            raise self._fault(
+                tree, "the rule is too long once it is written out", "name a part under let"
+            )
         if kind is not None and found is not kind:
             words = ast.get_source_segment(self._text, tree) or "this"
             advice = (
@@ -353,6 +358,11 @@ class _Builder:
 
     def _fault(self, tree: ast.expr, problem: str, advice: str) -> RuleInvalid:
         return RuleInvalid(self._text, tree.col_offset + 1, problem, advice)
+
+
+def _is_beyond(node: Node, count: int) -> bool:
+    """Return whether *node* has more parts than *count*: some functions repeat their arguments."""
+    return next(islice(nodes.walk(node), count, None), None) is not None
 
 
 def _is_zone(name: str) -> bool:
