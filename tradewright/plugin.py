@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType, NoneType
 from typing import (
@@ -65,7 +66,8 @@ class Params(Value):
     Numbers arrive as `int` or, with a fraction or an exponent, as exact `Decimal`.
     """
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    # Sections are built within the model that they are part of, and not once more by themselves
+    model_config = ConfigDict(allow_inf_nan=False, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -372,8 +374,9 @@ def is_foreign(name: str) -> bool:
     return distribution is None or distribution.name != "tradewright"
 
 
+@cache
 def load(name: str) -> type[Strategy]:
-    """Import the strategy registered as *name*.
+    """Import the strategy registered as *name*; one that is not there is looked for each time.
 
     Raises:
         PluginUnknown: No installed distribution registers *name* (a `LookupError`).
