@@ -2,6 +2,7 @@
 
 It answers what the worker asks over one socket, and ends with the worker. What it may take of
 memory is limited by the system; what it may take of time is the worker's business, who kills it.
+Without a socket, `- <bytes>`, it loads the document that it is given on stdin, and ends.
 """
 
 import json
@@ -15,11 +16,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tradewright.book import Book
 from tradewright.plugin import COLUMNS, Evaluation, Follower, View
-from tradewright.preset import LoadedPreset, loads
+from tradewright.preset import LoadedPreset, PresetInvalid, loads
 
 LENGTH = struct.Struct("!I")
 TOLD = 4000
@@ -120,11 +122,21 @@ def listen(connection: socket.socket, asked: "queue.Queue[Any]") -> None:
         asked.put(pickle.loads(received(connection, length)))  # noqa: S301
 
 
+def check() -> None:
+    """Load the document on stdin; what is wrong with it is found by whoever loads it next."""
+    with suppress(PresetInvalid):
+        loads(sys.stdin.read())
+    # What a plugin has started or registered is not waited for
+    os._exit(0)
+
+
 def main() -> None:
-    fd, most_bytes = map(int, sys.argv[1:])
+    fd, most_bytes = sys.argv[1], int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    connection, guest = socket.socket(fileno=fd), Guest()
+    if fd == "-":
+        check()
+    connection, guest = socket.socket(fileno=int(fd)), Guest()
     asked: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=listen, args=(connection, asked), daemon=True).start()
     while True:

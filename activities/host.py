@@ -7,6 +7,7 @@ import pickle
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
@@ -186,15 +187,13 @@ class Host:
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            environment = {name: os.environ[name] for name in LET_THROUGH if name in os.environ}
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "activities.guest", str(theirs.fileno()), str(self._most_bytes)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
-                # Each thread of these would take address space for itself
-                env=environment | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env=_environment(),
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
@@ -207,3 +206,31 @@ def _evaluation(told: dict[str, Any]) -> Evaluation:
         return Evaluation.model_validate(told)
     except ValidationError as e:
         raise GuestFailed(f"its answer cannot be understood: {e}") from None
+
+
+def fault_of(document: str, within: float = LOAD_WITHIN) -> str:
+    """Return how loading *document* ends a process; empty if it does not.
+
+    What is merely wrong in the document is not told: whoever loads it next finds that. This one
+    blocks, for those who read presets in threads.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "activities.guest", "-", str(MOST_BYTES)],
+            input=document.encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,
+            timeout=within,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it was not loaded within {within:g} s"
+    return f"its process ended with code {done.returncode}" if done.returncode else ""
+
+
+def _environment() -> dict[str, str]:
+    found = {name: os.environ[name] for name in LET_THROUGH if name in os.environ}
+    # Each thread of these would take address space for itself
+    return found | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

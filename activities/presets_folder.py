@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from activities.host import fault_of
+from tradewright import plugin
 from tradewright.domain.folder import Declared
-from tradewright.preset import LoadedPreset, PresetFault
+from tradewright.preset import LoadedPreset, PresetFault, PresetInvalid, outlined
 from tradewright.preset.folder import (
     FolderUnreadable,
     PresetFile,
@@ -28,6 +30,8 @@ RESTLESS: Final = 2.0
 """A file that changes all the time is read at last, if only it holds still while it is read."""
 GONE_AFTER: Final = 2.0
 """A file that is missing for so long is deleted; some editors delete before they write."""
+LOADED_WITHIN: Final = 10.0
+"""Seconds that a foreign strategy may take to be loaded, in a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class FolderEye:
     def _read(self, file: str, stamp: Stamp | None) -> PresetFile | None:
         """Return what the file says; None if it changed meanwhile."""
         path = self.folder / file
-        content = read_file(path, file)
+        content = _endangered(path, file) or read_file(path, file)
         try:
             after = path.stat()
         except OSError:
@@ -166,6 +170,24 @@ class FolderEye:
             for each in self._files.values()
         )
         return Sight(declared, dict(sorted(faults.items())), unread, fault, unsettled)
+
+
+def _endangered(path: Path, file: str) -> PresetFile | None:
+    """Return what the file says, with its fault, if to load its strategy would end this process."""
+    try:
+        text = path.read_bytes().decode()
+        name = outlined(text, file).strategy.plugin
+        if not plugin.is_foreign(name):
+            return None
+    except (OSError, UnicodeDecodeError, PresetInvalid, plugin.PluginUnknown):
+        # It is read, and its faults are told, without loading a strategy
+        return None
+    fault = fault_of(text, LOADED_WITHIN)
+    if not fault:
+        return None
+    content = PresetFile(file, text)
+    message = f"strategy plugin {name!r} cannot be loaded: {fault}; mend the plugin"
+    return replace(content, faults=(fault_in(content, ("strategy", "plugin"), message),))
 
 
 def _patience(draft: PresetFile, before: PresetFile | None) -> float:

@@ -370,8 +370,13 @@ def is_foreign(name: str) -> bool:
     found = installed()
     if name not in found:
         raise PluginUnknown(name, found)
-    distribution = found[name].dist
-    return distribution is None or distribution.name != "tradewright"
+    return not _is_ours(found[name])
+
+
+@cache
+def _is_ours(point: EntryPoint) -> bool:
+    # The name of a distribution is parsed from a file each time that it is asked for
+    return point.dist is not None and point.dist.name == "tradewright"
 
 
 @cache

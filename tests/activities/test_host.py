@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from activities.host import GuestFailed, Host, RemoteStrategy
+from activities.host import GuestFailed, Host, RemoteStrategy, fault_of
+from activities.presets_folder import FolderEye
 from activities.strategist import Strategist, StrategyFailed
 from tradewright import plugin, testing
 from tradewright.domain.market import Side
@@ -190,12 +191,12 @@ async def test_whatever_it_does_the_next_one_is_answered(host: Host, deed: str, 
 
 
 async def test_one_that_hangs_is_killed_with_its_process() -> None:
-    host = Host(within=0.3)
+    host = Host(within=1.0)
     loaded = await loaded_by(host, "hang")
     process = host._process
     assert process is not None
 
-    with pytest.raises(GuestFailed, match=r"it did not answer within 0\.3 s; mend it"):
+    with pytest.raises(GuestFailed, match=r"it did not answer within 1 s; mend it"):
         await host.evaluate(loaded, view_of(loaded))
 
     assert not psutil.pid_exists(process.pid)
@@ -204,7 +205,7 @@ async def test_one_that_hangs_is_killed_with_its_process() -> None:
 
 
 async def test_those_who_wait_behind_one_that_hangs_are_answered() -> None:
-    host = Host(within=0.3)
+    host = Host(within=1.0)
     hanging, sound = await loaded_by(host, "hang"), await loaded_by(host)
 
     ends = await asyncio.gather(
@@ -284,6 +285,22 @@ async def test_what_cannot_be_loaded_is_told_and_harms_nobody(
     await strategist.close()
 
     assert loaded.hash
+
+
+def test_a_document_is_loaded_apart_before_anybody_trusts_it(tmp_path: Path) -> None:
+    assert fault_of(document()) == ""
+    assert fault_of("nonsense") == ""
+    assert fault_of(document("exit at once")) == "its process ended with code 9"
+    assert fault_of(document(), within=0.001) == "it was not loaded within 0.001 s"
+
+    (tmp_path / "one.yaml").write_text(document("exit at once"))
+    eye = FolderEye(tmp_path, "main")
+    for now in range(5):
+        sight = eye.look(float(now))
+
+    ((fault,),) = sight.faults.values()
+    assert fault.message.startswith("strategy plugin 'foreign_test' cannot be loaded: its process")
+    assert (fault.line, sight.declared) == (5, {})
 
 
 async def test_the_process_ends_with_the_worker_even_while_a_strategy_hangs(

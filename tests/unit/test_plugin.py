@@ -102,7 +102,7 @@ def test_a_strategy_that_lacks_a_part_is_broken(attribute: str, value: Any) -> N
 def test_what_ships_is_ours_and_all_else_is_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not plugin.is_foreign("donchian_breakout")
 
-    _register(monkeypatch, donchian_breakout="plugins.donchian_breakout:DonchianBreakout")
+    _register(monkeypatch, donchian_breakout="elsewhere:DonchianBreakout")
 
     assert plugin.is_foreign("donchian_breakout")
     with pytest.raises(plugin.PluginUnknown):
