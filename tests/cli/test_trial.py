@@ -218,6 +218,46 @@ def test_quote_volume_becomes_coins(write_candles: WriteCandles) -> None:
     assert np.allclose(quote.candles.volume * coins.candles.close, coins.candles.volume)
 
 
+def test_what_stands_beside_the_candles_is_known_from_its_close_on(
+    call: Call, tmp_path: Path, waves: Path, write_candles: WriteCandles
+) -> None:
+    waves.write_text(
+        waves.read_text().replace("cross_up(fast, slow)", "fast > slow and funding_rate > 0.0002")
+    )
+    bare = write_candles("bare.csv", count=400)
+    header, *lines = bare.read_text().splitlines()
+    rates = ["0.0001" if n == 0 else "0.0003" if n == 350 else "" for n in range(len(lines))]
+    rated = tmp_path / "rated.csv"
+    rows = [f"{line},{rate}" for line, rate in zip(lines, rates, strict=True)]
+    rated.write_text("\n".join([f"{header},funding_rate", *rows]) + "\n")
+
+    without = call("try", waves, "--candles", bare)
+    answer = call("try", waves, "--candles", rated, "-o", "json", "--signals", "1000")
+
+    assert "unknown to the strategy here: funding_rate" in without.err
+    found = answer.document["trial"]
+    assert found["unknown"] == []
+    longs = [said for said in found["signals"] if said["side"] == "Buy"]
+    assert longs
+    known_from = START + timedelta(minutes=351)
+    assert all(datetime.fromisoformat(said["at"]) >= known_from for said in longs)
+    assert found["latest"]["factors"]["funding_rate"] == 0.0003
+
+
+def test_a_spoilt_figure_beside_the_candles_names_its_line(
+    call: Call, tmp_path: Path, waves: Path, write_candles: WriteCandles
+) -> None:
+    header, *lines = write_candles(count=400).read_text().splitlines()
+    path = tmp_path / "rated.csv"
+    path.write_text("\n".join([f"{header},funding_rate", *(f"{line},x" for line in lines)]))
+
+    answer = call("try", waves, "--candles", path)
+
+    assert answer.code == 3
+    assert f"{path}:2" in answer.err
+    assert "funding_rate 'x' is no number" in answer.err
+
+
 def test_parquet_holds_the_same_candles_as_csv(tmp_path: Path, write_candles: WriteCandles) -> None:
     duckdb = pytest.importorskip("duckdb", reason="duckdb, which reads Parquet, is not installed")
     path = write_candles()

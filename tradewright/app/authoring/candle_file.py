@@ -1,13 +1,15 @@
 """Candles from files, put together to whatever timeframes a strategy asks for."""
 
 import csv
+import gzip
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Timeframe
 from tradewright.paper.market.candle import MINUTE_MS
 from tradewright.paper.market.recording import RecordingUnusable, base_minutes_of, rows_of
-from tradewright.plugin import COLUMNS, Candles
+from tradewright.plugin import COLUMNS, HISTORY_SERIES, Candles
 
 FIELDS: Final = ("open_time", *COLUMNS)
 
@@ -39,6 +41,16 @@ class CandleFile(NamedTuple):
     minutes: int
     """Length of each."""
     candles: Candles
+    histories: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
+    """What else stands in its rows, known at their closes: by the names of `HISTORY_SERIES`."""
+
+    def history(self, name: str, closes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what was known of *name* at each of *closes*; NaN where nothing was."""
+        if name not in self.histories:
+            return np.full(len(closes), np.nan)
+        last = np.searchsorted(self.candles.open_time, closes - self.minutes * MINUTE_MS, "right")
+        # Row -1 is the NaN: before the first row nothing was known
+        return np.append(self.histories[name], np.nan)[last - 1]
 
     def of(self, timeframe: Timeframe) -> Candles:
         """Return the closed candles of *timeframe*.
@@ -58,6 +70,8 @@ class CandleFile(NamedTuple):
 def read(path: Path, *, in_quote: bool = False) -> CandleFile:
     """Return the candles of *path*: CSV, CSV.gz or Parquet with the columns of `FIELDS`.
 
+    Columns named as `HISTORY_SERIES` may stand beside them, empty where nothing new is known.
+
     Args:
         path: The file.
         in_quote: Its volume is in the quote currency; else in coins.
@@ -69,7 +83,11 @@ def read(path: Path, *, in_quote: bool = False) -> CandleFile:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / f"{path.stem}.csv"
             _copy_parquet(path, copy)
-            return _read(copy, path, in_quote=in_quote)
+            try:
+                return _read(copy, path, in_quote=in_quote)
+            except RecordingUnusable as e:
+                detail = str(e).partition("cannot be played: ")[2]
+                raise RecordingUnusable(path, detail, e.line) from None
     return _read(path, path, in_quote=in_quote)
 
 
@@ -82,7 +100,32 @@ def _read(source: Path, path: Path, *, in_quote: bool) -> CandleFile:
         volume = volume / prices[:, 3]
     opened = np.array([row.open_ms for row in rows], dtype=np.int64)
     first, high, low, close = np.ascontiguousarray(prices.T)
-    return CandleFile(path, minutes, Candles(opened, first, high, low, close, volume))
+    candles = Candles(opened, first, high, low, close, volume)
+    return CandleFile(path, minutes, candles, dict(_histories(source)))
+
+
+def _histories(path: Path) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield the columns beside the candles; a gap keeps what was known before it."""
+    with _opened(path) as file:
+        reader = csv.DictReader(file)
+        names = [name for name in HISTORY_SERIES if name in (reader.fieldnames or ())]
+        columns: dict[str, list[float]] = {name: [] for name in names}
+        for fields in reader if names else ():
+            for name, column in columns.items():
+                before = column[-1] if column else math.nan
+                try:
+                    column.append(float(fields[name]) if fields[name] else before)
+                except ValueError:
+                    detail = f"{name} {fields[name]!r} is no number"
+                    raise RecordingUnusable(path, detail, reader.line_num) from None
+    for name, column in columns.items():
+        yield name, np.array(column, dtype=np.float64)
+
+
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _joined(candles: Candles, base: int, step: int) -> Candles:
@@ -132,17 +175,20 @@ def _copy_parquet(path: Path, copy: Path) -> None:
         kind = str(dict(zip(found.columns, found.types, strict=True))["open_time"])
         # As a number: a moment with a zone would come back by way of another library
         opened = "open_time" if "INT" in kind else "epoch_ms(open_time)"
-        rows = found.project(f"{opened}, {', '.join(COLUMNS)}").fetchall()
+        more = [name for name in HISTORY_SERIES if name in found.columns]
+        rows = found.project(", ".join((opened, *COLUMNS, *more))).fetchall()
     except duckdb.Error as e:
         raise RecordingUnusable(path, f"it is no Parquet: {str(e).splitlines()[0]}") from e
     with copy.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(FIELDS)
+        writer.writerow([*FIELDS, *more])
         for opened_ms, *numbers in rows:
             writer.writerow([moment(opened_ms).isoformat(), *map(_digits, numbers)])
 
 
 def _digits(number: object) -> str:
+    if number is None:
+        return ""
     return repr(number) if isinstance(number, float) and math.isfinite(number) else str(number)
 
 

@@ -110,7 +110,7 @@ def trial(loaded: "LoadedPreset", symbol: str, files: Files, *, candles: int, sh
         shorts=signals[Side.SELL],
         exit_longs=exits[Side.BUY],
         exit_shorts=exits[Side.SELL],
-        unknown=tuple(needs.series),
+        unknown=tuple(name for name in needs.series if name not in files[symbol].histories),
         signals=tuple(kept[-shown:] if shown else ()),
         latest=_said(preset, view, evaluation),
     )
@@ -135,9 +135,10 @@ class _Windows:
             timeframe = need.timeframe or self._timeframe
             key = need.symbol or symbol, timeframe
             if key not in made:
-                made[key] = self._file(files, key[0]).of(timeframe)
+                made[key] = self._file_of(files, key[0]).of(timeframe)
             self._others[name] = made[key], timeframe, need.candles
-        self.own = self._file(files, symbol).of(self._timeframe)
+        self._file = self._file_of(files, symbol)
+        self.own = self._file.of(self._timeframe)
 
     def warm_from(self) -> int:
         """Return from which of its own candles on there is all that the strategy needs."""
@@ -167,6 +168,7 @@ class _Windows:
         at = self.closed_at(count)
         at_ms = int(at.timestamp() * 1000)
         seen = _window(self.own, _step(self._timeframe), count, self._needs.candles)
+        closes = seen.open_time + _step(self._timeframe)
         others = {
             name: _window(
                 candles, _step(timeframe), last_rows(candles, at_ms, _step(timeframe)), needed
@@ -179,10 +181,10 @@ class _Windows:
             timeframe=self._timeframe,
             candles=seen,
             others=others,
-            series={name: np.full(len(seen), np.nan) for name in self._needs.series},
+            series={name: self._file.history(name, closes) for name in self._needs.series},
         )
 
-    def _file(self, files: Files, symbol: str) -> CandleFile:
+    def _file_of(self, files: Files, symbol: str) -> CandleFile:
         if symbol not in files:
             raise TrialImpossible(
                 self._preset.name,
