@@ -20,6 +20,8 @@ from tradewright.domain.reconciliation import Policies
 from tradewright.domain.trade import TradeState
 from tradewright.settings import Settings
 
+pytestmark = pytest.mark.timeout(300)
+
 
 async def look(live: LiveSystem) -> None:
     """Have the next reconciliation run now."""

@@ -6,11 +6,14 @@ import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import yaml
 
 from activities.breaker import FAILURES
 from tests.system.live_system import LiveSystem, until
 from tradewright.app import operate
+
+pytestmark = pytest.mark.timeout(300)
 
 
 async def processes(live: LiveSystem, *arguments: str) -> list[dict[str, Any]]:
