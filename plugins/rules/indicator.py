@@ -11,8 +11,6 @@ from tradewright import plugin
 from tradewright.rules import catalogue
 from tradewright.rules.catalogue import Function, Parameter
 
-USABLE = tuple(sorted(name for name, each in catalogue.functions().items() if not each.refused))
-
 SeriesName = Annotated[
     str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,29}(\.[a-z][a-z0-9_]{0,29}){0,2}$")
 ]
@@ -32,11 +30,11 @@ def _parameter_schema(parameter: Parameter) -> dict[str, JsonValue]:
 def _schema(schema: dict[str, Any]) -> None:
     """Say which parameters each function has, one clause per set of them."""
     del schema["additionalProperties"]
-    schema["properties"]["ta"]["enum"] = [*USABLE]
+    usable = {name: each for name, each in catalogue.functions().items() if not each.refused}
+    schema["properties"]["ta"]["enum"] = [*usable]
     by_parameters: dict[str, tuple[dict[str, JsonValue], list[JsonValue]]] = {}
-    for name in USABLE:
-        parameters = catalogue.functions()[name].parameters
-        properties = {key: _parameter_schema(each) for key, each in parameters.items()}
+    for name, function in usable.items():
+        properties = {key: _parameter_schema(each) for key, each in function.parameters.items()}
         by_parameters.setdefault(repr(properties), ({**properties}, []))[1].append(name)
     schema["allOf"] = [
         {
@@ -72,13 +70,16 @@ class Indicator(plugin.Params):
     @property
     def function(self) -> Function:
         """Return what is known of the function; for an indicator without faults."""
-        return catalogue.functions()[self.ta]
+        function = catalogue.function(self.ta)
+        if function is None:
+            raise LookupError(f"TA-Lib function {self.ta!r} is unknown; look at its faults first")
+        return function
 
     def faults(self) -> Iterator[plugin.ParamFault]:
         """Yield what is wrong with it by itself."""
-        function = catalogue.functions().get(self.ta)
+        function = catalogue.function(self.ta)
         if function is None:
-            advice = plugin.suggestion(self.ta, USABLE)
+            advice = plugin.suggestion(self.ta, catalogue.names())
             yield plugin.ParamFault(("ta",), f"unknown TA-Lib function {self.ta!r}; {advice}")
             return
         if function.refused:
@@ -102,7 +103,7 @@ class Indicator(plugin.Params):
 
     def outputs(self, name: str) -> Mapping[str, int]:
         """Return how its outputs are called in rules when it is called *name*, by their order."""
-        function = catalogue.functions().get(self.ta)
+        function = catalogue.function(self.ta)
         if function is None:
             return {name: 0}
         chosen = function.outputs.index(function.output(self.output or "") or function.outputs[0])

@@ -150,10 +150,21 @@ class Average:
     settling: tuple[int, ...] | None
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of all functions, those that are refused included."""
+    return tuple(_document()["functions"])
+
+
 @cache
-def functions() -> Mapping[str, Function]:
+def function(name: str) -> Function | None:
+    """Return the function called *name*; None if there is none."""
+    written = _document()["functions"].get(name)
+    return _function(name, written) if written is not None else None
+
+
+def functions() -> dict[str, Function]:
     """Return all functions, by name."""
-    return {name: _function(name, written) for name, written in _document()["functions"].items()}
+    return {name: found for name in names() if (found := function(name)) is not None}
 
 
 @cache
