@@ -5,7 +5,6 @@ a crash goes on with it, and neither repeats it nor takes back what others did m
 """
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -35,6 +34,7 @@ from tradewright.domain.folder import (
     step,
     step_when_gone,
 )
+from tradewright.domain.notice import shortened
 from tradewright.domain.plan import Mode
 from tradewright.ports import FileFault, FolderMemory, FolderNews, Folders, PresetsPort
 from tradewright.preset import LoadedPreset, PresetFault, render
@@ -45,6 +45,8 @@ LOOK_EVERY: Final = 0.5
 """Seconds between two looks though nothing was heard: not every file system tells of changes."""
 LOOK_AGAIN: Final = 0.025
 """Seconds until the next look at a file that has not settled."""
+LONGEST_FAULT: Final = 2000
+"""Characters of what is wrong with one file: a signal has to hold all of them."""
 TRY_AGAIN: Final = 1.0
 """Seconds until what could not be done is tried again."""
 
@@ -243,7 +245,11 @@ class Told:
         """Tell what a look has found, if it has changed."""
         by_file = {each.file: name for name, each in memory.items()}
         found = tuple(
-            FileFault(file=file, text=render(told), preset=by_file.get(file, ""))
+            FileFault(
+                file=file,
+                text=shortened(render(told), LONGEST_FAULT),
+                preset=by_file.get(file, ""),
+            )
             for file, told in sorted(faults.items())
         )
         if (found, fault, waiting) == (self._faults, self._fault, self._waiting):
@@ -314,7 +320,7 @@ async def stirs(folder: Path) -> AsyncIterator[None]:
             await asyncio.sleep(LOOK_EVERY)
             yield
             continue
-        with contextlib.suppress(OSError, RuntimeError):
+        try:
             async for _ in watchfiles.awatch(
                 folder,
                 watch_filter=None,
@@ -328,3 +334,8 @@ async def stirs(folder: Path) -> AsyncIterator[None]:
                 yield
                 if identity(folder) != which:
                     break
+        except (OSError, RuntimeError) as e:
+            # Too many folders are watched on this machine, or it was taken away meanwhile
+            log.warning("presets_polled", folder=str(folder), detail=str(e))
+            await asyncio.sleep(LOOK_EVERY)
+            yield

@@ -16,6 +16,7 @@ from tradewright.preset.folder import (
     Stamp,
     fault_in,
     read_file,
+    stamp_of,
     stamps,
     taken_twice,
 )
@@ -130,12 +131,7 @@ class FolderEye:
         """Return what the file says; None if it changed meanwhile."""
         path = self.folder / file
         content = _endangered(path, file) or read_file(path, file)
-        try:
-            after = path.stat()
-        except OSError:
-            return content if stamp is None else None
-        same = stamp == (after.st_mtime_ns, after.st_size, after.st_ino)
-        return content if same else None
+        return content if stamp_of(path) == stamp else None
 
     def _sight(self, fault: str = "") -> Sight:
         contents = [each.content for each in self._files.values() if each.content is not None]

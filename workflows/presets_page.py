@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from tradewright.domain.folder import Remembered, Standing
+from tradewright.domain.notice import shortened
 from tradewright.ports import FolderMemory
 from workflows.page import moment, needs_person
 
-LONGEST: Final = 12_000
-"""Characters of faults; Temporal takes 20,000 bytes of a page."""
-MOST_LINES: Final = 60
+LONGEST: Final = 8_000
+"""Bytes of faults; Temporal takes 20,000 of a page."""
+MOST_LINES: Final = 40
+LONGEST_NOTE: Final = 150
 
 WORDS: Final = {
     Standing.INTENDED: "is being applied",
@@ -37,11 +39,11 @@ def presets_page(folders: Sequence[FolderMemory], needs_operator: str) -> str:
     lines += [f"- watched before: `{each.place}`" for each in others]
     if watched.faults:
         text = "\n\n".join(fault.text for fault in watched.faults)
-        lines += ["", "```", text[:LONGEST], "```"]
+        lines += ["", "```", text.encode()[:LONGEST].decode(errors="ignore"), "```"]
     lines += ["", "*A saved file is applied when it is valid; open trades keep their version.*"]
     return "\n".join(lines)
 
 
 def _line(each: Remembered) -> str:
     said = f"- `{each.name}` {WORDS[each.standing]}: version `{each.preset_hash}`, {each.file}"
-    return f"{said}; {each.note}" if each.note else said
+    return f"{said}; {shortened(each.note, LONGEST_NOTE)}" if each.note else said

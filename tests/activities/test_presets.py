@@ -730,6 +730,12 @@ class EditingPresets(RuleBasedStateMachine):
     def _run(self, work: Callable[[], Any]) -> None:
         asyncio.run(work())
 
+    async def _glance(self) -> None:
+        try:
+            await self.town.look(0.01)
+        except Died:
+            self.town.restart()
+
     def _settled(self) -> None:
         """Let the folder come to rest, restarting whoever dies meanwhile."""
 
@@ -766,17 +772,9 @@ class EditingPresets(RuleBasedStateMachine):
     @rule(file=files, cut=st.integers(min_value=0, max_value=200))
     def save_in_two_steps(self, file: str, cut: int) -> None:
         said = text(7, file)
-
-        async def work() -> None:
-            try:
-                self.town.write(f"{file}.yaml", said[:cut])
-                await self.town.look(0.01)
-                self.town.write(f"{file}.yaml", said)
-                await self.town.look(0.01)
-            except Died:
-                self.town.restart()
-
-        self._run(work)
+        for part in (said[:cut], said):
+            self.town.write(f"{file}.yaml", part)
+            self._run(self._glance)
         self.valid[file] = hash_of(said)
         self.removed.discard(file)
 

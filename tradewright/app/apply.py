@@ -18,6 +18,7 @@ from tradewright.app.survey import strategies
 from tradewright.app.wish import NotRunning, TemporalFailed, WishRefused, ask, tell
 from tradewright.domain.breaker import SymbolBreaker
 from tradewright.domain.errors import SymbolUnknown, TradewrightError
+from tradewright.domain.event import EventKind
 from tradewright.domain.folder import held_mode
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
@@ -298,10 +299,16 @@ def _applied(
 
 
 async def last_mode(journal: "Journal", preset: str) -> Mode | None:
-    """Return the mode that the version applied last declares; None if there is none to read."""
+    """Return the mode that *preset* was in last, wherever it stopped; None if it never ran."""
     from tradewright.preset import PresetInvalid
     from tradewright.preset.loader import outlined
 
+    chain = ids.strategy_workflow(preset)
+    changes = await journal.events(chain=chain, kind=EventKind.STRATEGY_CHANGED, limit=None)
+    for mode in (row.event.data.get("mode") for row in reversed(changes)):
+        if mode in set(Mode):
+            return Mode(mode)
+    # Earlier builds wrote none, and the journal may lag behind
     versions = await journal.preset_versions(preset)
     if not versions:
         return None

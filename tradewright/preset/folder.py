@@ -15,8 +15,8 @@ from tradewright.preset.place import fault_at
 
 SUFFIXES: Final = (".yaml", ".yml")
 
-Stamp = tuple[int, int, int]
-"""What changes whenever a file does: time of the change, size, inode."""
+Stamp = tuple[int, int, int, int]
+"""What changes whenever a file does: times of its content and of the rest, size, inode."""
 
 
 class FolderUnreadable(TradewrightError):
@@ -59,21 +59,23 @@ def stamps(folder: Path) -> dict[str, Stamp | None]:
                     if entry.name.startswith("."):
                         continue
                     name = f"{inside}{entry.name}"
-                    if entry.is_dir():
+                    # A link to a folder may lead around in circles
+                    if entry.is_dir(follow_symlinks=False):
                         waiting.append(f"{name}/")
                     elif entry.name.endswith(SUFFIXES):
-                        found[name] = _stamp(folder / name)
+                        found[name] = stamp_of(folder / name)
         except OSError as e:
             raise FolderUnreadable(folder, e.strerror or type(e).__name__) from None
     return dict(sorted(found.items()))
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp_of(path: Path) -> Stamp | None:
+    """Return the stamp of one file; None if it cannot be looked at."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def read_file(path: Path, file: str) -> PresetFile:
