@@ -393,9 +393,10 @@ def test_validation_imports_neither_numpy_nor_ta_lib() -> None:
     code = (
         "import sys\n"
         "from tradewright import plugin\n"
-        "params = plugin.load('rules').Params.model_validate({'long': 'rsi < 30',\n"
-        "    'indicators': {'rsi': {'ta': 'RSI', 'timeperiod': 14}}})\n"
-        "print(params.programme().needs.candles,\n"
+        "rules = plugin.load('rules')\n"
+        "strategy = rules(rules.Params.model_validate({'long': 'rsi < 30',\n"
+        "    'indicators': {'rsi': {'ta': 'RSI', 'timeperiod': 14}}}))\n"
+        "print(strategy.needs.candles,\n"
         "    sorted({'pandas', 'numpy', 'talib', 'temporalio'} & set(sys.modules)))"
     )
 
