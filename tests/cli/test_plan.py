@@ -2,10 +2,14 @@
 
 from datetime import UTC, datetime
 
+import pytest
+from temporalio.client import WorkflowFailureError
+
 from tests.cli.conftest import System, WritePreset
 from tradewright import ids, preset
 from tradewright.domain.folder import Remembered, Standing
-from tradewright.ports import FileFault, FolderNews
+from tradewright.domain.plan import Mode
+from tradewright.ports import FileFault, FolderNews, StrategyStatus
 from workflows.presets import PresetsStart, PresetsWorkflow
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -103,6 +107,29 @@ async def test_a_plan_says_that_no_file_lets_a_shadow_trade(
     told = "it stays in mode shadow: `tradewright strategy promote alpha` lets it trade"
     assert told in planned.out
     assert "still in mode shadow" in applied.out
+
+
+async def test_a_stop_in_between_lets_no_shadow_trade_either(
+    working: System, write_preset: WritePreset
+) -> None:
+    path = write_preset("alpha", account=working.account, replace=("mode: trade", "mode: shadow"))
+    await working.call("apply", path)
+    path = write_preset("alpha", account=working.account)
+    await working.call("apply", path)
+    await working.noted(ids.strategy_workflow("alpha"), 2)
+    await working.call("strategy", "stop", "alpha")
+    handle = working.client.get_workflow_handle(ids.strategy_workflow("alpha"))
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+    planned = await working.call("plan", path)
+    started = await working.call("apply", path)
+    status = await handle.query("status", result_type=StrategyStatus)
+
+    assert "it stays in mode shadow" in planned.out
+    assert "started with version" in started.out
+    assert "still in mode shadow" in started.out
+    assert status.mode is Mode.SHADOW
 
 
 async def test_what_the_watcher_could_not_apply_is_told_by_plan_and_list(

@@ -144,16 +144,16 @@ def apply(
 
 def _told(done: "Application") -> str:
     would = "would be " if done.dry_run else ""
+    held = f", still in mode {done.mode}: `strategy promote` raises it" if done.held else ""
     match done.change.value:
         case "started":
-            return f"{would}started with version {done.preset_hash}"
+            return f"{would}started with version {done.preset_hash}{held}"
         case "changed":
-            held = f", still in mode {done.mode}: `strategy promote` raises it" if done.held else ""
             return f"{would}changed from version {done.before} to {done.preset_hash}{held}"
         case "disabled":
             return f"takes no more entries, version {done.preset_hash}; its open trades run on"
         case _:
-            return f"unchanged, version {done.preset_hash} runs"
+            return f"unchanged, version {done.preset_hash} runs{held}"
 
 
 async def _apply_all(
