@@ -1,7 +1,6 @@
 """Rules: a strategy declared in a preset, as indicators and expressions over them."""
 
 from functools import cached_property
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugins.rules.params import Params as RulesParams
@@ -47,13 +46,6 @@ class Rules:
 
         return Evaluator(self._programme)
 
-    @cached_property
-    def _evaluator(self) -> "Evaluator":
-        # Presets are validated without numpy and TA-Lib, and with the strategy that they make
-        from plugins.rules.evaluator import Evaluator
-
-        return Evaluator(self._programme)
-
     def evaluate(self, view: plugin.View) -> plugin.Evaluation:
         """Return the signal of the last candle, and the value of all that has a name."""
         return self._evaluator.evaluate(view)
@@ -72,7 +64,7 @@ class Rules:
         """
         board = self._boards.get(view.symbol)
         if board is None or board.view is not view:
-            from plugins.rules.evaluator import Board, Evaluator
+            from plugins.rules.evaluator import Board
 
             board = self._boards[view.symbol] = Board(self._evaluator, view)
         return board.evaluate(book)
