@@ -4,6 +4,8 @@ One system whose worker watches a folder; each test has presets and symbols of i
 """
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,9 @@ from tests.system.conftest import running_system
 from tests.system.live_system import LIMITS, LiveSystem, until
 from tradewright import ids
 from tradewright.app import notice
+from tradewright.app.process import ProcessSpec, running
 from tradewright.domain.event import EventKind
+from tradewright.domain.folder import Standing
 from tradewright.domain.plan import Mode
 from tradewright.ports import Folders, StrategyStatus
 from tradewright.preset import load, loads
@@ -231,3 +235,52 @@ async def test_what_is_applied_by_hand_stays_until_the_file_is_saved_again(
 
     assert answer.code == 0, answer
     assert by_hand == load(other).hash == kept != first
+
+
+async def test_a_second_worker_with_an_older_folder_takes_nothing_back(
+    live: LiveSystem, tmp_path: Path
+) -> None:
+    work = saved(live, "newer", "AVAXUSDT")
+    first = work.save(WAITS)
+    await work.runs(first)
+    older = tmp_path / "older"
+    older.mkdir()
+    (older / work.path.name).write_text(work.path.read_text())
+    second = work.save(WAITS, "stop: {fraction: 0.02}")
+    await work.runs(second)
+    settings = live.settings.model_copy(
+        update={"presets": older, "paper_api_key": None, "paper_api_secret": None}
+    )
+    other = ProcessSpec(
+        name="other",
+        argv=(sys.executable, "-m", "tradewright", "worker", "--name", "other"),
+        log=tmp_path / "other.log",
+        env=settings.environment(),
+    )
+
+    async def watches_older() -> Folders | None:
+        found = await folders(live)
+        watched = found.folders[0]
+        is_older = watched.place.endswith(str(older)) and watched.presets
+        return found if is_older else None
+
+    async with running(other):
+        # Nobody else would take over while the first one lives
+        live.child("worker").send(signal.SIGSTOP)
+        try:
+            found = await until(watches_older)
+            kept = await work.status()
+            (older / work.path.name).write_text(work.text(WAITS, "stop: {fraction: 0.03}"))
+            third = await work.runs(load(older / work.path.name).hash)
+        finally:
+            live.child("worker").send(signal.SIGCONT)
+    assert found is not None
+    [left] = [each for each in found.folders[0].presets if each.name == work.name]
+
+    assert (left.standing, kept.preset_hash) == (Standing.LEFT, second)
+    assert f"version {second} replaced this one" in left.note
+    # Whoever watches again has not changed, and asks for nothing
+    await work.decided()
+    assert (await work.status()).preset_hash == third.preset_hash
+    last = work.save(WAITS, "stop: {fraction: 0.05}")
+    await work.runs(last)
