@@ -143,6 +143,9 @@ class StrategyWorkflow:
             await self._decision.on_candle(symbols, candle.close_time, self._applied)
         record.change(last_candle=candle.close_time, candles=record.status.candles + 1)
         if candle.acknowledge:
+            # A market in lockstep goes on at once: what the book called for would come too late
+            while self._books and self._books[0].at <= candle.close_time and not self._stopping:
+                await self._on_book(self._books.popleft())
             await self._acknowledge(candle)
 
     async def _acknowledge(self, candle: CandleClosed) -> None:
