@@ -109,8 +109,10 @@ class CandleCache:
             seen = place.fetches
             async with place.turn:
                 await self._cover(place, symbol, timeframe, start, end, seen)
-                shelf = place.shelf
-                shelf.trim(place.asked)
+                window = _window(symbol, timeframe, place.shelf, start, end)
+                # Whoever asks for what is far behind gets it, though it is not kept
+                place.shelf.trim(place.asked)
+                return window
         return _window(symbol, timeframe, shelf, start, end)
 
     async def candle(

@@ -174,7 +174,7 @@ class Decider:
     async def _leave(
         self, loaded: LoadedPreset, symbol: str, asked: Evaluation
     ) -> tuple[LeaveWish, ...]:
-        sight = await self.sight(loaded, symbol, asked.close_time)
+        sight = await self.sight(loaded, symbol, asked.close_time, asked.shadows)
         try:
             answer, _ = await self._answer(loaded, sight, sight.flaws, None)
         except StrategyFailed as e:
@@ -192,7 +192,7 @@ class Decider:
     ) -> _Outcome:
         """Return what the preset wishes on *symbol*, or why nothing; and what it wants left."""
         terms, trigger = loaded.preset.data, asked.book
-        sight = await self.sight(loaded, symbol, asked.close_time)
+        sight = await self.sight(loaded, symbol, asked.close_time, asked.shadows)
         row = self._tickers.row(symbol, terms.max_age)
         price = trigger.price if trigger else sight.window.close
         flaws = [*sight.flaws, *_doubts(loaded, sight, price, row)]
@@ -229,8 +229,17 @@ class Decider:
             proposed = proposed.model_copy(update={"correlations": found})
         return _Outcome(symbol, proposal=proposed, exits=exits, refusals=refusals)
 
-    async def sight(self, loaded: LoadedPreset, symbol: str, at: datetime) -> Sight:
-        """Return what the preset sees of *symbol* at *at*, by the market's clock."""
+    async def sight(
+        self, loaded: LoadedPreset, symbol: str, at: datetime, shadows: Sequence[str] = ()
+    ) -> Sight:
+        """Return what the preset sees of *symbol* at *at*, by the market's clock.
+
+        Args:
+            loaded: Whose needs count.
+            symbol: What is looked at.
+            at: Market clock.
+            shadows: Workflow ids of the preset's virtual trades.
+        """
         wanted, preset = loaded.strategy.needs.series, loaded.preset
 
         async def facts(price: float) -> Mapping[str, float]:
@@ -243,6 +252,7 @@ class Decider:
                 price=price,
                 at=at,
                 timeframe=preset.trigger.timeframe,
+                shadows=shadows,
             )
             if preset.trigger.on == "candle" and not set(wanted).isdisjoint(BOOK_SERIES):
                 book = await self._books.fetch(symbol, lambda: self._book(symbol))

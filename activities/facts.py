@@ -1,6 +1,6 @@
 """What is known only now: of the order book, of the preset's open trade, and of the account."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -37,6 +37,7 @@ class Facts:
         price: float,
         at: datetime,
         timeframe: Timeframe,
+        shadows: Sequence[str] = (),
     ) -> dict[str, float]:
         """Return what is known of the *wanted* series of account and position.
 
@@ -49,6 +50,7 @@ class Facts:
             price: What the position is valued at.
             at: Market clock.
             timeframe: That the position's age is counted in.
+            shadows: Workflow ids of virtual trades, which are looked at where there is no other.
         """
         if not set(wanted) & {*POSITION_SERIES, *ACCOUNT_SERIES}:
             return {}
@@ -58,19 +60,18 @@ class Facts:
         if desk is None:
             return {}
         found = account_numbers(desk)
-        own = (
-            held.plan
-            for held in desk.reservations
-            if (held.plan.preset, held.plan.preset_hash) == (preset, preset_hash)
-            and held.plan.symbol == symbol
-        )
-        plan = next(own, None)
-        if plan is not None and not set(wanted).isdisjoint(POSITION_SERIES):
-            view = await self._messenger.ask_in_time(
-                ids.trade_workflow(symbol, plan.trade_id), "trade", TradeView, WITHIN
-            )
-            if view is not None:
-                found |= position_numbers(view.trade, price, at, timeframe)
+        if not set(wanted).isdisjoint(POSITION_SERIES):
+            trades = [
+                ids.trade_workflow(symbol, held.plan.trade_id)
+                for held in desk.reservations
+                if (held.plan.preset, held.plan.symbol) == (preset, symbol)
+            ]
+            virtual = [name for name in shadows if name.split("/")[1] == symbol]
+            for name in (*trades, *virtual):
+                view = await self._messenger.ask_in_time(name, "trade", TradeView, WITHIN)
+                if view is not None and view.trade.plan.preset_hash == preset_hash:
+                    found |= position_numbers(view.trade, price, at, timeframe)
+                    break
         return {name: value for name, value in found.items() if name in wanted}
 
 

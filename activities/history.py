@@ -141,11 +141,13 @@ class Histories:
                 known.points |= found
                 # One that is late is asked for again
                 known.last = max(found, default=known.last) if figure.is_regular else until
+            points = known.points
             known.span = max(known.span, until - start)
             if known.last - known.first > 2 * known.span:
                 known.first = known.last - known.span
-                known.points = {t: v for t, v in known.points.items() if t >= known.first}
-            return known.points
+                known.points = {t: v for t, v in points.items() if t >= known.first}
+            # Whoever asks for what is far behind gets it, though it is not kept
+            return points
 
     async def _fetch(
         self, figure: _Figure, symbol: str, start: int, until: int

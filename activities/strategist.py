@@ -58,6 +58,8 @@ class Strategist:
         self._turns: dict[str, asyncio.Lock] = {}
         self._hanging: dict[str, Future[Evaluation]] = {}
         self._runs: dict[tuple[str, str], _Run] = {}
+        self._told: dict[str, str] = {}
+        """What was logged last of a version's failures."""
 
     async def load(self, document: str) -> LoadedPreset:
         """Return the checked preset of *document*.
@@ -161,8 +163,12 @@ class Strategist:
         # A follower that failed half way follows nothing any more
         for key in [key for key in self._runs if key[0] == loaded.hash]:
             del self._runs[key]
-        log.error("strategy_failed", preset=loaded.preset.name, exc_info=error)
-        return StrategyFailed(loaded.preset.name, f"{type(error).__name__}: {error}")
+        told = f"{type(error).__name__}: {error}"
+        if self._told.get(loaded.hash) != told:
+            # Order books may fail many times a second, all alike
+            self._told[loaded.hash] = told
+            log.error("strategy_failed", preset=loaded.preset.name, exc_info=error)
+        return StrategyFailed(loaded.preset.name, told)
 
     async def _ask_host(self, loaded: LoadedPreset, asked: Any) -> Evaluation:
         try:

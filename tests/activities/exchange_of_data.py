@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from activities.pace import WallPace, milliseconds
 from tradewright import testing
 from tradewright.domain.errors import ExchangeUnreachable
 from tradewright.domain.market import Instrument, Timeframe
+from tradewright.plugin import Candles
 
 START = datetime(2022, 3, 1, tzinfo=UTC)
 """When the scripted markets stand still."""
@@ -91,10 +93,10 @@ class DataExchange:
 
     def _get_funding_rate_history(
         self,
-        startTime: int,
-        endTime: int,
+        startTime: int,  # noqa: N803
+        endTime: int,  # noqa: N803
         limit: int,
-        **_: Any,  # noqa: N803
+        **_: Any,
     ) -> list[dict[str, str]]:
         eight = 8 * 3_600_000
         last = min(endTime, milliseconds(self.now)) // eight * eight
@@ -105,11 +107,11 @@ class DataExchange:
 
     def _get_open_interest(
         self,
-        startTime: int,
-        endTime: int,
+        startTime: int,  # noqa: N803
+        endTime: int,  # noqa: N803
         limit: int,
-        intervalTime: str,
-        **_: Any,  # noqa: N803
+        intervalTime: str,  # noqa: N803
+        **_: Any,
     ) -> list[dict[str, str]]:
         step = _MINUTES[intervalTime] * 60_000
         last = min(endTime, milliseconds(self.now)) // step * step
@@ -129,9 +131,14 @@ class DataExchange:
     def _series(self, symbol: str, timeframe: Timeframe) -> Any:
         key = symbol, timeframe
         if key not in self._candles:
-            seed = sum(map(ord, symbol))
-            self._candles[key] = testing.generated(seed, 1 << 14, timeframe)
+            self._candles[key] = _generated(sum(map(ord, symbol)), timeframe)
         return self._candles[key]
+
+
+@cache
+def _generated(seed: int, timeframe: Timeframe) -> Candles:
+    count = timedelta(days=70) // timeframe.length
+    return testing.generated(seed, count, timeframe)
 
 
 class StandingPace(WallPace):

@@ -299,6 +299,18 @@ async def test_the_key_names_range_count_and_content() -> None:
     assert (await changed.window("BTCUSDT", M1, at(100), 10)).key != window.key
 
 
+async def test_what_is_far_behind_is_served_though_it_is_not_kept() -> None:
+    cache = CandleCache(ScriptedKlines(age=9_000))
+    for minute in range(5_000, 6_000, 100):
+        await cache.window("BTCUSDT", M1, at(minute), 500)
+
+    behind = await cache.window("BTCUSDT", M1, at(5_000), 500)
+    further = await cache.window("BTCUSDT", M1, at(4_500), 500)
+
+    assert minutes(behind) == list(range(first_of(4_999, 500), 5_000))
+    assert minutes(further) == list(range(first_of(4_499, 500), 4_500))
+
+
 async def test_memory_is_bounded() -> None:
     exchange = ScriptedKlines(age=40_000)
     cache = CandleCache(exchange)

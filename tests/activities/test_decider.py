@@ -635,18 +635,42 @@ async def test_exit_rules_see_the_open_trade_and_the_account(
     )
 
 
+async def test_exit_rules_see_the_virtual_trade_where_there_is_no_other(
+    make_worker: MakeWorker, make_plan: Callable[..., TradePlan]
+) -> None:
+    worker = make_worker(needs=FACTS)
+    plan = make_plan(preset_hash=worker.hash)
+    trade = Trade(
+        plan=plan, adopted_qty=Decimal("0.01"), adopted_price=Decimal(30000), opened_at=START
+    )
+    virtual = f"shadow/BTCUSDT/{plan.trade_id}"
+    desk = worker.ask_desk(
+        {"account/main": desk_with(), virtual: TradeView(trade=trade, busy=False)}
+    )
+
+    await worker.decide(shadows=("shadow/ETHUSDT/other", virtual))
+
+    (view,) = worker.strategy.seen
+    assert view.series["position.candles"][-1] == 0.0
+    assert desk.asked == ["account/main", virtual]
+
+
 async def test_a_trade_of_another_version_is_not_its_own(
     make_worker: MakeWorker, make_plan: Callable[..., TradePlan]
 ) -> None:
     worker = make_worker(needs=FACTS)
-    desk = worker.ask_desk({"account/main": desk_with(make_plan(preset_hash="other"))})
+    plan = make_plan(preset_hash="other")
+    trade = Trade(
+        plan=plan, adopted_qty=Decimal("0.01"), adopted_price=Decimal(30000), opened_at=START
+    )
+    other = f"trade/BTCUSDT/{plan.trade_id}"
+    worker.ask_desk({"account/main": desk_with(plan), other: TradeView(trade=trade, busy=False)})
 
     await worker.decide()
 
     (view,) = worker.strategy.seen
     assert np.isnan(view.series["position.r"][-1])
     assert view.series["account.open_trades"][-1] == 1.0
-    assert desk.asked == ["account/main"]
 
 
 async def test_who_wants_to_know_nothing_asks_nobody(make_worker: MakeWorker) -> None:
