@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -21,6 +20,7 @@ from temporalio.client import Client
 from activities.messenger import Messenger, heartbeats
 from activities.presets_author import Author, author_of
 from activities.presets_folder import FolderEye, Sight, identity
+from activities.presets_news import Told
 from tradewright import ids
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.folder import (
@@ -34,10 +34,9 @@ from tradewright.domain.folder import (
     step,
     step_when_gone,
 )
-from tradewright.domain.notice import shortened
 from tradewright.domain.plan import Mode
-from tradewright.ports import FileFault, FolderMemory, FolderNews, Folders, PresetsPort
-from tradewright.preset import LoadedPreset, PresetFault, render
+from tradewright.ports import FolderMemory, Folders, PresetsPort
+from tradewright.preset import LoadedPreset, PresetFault
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +44,6 @@ LOOK_EVERY: Final = 0.5
 """Seconds between two looks though nothing was heard: not every file system tells of changes."""
 LOOK_AGAIN: Final = 0.025
 """Seconds until the next look at a file that has not settled."""
-LONGEST_FAULT: Final = 2000
-"""Characters of what is wrong with one file: a signal has to hold all of them."""
 TRY_AGAIN: Final = 1.0
 """Seconds until what could not be done is tried again."""
 
@@ -86,7 +83,7 @@ class PresetWatch:
         folder: Path,
         memory: FolderMemory,
         applier: Applier,
-        told: "Told",
+        told: Told,
         author_of: AuthorOf = author_of,
     ) -> None:
         self._folder = folder
@@ -219,64 +216,6 @@ class PresetWatch:
 def _is_done(base: Remembered, said: Declared) -> bool:
     settled = base.standing in {Standing.APPLIED, Standing.LEFT, Standing.IDLE}
     return settled and (base.preset_hash, base.file) == (said.preset_hash, said.file)
-
-
-class Told:
-    """Tells the workflow what has changed, and the log what is wrong."""
-
-    def __init__(self, messenger: Messenger, account: str, memory: FolderMemory) -> None:
-        self.place = memory.place
-        self._messenger = messenger
-        self._workflow = ids.presets_workflow(account)
-        self._faults = memory.faults
-        self._fault = memory.fault
-        self._waiting = memory.waiting
-
-    async def remember(self, entry: Remembered) -> None:
-        await self._send((entry,))
-
-    async def look(
-        self,
-        memory: Mapping[str, Remembered],
-        faults: Mapping[str, tuple[PresetFault, ...]],
-        fault: str,
-        waiting: str,
-    ) -> None:
-        """Tell what a look has found, if it has changed."""
-        by_file = {each.file: name for name, each in memory.items()}
-        found = tuple(
-            FileFault(
-                file=file,
-                text=shortened(render(told), LONGEST_FAULT),
-                preset=by_file.get(file, ""),
-            )
-            for file, told in sorted(faults.items())
-        )
-        if (found, fault, waiting) == (self._faults, self._fault, self._waiting):
-            return
-        for each in found:
-            if each not in self._faults:
-                log.error("preset_invalid", file=each.file, detail=each.text, preset=each.preset)
-        for each in self._faults:
-            if each.file not in faults:
-                log.info("preset_valid_again", file=each.file)
-        if fault and fault != self._fault:
-            log.error("presets_not_read", detail=fault)
-        if waiting and waiting != self._waiting:
-            log.warning("presets_wait", detail=waiting)
-        self._faults, self._fault, self._waiting = found, fault, waiting
-        await self._send(())
-
-    async def _send(self, entries: tuple[Remembered, ...]) -> None:
-        news = FolderNews(
-            place=self.place,
-            at=datetime.now(UTC),
-            presets=entries,
-            faults=self._faults,
-            fault=self._fault,
-            waiting=self._waiting,
-        )
-        await self._messenger.tell(self._workflow, "report", news)
 
 
 class FolderWatcher(PresetsPort):

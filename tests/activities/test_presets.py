@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from activities.messenger import Messenger
-from activities.presets import PresetWatch, Told
+from activities.presets import PresetWatch
 from activities.presets_author import Author
 from activities.presets_folder import (
     DOUBTED,
@@ -26,6 +26,7 @@ from activities.presets_folder import (
     FolderEye,
     Sight,
 )
+from activities.presets_news import Told
 from tradewright.domain.errors import ExchangeUnreachable, Retry, TradewrightError
 from tradewright.domain.folder import Remembered, Running, Standing, held_mode
 from tradewright.domain.plan import Mode
