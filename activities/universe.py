@@ -59,7 +59,7 @@ class Universes:
             told.append(f"{len(found)} of {wanted.top} symbols pass the filter")
         if kept:
             told.append(f"kept for their open trades: {', '.join(kept)}")
-        return Universe(symbols=found + kept, note="; ".join(told))
+        return Universe(symbols=found, kept=kept, note="; ".join(told))
 
     async def _listed(self) -> tuple[Listed, ...]:
         if asyncio.get_running_loop().time() - self._read_at < MAX_AGE:

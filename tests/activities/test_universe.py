@@ -79,7 +79,7 @@ async def test_only_perpetuals_in_usdt_that_take_orders_are_chosen() -> None:
 async def test_symbols_with_open_trades_stay_whatever_they_are_worth() -> None:
     found = await Universes(lists()).choose(BEST, ("AUSDT",), ("CLOSEDUSDT", "BUSDT"))
 
-    assert found.symbols == ("BUSDT", "CUSDT", "CLOSEDUSDT")
+    assert (found.symbols, found.kept) == (("BUSDT", "CUSDT"), ("CLOSEDUSDT",))
     assert found.note == "kept for their open trades: CLOSEDUSDT"
 
 
@@ -147,8 +147,8 @@ async def test_a_preset_s_filter_chooses_and_its_open_trades_stay(temporal: Clie
 
         found = await market_of(place).universe(wish(place, PRESET))
 
-    assert len(found.symbols) == 4
-    assert found.symbols[-1] == "BTCUSDT"
+    assert len(found.symbols) == 3
+    assert found.kept == ("BTCUSDT",)
     assert "ETHUSDT" in found.symbols
     assert "ZENUSDT" not in found.symbols
     assert found.note == "kept for their open trades: BTCUSDT"

@@ -90,7 +90,7 @@ class MarketPort(ABC):
     @activity.defn
     @abstractmethod
     async def universe(self, wish: UniverseWish) -> Universe:
-        """Choose the symbols of a preset anew; those with open trades of it are among them."""
+        """Choose the symbols of a preset anew, and keep those with open trades of it."""
 
     @activity.defn
     @abstractmethod
