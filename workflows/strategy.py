@@ -223,7 +223,7 @@ class StrategyWorkflow:
         market = workflow.get_external_workflow_handle(ids.market_workflow(status.account))
         watch = Watch(
             preset=status.preset,
-            symbols=(*status.symbols, *status.kept),
+            symbols=status.watched,
             timeframe=status.timeframe,
             preset_hash=status.preset_hash,
             book_depth=self._applied.book_depth,
@@ -334,6 +334,7 @@ class StrategyWorkflow:
             ][::-1],
             symbols=applied.symbols,
             timeframe=applied.timeframe,
+            book_depth=applied.book_depth,
             enabled=applied.enabled,
             mode=applied.mode,
             kept=status.kept if applied.universe_every else (),
@@ -414,6 +415,7 @@ def _first_status(applied: Applied) -> StrategyStatus:
         account=applied.account,
         symbols=applied.symbols,
         timeframe=applied.timeframe,
+        book_depth=applied.book_depth,
         enabled=applied.enabled,
         mode=applied.mode,
     )

@@ -5,16 +5,23 @@ it, and a strategy that was terminated has not said good-bye: both are mended he
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from tradewright import ids
+from tradewright.domain.account import Released
 from tradewright.domain.notice import Notice, Priority
-from tradewright.ports import StrategyStatus, Watch, Watchlist
+from tradewright.ports import StrategyStatus, TradeView, Watch, Watchlist
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +56,16 @@ async def _watch_again(client: Client, account: str) -> None:
         status: StrategyStatus = await strategy.query(
             "status", result_type=StrategyStatus, rpc_timeout=ANSWER_WITHIN
         )
-        watch = Watch(preset=status.preset, symbols=status.symbols, timeframe=status.timeframe)
+        watch = Watch(
+            preset=status.preset,
+            symbols=status.watched,
+            timeframe=status.timeframe,
+            preset_hash=status.preset_hash,
+            book_depth=status.book_depth,
+        )
         await market.signal("watch", watch)
         log.info("watched_again", preset=status.preset)
+    await _follow_again(client, account, market, told)
     for preset, watch in sorted(watched.items()):
         # The list lags: only the workflow itself can say that it has ended
         if ids.strategy_workflow(preset) not in running and await _has_ended(client, preset):
@@ -59,9 +73,38 @@ async def _watch_again(client: Client, account: str) -> None:
             await _tell(client, account, preset)
 
 
+async def _follow_again(
+    client: Client, account: str, market: WorkflowHandle[Any, Any], told: Watchlist
+) -> None:
+    """Have the market follow every virtual trade that runs; none that was ended from outside."""
+    query = f"WorkflowType='ShadowWorkflow' AND ExecutionStatus='Running' AND Account='{account}'"
+    running = {found.id async for found in client.list_workflows(query)}
+    followed = {ids.shadow_workflow(plan.symbol, plan.trade_id): plan for plan in told.shadows}
+    for workflow_id in sorted(running - followed.keys()):
+        view: TradeView = await client.get_workflow_handle(workflow_id).query(
+            "trade", result_type=TradeView, rpc_timeout=ANSWER_WITHIN
+        )
+        if not view.trade.is_final:
+            await market.signal("follow", view.trade.plan)
+            log.info("followed_again", workflow_id=workflow_id)
+    for workflow_id in sorted(followed.keys() - running):
+        if await _ended(client, workflow_id):
+            plan = followed[workflow_id]
+            await market.signal("unfollow", plan)
+            # One that was terminated has told nobody; a strategy that has heard hears nothing new
+            strategy = client.get_workflow_handle(ids.strategy_workflow(plan.preset))
+            with contextlib.suppress(RPCError):
+                release = Released(trade_id=plan.trade_id, at=plan.trigger)
+                await strategy.signal("shadow_ended", release)
+
+
 async def _has_ended(client: Client, preset: str) -> bool:
+    return await _ended(client, ids.strategy_workflow(preset))
+
+
+async def _ended(client: Client, workflow_id: str) -> bool:
     try:
-        found = await client.get_workflow_handle(ids.strategy_workflow(preset)).describe()
+        found = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as e:
         if e.status is RPCStatusCode.NOT_FOUND:
             return True

@@ -135,6 +135,7 @@ class StrategyStatus(Value):
     account: str
     symbols: tuple[Symbol, ...]
     timeframe: Timeframe
+    book_depth: int | None = Field(default=None, description="Unset, no order book triggers it.")
     paused: bool = False
     pause_reason: str = ""
     enabled: bool = True
@@ -163,6 +164,11 @@ class StrategyStatus(Value):
     note_at: AwareDatetime | None = None
     """Wall clock."""
     needs_operator: str = ""
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Return the symbols that the market tells it of."""
+        return (*self.symbols, *self.kept)
 
     @property
     def takes_entries(self) -> bool:
