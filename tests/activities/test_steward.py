@@ -15,7 +15,7 @@ from tradewright.domain.account import Account, Reservation
 from tradewright.domain.errors import ExchangeUnreachable
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Candle, Side, Timeframe
-from tradewright.domain.plan import ExitRules, LimitEntry, TradePlan
+from tradewright.domain.plan import ExitRules, LimitEntry, Mode, TradePlan
 from tradewright.domain.trade import (
     EntryExpired,
     EntryPlaced,
@@ -26,7 +26,7 @@ from tradewright.domain.trade import (
     Trade,
     TradeEvent,
 )
-from tradewright.ports import TradeView, Watchlist
+from tradewright.ports import ShadowCandles, TradeView, Watchlist
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -38,7 +38,7 @@ class OneTrade:
 
     def __init__(self, trade: Trade) -> None:
         self._trade = trade
-        self.told: list[TradeEvent] = []
+        self.told: list[TradeEvent | ShadowCandles] = []
         self.shadows: tuple[TradePlan, ...] = ()
 
     async def ask_in_time(
@@ -51,7 +51,9 @@ class OneTrade:
             return Watchlist(account="main", shadows=self.shadows)
         return TradeView(trade=self._trade, busy=False)
 
-    async def tell(self, workflow_id: str, signal: str, message: TradeEvent) -> bool:
+    async def tell(
+        self, workflow_id: str, signal: str, message: TradeEvent | ShadowCandles
+    ) -> bool:
         self.told.append(message)
         return True
 
@@ -164,3 +166,37 @@ async def test_without_any_candle_nothing_is_decided(is_away: bool) -> None:
 
     assert not await steward.manage(START + 2 * MINUTE, MINUTE, {}, 1.0)
     assert told.told == []
+
+
+def shadowed(trade: Trade) -> Trade:
+    plan = trade.plan.model_copy(update={"mode": Mode.SHADOW})
+    return trade.model_copy(update={"plan": plan, "stop": plan.stop_loss})
+
+
+async def test_a_virtual_trade_is_told_of_the_candles_in_which_something_happens_to_it() -> None:
+    trade = shadowed(opened(plan_of()))
+    steward, told, _ = stewarding(trade)
+    told.shadows = (trade.plan,)
+    stop = int(trade.plan.stop_loss)
+
+    quiet = await steward._follow_shadow(trade.plan, START + MINUTE, MINUTE, {BTC: candle(0)}, 1.0)
+    deep = candle(1).model_copy(update={"low": Decimal(stop - 1)})
+    hit = await steward._follow_shadow(trade.plan, START + 2 * MINUTE, MINUTE, {BTC: deep}, 1.0)
+
+    assert (quiet, hit) == (False, True)
+    [message] = told.told
+    assert isinstance(message, ShadowCandles)
+    assert [one.close for one in message.closed] == [START + 2 * MINUTE]
+
+
+async def test_a_virtual_trade_misses_no_minute_while_nobody_ran() -> None:
+    trade = shadowed(opened(plan_of()))
+    deep = candle(1).model_copy(update={"low": trade.plan.stop_loss - 1})
+    steward, told, _ = stewarding(trade, candle(0), deep, candle(2))
+    told.shadows = (trade.plan,)
+
+    await steward._follow_shadow(trade.plan, START + 3 * MINUTE, 3 * MINUTE, {}, 1.0)
+
+    [message] = told.told
+    assert isinstance(message, ShadowCandles)
+    assert [one.close for one in message.closed] == [START + n * MINUTE for n in (1, 2, 3)]
