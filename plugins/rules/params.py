@@ -6,7 +6,8 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from plugins.rules.indicator import Indicator
-from plugins.rules.programme import MEANINGS, Declared, Programme, Resolution
+from plugins.rules.programme import Declared, Programme
+from plugins.rules.resolution import MEANINGS, Resolution
 from tradewright import plugin, rules
 from tradewright.domain.market import Symbol, Timeframe
 from tradewright.rules import Kind

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from plugins.rules.column import Columns
 from plugins.rules.machine import Machine
 from plugins.rules.params import Params
-from plugins.rules.programme import Programme, Resolution
+from plugins.rules.programme import Declared, Programme
+from plugins.rules.resolution import Resolution
 from tests.plugins.expression import conditions, numbers, told
 from tests.plugins.market import candles_of, view
 from tradewright import rules
@@ -157,8 +158,6 @@ def test_a_session_follows_the_clocks_of_its_zone_through_a_change() -> None:
 
 
 def test_resolution_tells_what_is_wrong_and_gives_nothing() -> None:
-    from plugins.rules.programme import Declared
-
     resolution = Resolution(
         Declared({}, {}, {}, {"x": "y"}, {("long",): ("x > 1", Kind.CONDITION)})
     )

@@ -4,7 +4,7 @@ import ast
 import difflib
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from tradewright.rules import node as nodes
+from tradewright.rules.expansion import EXPANSIONS
 from tradewright.rules.fault import RuleInvalid
 from tradewright.rules.function import DAYS, FUNCTIONS, Argument, Function
 from tradewright.rules.node import Kind, Name, Node
@@ -310,7 +311,7 @@ class _Builder:
                     numbers.append(self._a_condition(argument, depth))
                 case _:
                     numbers.append(self._a_number(argument, depth))
-        return _BUILT[function.name](numbers, candles)
+        return EXPANSIONS[function.name](numbers, candles)
 
     def _with_past_if_any(self, tree: ast.expr, node: Node) -> Node:
         for each in nodes.walk(node):
@@ -380,59 +381,3 @@ def _suggestion(word: str, known: Iterable[str]) -> str:
         return f"did you mean {near[0]!r}?"
     listed = ", ".join(names[:20])
     return f"known: {listed}{' and more' if len(names) > 20 else ''}"
-
-
-def _cross(up: bool) -> Callable[[list[Node], int], Node]:
-    now, then = (">", "<=") if up else ("<", ">=")
-
-    def built(numbers: list[Node], _: int) -> Node:
-        left, right = numbers
-        earlier = nodes.Before(nodes.Comparison(then, left, right), 1)
-        return nodes.Both((nodes.Comparison(now, left, right), earlier))
-
-    return built
-
-
-def _steady(operator: str) -> Callable[[list[Node], int], Node]:
-    def built(numbers: list[Node], candles: int) -> Node:
-        (x,) = numbers
-        return nodes.Throughout(nodes.Comparison(operator, x, nodes.Before(x, 1)), candles)
-
-    return built
-
-
-def _between(numbers: list[Node], _: int) -> Node:
-    x, low, high = numbers
-    return nodes.Both((nodes.Comparison("<=", low, x), nodes.Comparison("<=", x, high)))
-
-
-def _bound(greater: bool) -> Callable[[list[Node], int], Node]:
-    def built(numbers: list[Node], _: int) -> Node:
-        found = numbers[0]
-        for each in numbers[1:]:
-            found = nodes.Bound(found, each, greater)
-        return found
-
-    return built
-
-
-def _clip(numbers: list[Node], _: int) -> Node:
-    x, low, high = numbers
-    return nodes.Bound(nodes.Bound(x, low, greater=True), high, greater=False)
-
-
-_BUILT: Mapping[str, Callable[[list[Node], int], Node]] = {
-    "cross_up": _cross(up=True),
-    "cross_down": _cross(up=False),
-    "rising": _steady(">"),
-    "falling": _steady("<"),
-    "between": _between,
-    "highest": lambda numbers, candles: nodes.Extreme(numbers[0], candles, highest=True),
-    "lowest": lambda numbers, candles: nodes.Extreme(numbers[0], candles, highest=False),
-    "since": lambda numbers, candles: nodes.Since(numbers[0], candles),
-    "iff": lambda numbers, _: nodes.Choice(*numbers),
-    "clip": _clip,
-    "abs": lambda numbers, _: nodes.Absolute(numbers[0]),
-    "min": _bound(greater=False),
-    "max": _bound(greater=True),
-}
