@@ -326,7 +326,7 @@ VALUES: list[Any] = [
 VALUES += ["NOPE", "1h", "9h", "BTCUSDT", "", "close > 1", "Volume", [], ["close"], {}, {"x": 1}]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.sampled_from(PLACES), st.sampled_from(KEYS), st.sampled_from(VALUES), st.booleans())
 def test_what_the_schema_refuses_the_model_refuses(
     place: tuple[str, ...], key: str, value: Any, taken_out: bool
@@ -362,7 +362,7 @@ def test_what_the_schema_refuses_the_model_refuses(
         ), message
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_bounds_are_the_same_in_schema_and_model(data: st.DataObject) -> None:
     function = data.draw(
