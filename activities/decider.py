@@ -1,15 +1,14 @@
 """Decisions of presets: what they see becomes proposals, exits, and refusals with their codes."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final, Protocol
 
 import structlog
 
-from activities import parse
+from activities import verdict
 from activities.candles import CandleCache
 from activities.correlation import Correlations
 from activities.evaluation import leave_wishes, propose
@@ -20,23 +19,21 @@ from activities.lookout import Lookout, Sight
 from activities.messenger import Messenger
 from activities.pace import Pace
 from activities.strategist import Strategist, StrategyFailed
-from activities.ticker import FRESH, Tickers, quoted, shown
+from activities.ticker import FRESH, Tickers, shown
 from tradewright.book import Book, BookBroken, Ladder
 from tradewright.domain.account import LeaveWish, RefusalCode
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Instrument
-from tradewright.domain.plan import MarketEntry, Proposal
-from tradewright.domain.protection import OnBad, session_fault, slippage_fault, spread_fault
+from tradewright.domain.plan import Proposal
+from tradewright.domain.protection import OnBad
 from tradewright.plugin import BOOK_SERIES
 from tradewright.plugin import Evaluation as Answer
 from tradewright.ports import BookTrigger, Evaluation, Proposals, Refusal
 from tradewright.preset import LoadedPreset
-from tradewright.quality import Flaw, book_flaws, outlier_flaws
+from tradewright.quality import Flaw, book_flaws
 
 log = structlog.get_logger(__name__)
 
-CANDLE_GRACE: Final = timedelta(seconds=5)
-"""Wall time that any candle is given: it may be listed, and told of, seconds after its close."""
 EXITS_GO_ON: Final = frozenset({RefusalCode.DATA_UNVERIFIED, RefusalCode.BOOK_STALE})
 """What keeps entries back, and nothing that is held from being left."""
 BOOK_DEPTH: Final = 50
@@ -44,8 +41,6 @@ BOOK_DEPTH: Final = 50
 BOOK_FRESH: Final = timedelta(seconds=30)
 """For so long a ticker vouches for the prices of an order book."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-SHOWN: Final = 5
-"""Symbols whose remarks are in a note; of all others the refusals tell."""
 LINEAR: Final = "linear"
 
 
@@ -102,7 +97,8 @@ class Decider:
         except PresetUnusable as e:
             log.error("preset_unusable", preset=asked.preset, detail=str(e))
             refusals = tuple(
-                _refusal(symbol, RefusalCode.PRESET_UNUSABLE, str(e)) for symbol in asked.symbols
+                verdict.refusal(symbol, RefusalCode.PRESET_UNUSABLE, str(e))
+                for symbol in asked.symbols
             )
             return Proposals(exits=earlier, note=str(e), fault=str(e), refusals=refusals)
         now, speed = await self._pace.market_now(), max(1.0, await self._pace.speed())
@@ -118,17 +114,17 @@ class Decider:
         proposals = tuple(each.proposal for each in found if each.proposal is not None)
         age = now - asked.close_time
         # What is to be left is left by an old candle, too; entered is by none but the last
-        if age > _patience(loaded, speed):
+        if age > verdict.patience(loaded, speed):
             note, code = f"stale candle: it closed {age} ago", RefusalCode.DATA_STALE
             told = {refusal.symbol for refusal in refusals}
-            stale = (_refusal(s, code, note) for s in asked.symbols if s not in told)
+            stale = (verdict.refusal(s, code, note) for s in asked.symbols if s not in told)
             return Proposals(exits=exits, note=note, fault=fault, refusals=(*refusals, *stale))
         if asked.exits_only:
             return Proposals(exits=exits, note=fault, fault=fault, refusals=refusals)
         return Proposals(
             proposals=proposals,
             exits=exits,
-            note=_note([each.note for each in found if each.note]),
+            note=verdict.note([each.note for each in found if each.note]),
             fault=fault,
             refusals=refusals,
         )
@@ -147,7 +143,8 @@ class Decider:
             end
             if isinstance(end, _Outcome)
             else _Outcome(
-                symbol, refusals=(_refusal(symbol, RefusalCode.DATA_EMPTY, str(end), fault=True),)
+                symbol,
+                refusals=(verdict.refusal(symbol, RefusalCode.DATA_EMPTY, str(end), fault=True),),
             )
             for symbol, end in zip(asked.symbols, ends, strict=True)
         ]
@@ -195,7 +192,7 @@ class Decider:
         sight = await self.sight(loaded, symbol, asked.close_time, asked.shadows)
         row = self._tickers.row(symbol, terms.max_age)
         price = trigger.price if trigger else sight.window.close
-        flaws = [*sight.flaws, *_doubts(loaded, sight, price, row)]
+        flaws = [*sight.flaws, *verdict.doubts(loaded, sight, price, row)]
         book = None
         if trigger is not None:
             book = Book.of(symbol, trigger.number, trigger.book)
@@ -203,7 +200,7 @@ class Decider:
         try:
             answer, refusals = await self._answer(loaded, sight, flaws, book)
         except StrategyFailed as e:
-            failed = _refusal(symbol, RefusalCode.STRATEGY_FAILED, str(e), fault=True)
+            failed = verdict.refusal(symbol, RefusalCode.STRATEGY_FAILED, str(e), fault=True)
             return _Outcome(symbol, refusals=(failed,), fault=f"{symbol}: {e}")
         if answer is None:
             return _Outcome(symbol, refusals=refusals)
@@ -214,11 +211,11 @@ class Decider:
         if isinstance(proposed, str):
             # It names the symbol first, as notes do
             reason = proposed.removeprefix(f"{symbol}: ")
-            told = _refusal(symbol, RefusalCode.NO_LEVELS, reason)
+            told = verdict.refusal(symbol, RefusalCode.NO_LEVELS, reason)
             return _Outcome(symbol, exits=exits, refusals=(*refusals, told))
         if row is not None:
             proposed = proposed.model_copy(update={"market": shown(row)})
-        barred = _barred(loaded, proposed, row, asked.close_time, book)
+        barred = verdict.barred(loaded, proposed, row, asked.close_time, book)
         if barred:
             return _Outcome(symbol, exits=exits, refusals=(*refusals, *barred))
         declared = loaded.preset.risk.correlation
@@ -280,7 +277,7 @@ class Decider:
     ) -> tuple[Answer | None, tuple[Refusal, ...]]:
         """Return what the strategy says, None if it is not asked; and what is wrong."""
         symbol, view, terms = sight.view.symbol, sight.view, loaded.preset.data
-        refusals = _refusals(symbol, flaws, terms.on_bad, terms.pause)
+        refusals = verdict.refusals(symbol, flaws, terms.on_bad, terms.pause)
         knows_degraded = getattr(loaded.strategy, "knows_degraded", False)
         if flaws and terms.on_bad is OnBad.DEGRADE and knows_degraded and not sight.is_short:
             log.warning("decided_by_degraded_rules", symbol=symbol, flaws=[f.detail for f in flaws])
@@ -317,96 +314,5 @@ class Decider:
         )
 
 
-def _patience(loaded: LoadedPreset, speed: float) -> timedelta:
-    """Return how old a candle may be, in market time, and still be entered at market.
-
-    What the preset lets an entry take from its decision on is also what may pass between
-    the candle and the decision: the price that was decided on is the candle's close. Beyond
-    it the market has moved on, however long the timeframe. A market that runs faster than
-    the wall clock is given as much of wall time.
-    """
-    allowed = max(loaded.preset.entry.expires_after, CANDLE_GRACE)
-    return min(allowed, loaded.preset.data.max_age) * speed
-
-
-def _doubts(
-    loaded: LoadedPreset, sight: Sight, price: Decimal | None, row: parse.Row | None
-) -> Sequence[Flaw]:
-    """Return whether what is to be paid is far from mark and index."""
-    if sight.is_short or price is None:
-        return ()
-    mark, index = quoted(row, "markPrice"), quoted(row, "indexPrice")
-    return outlier_flaws(
-        float(price),
-        None if mark is None else float(mark),
-        None if index is None else float(index),
-        float(loaded.preset.data.outlier_fraction),
-    )
-
-
-def _barred(
-    loaded: LoadedPreset,
-    proposal: Proposal,
-    row: parse.Row | None,
-    at: datetime,
-    book: Book | None,
-) -> tuple[Refusal, ...]:
-    """Return why the preset's own protections bar an entry now."""
-    terms = loaded.preset.protections
-    bid, ask = (
-        (book.bid, book.ask) if book else (quoted(row, "bid1Price"), quoted(row, "ask1Price"))
-    )
-    is_market = isinstance(proposal.entry, MarketEntry)
-    found = (
-        (
-            RefusalCode.OUTSIDE_SESSION,
-            session_fault([session.domain() for session in terms.sessions], at),
-        ),
-        (RefusalCode.SPREAD_TOO_WIDE, spread_fault(terms.max_spread_bp, bid, ask)),
-        (
-            RefusalCode.SLIPPAGE_TOO_LARGE,
-            slippage_fault(terms.max_slippage_bp, proposal.signal.side, proposal.price, bid, ask)
-            if is_market
-            else "",
-        ),
-    )
-    return tuple(
-        Refusal(symbol=proposal.symbol, code=code, reason=reason, proposal=proposal)
-        for code, reason in found
-        if reason
-    )[:1]
-
-
-def _refusals(
-    symbol: str, flaws: Iterable[Flaw], on_bad: OnBad, pause: timedelta
-) -> tuple[Refusal, ...]:
-    """Return one refusal for each code; a market that is only young is no failure."""
-    by_code: dict[RefusalCode, Flaw] = {}
-    for flaw in flaws:
-        by_code.setdefault(flaw.code, flaw)
-    if RefusalCode.WARMING_UP in by_code:
-        return (_refusal(symbol, *by_code[RefusalCode.WARMING_UP]),)
-    rest = pause if on_bad is OnBad.PAUSE else None
-    return tuple(
-        _refusal(symbol, flaw.code, flaw.detail, fault=True, rest=rest) for flaw in by_code.values()
-    )
-
-
-def _refusal(
-    symbol: str,
-    code: RefusalCode,
-    reason: str,
-    *,
-    fault: bool = False,
-    rest: timedelta | None = None,
-) -> Refusal:
-    return Refusal(symbol=symbol, code=code, reason=reason[:300], fault=fault, rest=rest)
-
-
 def _leaves(loaded: LoadedPreset, symbol: str, answer: Answer) -> tuple[LeaveWish, ...]:
     return leave_wishes(loaded.preset.name, loaded.hash, symbol, answer)
-
-
-def _note(notes: Sequence[str]) -> str:
-    more = len(notes) - SHOWN
-    return "; ".join(notes[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
