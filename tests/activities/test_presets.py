@@ -715,6 +715,8 @@ class EditingPresets(RuleBasedStateMachine):
         self.valid: dict[str, str] = {}
         """Hash of what each file said last that was valid, by its preset."""
         self.removed: set[str] = set()
+        self.dormant: set[str] = set()
+        """Deleted, and back with what is not valid: no wish to take entries again."""
 
     @initialize()
     def begin(self) -> None:
@@ -759,7 +761,7 @@ class EditingPresets(RuleBasedStateMachine):
             runs = self.town.runs(name)
             assert runs is not None, f"{name} was lost"
             assert runs.preset_hash == wanted, f"{name} is not as its file said last"
-            assert runs.enabled or name not in there
+            assert runs.enabled or name not in there or name in self.dormant
 
     @rule(file=files, period=periods, replace=st.booleans(), settle=st.booleans())
     def save(self, file: str, period: int, replace: bool, settle: bool) -> None:
@@ -767,6 +769,7 @@ class EditingPresets(RuleBasedStateMachine):
         self.town.write(f"{file}.yaml", said, replace=replace)
         self.valid[file] = hash_of(said)
         self.removed.discard(file)
+        self.dormant.discard(file)
         if settle:
             self._settled()
 
@@ -778,11 +781,14 @@ class EditingPresets(RuleBasedStateMachine):
             self._run(self._glance)
         self.valid[file] = hash_of(said)
         self.removed.discard(file)
+        self.dormant.discard(file)
 
     @rule(file=files, nonsense=st.sampled_from(["", "{", "version: 2\n", "name: 1\n"]))
     def spoil(self, file: str, nonsense: str) -> None:
         self._settled()
         self.town.write(f"{file}.yaml", nonsense)
+        if file in self.removed:
+            self.dormant.add(file)
         self.removed.discard(file)
         self._settled()
 
