@@ -148,7 +148,7 @@ async def stage(home: Path) -> AsyncIterator[Ready]:
         client = await Client.connect(
             f"{LOOPBACK}:{temporal_port}", data_converter=pydantic_data_converter
         )
-        journal = await Journal.open(f"sqlite+aiosqlite:///{home / 'journal.db'}", venue="paper")
+        journal = await Journal.open(f"sqlite:///{home / 'journal.db'}", venue="paper")
         person = BybitClient(url, BenchKey())
         worker = Worker(
             client,

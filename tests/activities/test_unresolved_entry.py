@@ -333,7 +333,7 @@ async def test_an_expired_plan_whose_order_is_in_is_not_refused(bench: Any, make
 async def test_the_real_journal_takes_the_same_intent_twice(
     bench: Any, make_plan: Any, tmp_path: Any
 ) -> None:
-    journal = await Journal.open(f"sqlite+aiosqlite:///{tmp_path}/journal.db", venue="paper")
+    journal = await Journal.open(f"sqlite:///{tmp_path}/journal.db", venue="paper")
     exchange, plan = BybitExchange(bench.client, journal, bench.pace), make_plan()
     bench.line.spoil("place_order", bench.faults.lost_answer)
     with pytest.raises(OutcomeUnknown):

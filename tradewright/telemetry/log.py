@@ -18,7 +18,7 @@ from tradewright.telemetry.trace import trace_id, trade_in
 FILE_BYTES: Final = 50_000_000
 FILES: Final = 5
 TALKATIVE: Final = (
-    *("aiosqlite", "alembic", "asyncio", "hvac", "opentelemetry", "pybit", "requests"),
+    *("alembic", "asyncio", "hvac", "opentelemetry", "pybit", "requests"),
     *("sqlalchemy", "temporalio", "urllib3", "uvicorn", "websocket", "websockets"),
 )
 """Libraries that are heard from "warning" up: below it they print requests and rows."""
