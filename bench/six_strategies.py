@@ -1,11 +1,12 @@
 """The six strategies that ship, on a recorded and on a generated market, edited and struck.
 
-``python -m bench.six_strategies recorded [FROM TO]`` or ``… generated [CANDLES] [SEED]`` runs the
-whole system in lockstep on the paper exchange. Presets are saved, spoiled, disabled, renamed,
-deleted and promoted through the watched folder, the scenarios of `deploy/paper` are in force, and
-the worker is killed; then everything is left and the books are compared. Exits 1 if a promise
-was broken: books or cash that differ, a position without a stop, an order while all presets are in
-the shadow, a version that was lost or applied twice. KEEP=FOLDER keeps logs and books there.
+``python -m bench.six_strategies recorded [FROM TO]``, ``… generated [CANDLES] [SEED]`` or ``…
+brief`` (that of the test suite) runs the whole system in lockstep on the paper exchange. Presets are
+saved, spoiled, disabled, renamed, deleted and promoted through the watched folder, the scenarios
+of `deploy/paper` are in force, and the worker is killed; then everything is left and the books are
+compared. Exits 1 if a promise was broken: books or cash that differ, a position without a stop, an
+order while all presets are in the shadow, a version that was lost or applied twice. KEEP=FOLDER
+keeps logs and books there.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.proof.play import Played, Scene, play
-from tests.proof.scene import generated, recorded
+from tests.proof.scene import brief, generated, recorded
 
 WINDOW = ("2022-01-15T00:00:00+00:00", "2022-01-16T00:00:00+00:00")
 CANDLES, SEED, BEGIN = 1440, 5, datetime(2026, 3, 5, 7, tzinfo=UTC)
@@ -26,6 +27,8 @@ CANDLES, SEED, BEGIN = 1440, 5, datetime(2026, 3, 5, 7, tzinfo=UTC)
 
 def scene_of(arguments: list[str]) -> Scene:
     kind, *more = arguments or ["recorded"]
+    if kind == "brief":
+        return brief()
     if kind == "recorded":
         begin, end = map(datetime.fromisoformat, more or WINDOW)
         return recorded(begin, end)
