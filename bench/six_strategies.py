@@ -2,8 +2,8 @@
 
 ``python -m bench.six_strategies recorded [FROM TO]``, ``… generated [CANDLES] [SEED]`` or ``…
 brief`` (that of the test suite) runs the whole system in lockstep on the paper exchange. Presets
-are saved, spoiled, disabled, renamed, deleted and promoted through the watched folder, the scenarios
-of `deploy/paper` are in force, and the worker is killed; then everything is left and the books are
+are saved, spoiled, disabled, renamed, deleted and promoted through the watched folder, faults of
+`deploy/paper` are in force, and the worker is killed; then everything is left and the books are
 compared. Exits 1 if a promise was broken: books or cash that differ, a position without a stop, an
 order while all presets are in the shadow, a version that was lost or applied twice. KEEP=FOLDER
 keeps logs and books there.
