@@ -48,6 +48,8 @@ from tradewright.ports import (
     Proposals,
     TradeEvents,
     TradeOrder,
+    Universe,
+    UniverseWish,
     Watchlist,
     activities_of,
 )
@@ -174,6 +176,10 @@ class Answers(ExchangePort, JournalPort, MarketPort):
 
     @activity.defn
     async def evaluate(self, evaluation: Evaluation) -> Proposals:
+        raise NotImplementedError
+
+    @activity.defn
+    async def universe(self, wish: UniverseWish) -> Universe:
         raise NotImplementedError
 
     @activity.defn

@@ -83,7 +83,11 @@ def last(trade: Trade, changes: Iterable[Change]) -> Trade:
 def test_a_market_entry_pays_the_spread_and_the_taker_s_fee(side: Side, price: int) -> None:
     trade = entered(side=side, stop_loss=Decimal(50_000) - 500 * side.sign)
 
-    assert (trade.state.value, trade.entry_price, trade.open_qty) == ("open", Decimal(price), Decimal("0.1"))
+    assert (trade.state.value, trade.entry_price, trade.open_qty) == (
+        "open",
+        Decimal(price),
+        Decimal("0.1"),
+    )
     assert trade.fees == price * Decimal("0.1") * TAKER_FEE
     assert trade.stop == trade.plan.stop_loss
 
@@ -296,6 +300,44 @@ def test_the_desk_of_virtual_trades_does_not_decide_on_data_that_the_real_one_wo
 
     decision = decide(_proposal(), desk, Limits(), now)
     assert (decision.kind, getattr(decision, "code", "")) == ("refused", "stale_data")
+
+
+def test_virtual_losses_in_a_row_stop_no_virtual_trade_for_ever() -> None:
+    """Only the real desk has a monitor, which pauses for them and counts anew."""
+    now = datetime(2026, 3, 2, 12, 1, tzinfo=UTC)
+    snapshot = Snapshot(at=now, market_at=now, equity=Decimal(10_000), wallet=Decimal(10_000))
+    real = Account(name="main", started_at=now, snapshot=snapshot)
+    own = Account(name="main", started_at=now, losses=Limits().loss_streak)
+
+    decision = decide(_proposal(), rehearsed_desk(own, real, now), Limits(), now)
+
+    assert decision.kind == "approved"
+
+
+def test_a_guard_that_a_person_has_lifted_is_lifted_of_virtual_trades_too() -> None:
+    now = datetime(2026, 3, 2, 12, 1, tzinfo=UTC)
+    snapshot = Snapshot(at=now, market_at=NOON, equity=Decimal(10_000), wallet=Decimal(10_000))
+    real = Account(name="main", started_at=now, snapshot=snapshot)
+    loss = Result(
+        trade_id="tw" + "b" * 16,
+        preset="ema",
+        symbol="BTCUSDT",
+        at=NOON,
+        pnl=Decimal(-5),
+        until=NOON + timedelta(days=9),
+    )
+    own = Account(name="main", started_at=now, results=(loss,))
+    hour = timedelta(hours=1)
+    guards = Guards(stop_guard=LossGuard(losses=1, within=hour, pause=hour))
+    wish = _proposal().model_copy(update={"guards": guards})
+
+    rests = decide(wish, rehearsed_desk(own, real, now), Limits(), now)
+    free = decide(
+        wish, rehearsed_desk(own, lifted(real, RefusalCode.STOP_GUARD), now), Limits(), now
+    )
+
+    assert getattr(rests, "code", "") == "stop_guard"
+    assert free.kind == "approved"
 
 
 def _position() -> Position:
