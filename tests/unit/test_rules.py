@@ -132,6 +132,11 @@ def test_the_caret_stands_below_the_place() -> None:
     assert _refused("fast >\tslo").caret() == "fast > slo\n       ^"
 
 
+@pytest.mark.parametrize("text", ["close", "   close", "close >\n open and\n\tclose", "(  close )"])
+def test_advice_shows_the_very_words_wherever_they_stand(text: str) -> None:
+    assert _refused(text).advice == "compare it, as in close > 0"
+
+
 @pytest.mark.parametrize(
     ("text", "lag"),
     [

@@ -171,7 +171,7 @@ class _Builder:
                 tree, "the rule is too long once it is written out", "name a part under let"
             )
         if kind is not None and found is not kind:
-            words = ast.get_source_segment(self._text, tree) or "this"
+            words = " ".join(self._text[tree.col_offset : tree.end_col_offset].split())
             advice = (
                 f"compare it, as in {words} > 0"
                 if kind is Kind.CONDITION

@@ -45,6 +45,7 @@ def parsed(text: str) -> ast.expr:
     for node in ast.walk(tree):
         if isinstance(node, ast.expr):
             node.col_offset += indent
+            node.end_col_offset = (node.end_col_offset or 0) + indent
     return tree
 
 
