@@ -6,8 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from tradewright.domain.account import Baseline, Snapshot
+from tradewright.domain.account.guard import memory
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.market import Side
+from tradewright.domain.protection import Guards, LossGuard
 from tradewright.domain.trade import EntryPlaced, Executed, PositionRead, Started
 from tradewright.journal import Journal
 
@@ -102,3 +104,16 @@ async def test_losses_in_a_row_are_counted_from_the_trades(
         for minute, is_loss in ((10, True), (20, False), (30, True), (40, True))
     ]
     assert {(r.preset, r.symbol) for r in past.results} == {("ema", "BTCUSDT")}
+
+
+async def test_a_rest_lasts_to_its_end_under_a_new_desk(
+    journal: Journal, make_event: MakeEvent, make_book: Any, make_fill: Any
+) -> None:
+    await journal.append([look(make_event, 1, Baseline())])
+    await close(make_book, make_fill, "a", 40_000, 0)
+    longest = LossGuard(losses=1, within=timedelta(days=30), pause=timedelta(days=30))
+
+    past = await journal.past("main")
+
+    assert past is not None
+    assert [r.until for r in past.results] == [AT + memory(Guards(stop_guard=longest))]

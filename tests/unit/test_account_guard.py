@@ -270,6 +270,38 @@ def test_what_is_remembered_is_bounded() -> None:
     assert kept[-1].at == NOON
 
 
+def test_a_preset_that_trades_much_forgets_its_own_results_and_nobody_elses() -> None:
+    slow = [result(-1, 6 * DAY), result(-1, 5 * DAY), result(-1, 4 * DAY)]
+    busy = [
+        result(1, timedelta(minutes=number), preset="busy")
+        for number in range(REMEMBERED_RESULTS + 5)
+    ]
+
+    kept = remembered((*slow, *busy), NOON)
+
+    assert len(kept) == REMEMBERED_RESULTS
+    assert [r for r in kept if r.preset == "ema"] == slow
+    guard = LossGuard(losses=3, within=7 * DAY, pause=7 * DAY)
+    assert code(desk(*kept), guarded(stop_guard=guard)) is RefusalCode.STOP_GUARD
+
+
+def test_what_a_person_has_lifted_stays_lifted_as_long_as_the_losses_are_remembered() -> None:
+    guards = Guards(stop_guard=LossGuard(losses=1, within=30 * DAY, pause=30 * DAY))
+    account = closed(desk(), proposal(1, guards=guards), -5, NOON)
+    account = lifted(account, RefusalCode.STOP_GUARD)
+    assert code(account, proposal(2, guards=guards)) is None
+
+    month = proposal(3, preset="other", trigger=NOON + 40 * DAY)
+    account = closed(account, month, 5, NOON + 40 * DAY)
+
+    later = proposal(4, guards=guards, trigger=NOON + 41 * DAY)
+    assert code(account, later) is None
+    account = closed(
+        account, month.model_copy(update={"trade_id": trade_id(5)}), 5, NOON + 60 * DAY
+    )
+    assert (account.lifts, [r.preset for r in account.results]) == ((), ["other"])
+
+
 def test_a_new_desk_learns_from_the_journal_and_keeps_what_it_heard_meanwhile() -> None:
     losses = (result(-1, 3 * HOUR), result(-1, 2 * HOUR))
     fresh = desk(result(-1, HOUR)).model_copy(update={"is_rebuilt": False})

@@ -373,6 +373,12 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         ),
         (
             "{cooldown_candles: 3}",
+            "{losing_symbol: {losses: 3, within: 30d, pause: ^^31d}}",
+            "protections.losing_symbol.pause",
+            "is longer than results are remembered; write 30d or less",
+        ),
+        (
+            "{cooldown_candles: 3}",
             "{sessions: [{from: '08:00', to: ^^'08:00'}]}",
             "protections.sessions.0.to",
             "is when it begins",

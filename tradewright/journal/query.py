@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Numeric, Select, Table, cast, select
 
-from tradewright.domain.account import LONGEST_LOOK, Baseline, Past, Position, Result
+from tradewright.domain.account import LONGEST_MEMORY, Baseline, Past, Position, Result
 from tradewright.domain.event import EventKind
 from tradewright.domain.gate import Gate
 from tradewright.domain.ledger import Books
@@ -334,7 +334,7 @@ def _results(newest_first: Sequence[TradeRow]) -> tuple[Result, ...]:
             symbol=trade.symbol,
             at=trade.closed_at,
             pnl=trade.pnl,
-            until=trade.closed_at + LONGEST_LOOK,
+            until=trade.closed_at + LONGEST_MEMORY,
         )
         for trade in reversed(newest_first)
         if trade.pnl and trade.closed_at is not None

@@ -14,7 +14,7 @@ from tradewright.preset.protection import Protections
 from tradewright.preset.wording import Mistake
 
 LONGEST_LOOK: Final = timedelta(days=30)
-"""How far back the desk remembers what trades have come to."""
+"""How far back a guard may look, and how long it may rest: the desk remembers no longer."""
 SOONEST_REFRESH: Final = timedelta(minutes=1)
 
 
@@ -57,9 +57,10 @@ def unknown_factors(root: Node, offered: Collection[str]) -> Iterator[Mistake]:
 def _guards(protections: Protections) -> Iterator[Mistake]:
     for name in ("stop_guard", "max_drawdown", "losing_symbol"):
         guard = getattr(protections, name)
-        if guard is not None and guard.within > LONGEST_LOOK:
-            path = ("protections", name, "within")
-            yield Mistake(path, "is longer than results are remembered; write 30d or less")
+        for key in ("within", "pause"):
+            if guard is not None and getattr(guard, key) > LONGEST_LOOK:
+                path = ("protections", name, key)
+                yield Mistake(path, "is longer than results are remembered; write 30d or less")
 
 
 def _sessions(protections: Protections) -> Iterator[Mistake]:

@@ -20,7 +20,7 @@ class LossLimit(Section):
 
     losses: int = Field(ge=1, le=100)
     within: Duration = Field(description="Of each other; at most 30d.")
-    pause: Duration = Field(description="From the last of them on.")
+    pause: Duration = Field(description="From the last of them on; at most 30d.")
 
     def domain(self) -> LossGuard:
         return LossGuard(losses=self.losses, within=self.within, pause=self.pause)
@@ -31,7 +31,7 @@ class DrawdownLimit(Section):
 
     fraction: Decimal = Field(gt=0, le=Decimal("0.5"), description="Of the account's equity.")
     within: Duration = Field(description="The time that is looked at; at most 30d.")
-    pause: Duration = Field(description="From the loss that made it so on.")
+    pause: Duration = Field(description="From the loss that made it so on; at most 30d.")
 
     def domain(self) -> DrawdownGuard:
         return DrawdownGuard(fraction=self.fraction, within=self.within, pause=self.pause)

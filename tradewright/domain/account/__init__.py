@@ -15,7 +15,7 @@ from tradewright.domain.account.desk import (
     Cooldown,
     Reservation,
 )
-from tradewright.domain.account.guard import GUARDS, LONGEST_LOOK, Lift, Result, counted
+from tradewright.domain.account.guard import GUARDS, LONGEST_MEMORY, Lift, Result, counted
 from tradewright.domain.account.limits import (
     Consequence,
     Consequences,
@@ -49,7 +49,7 @@ from tradewright.domain.account.usage import Usage, usage
 __all__ = [
     "EXPLANATIONS",
     "GUARDS",
-    "LONGEST_LOOK",
+    "LONGEST_MEMORY",
     "REMEMBERED_TRADES",
     "SNAPSHOT_MAX_AGE",
     "UNEXPLAINED_PATIENCE",

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
 
-from tradewright.domain.account.guard import LONGEST_LOOK, Lift, Result, memory, remembered
+from tradewright.domain.account.guard import LONGEST_MEMORY, Lift, Result, memory, remembered
 from tradewright.domain.account.limits import Limits, MarginMode, PositionMode
 from tradewright.domain.account.message import Channel, LeaveWish, Released, Unresolved
 from tradewright.domain.account.past import Baseline, Fired, Past, Pause
@@ -156,7 +156,7 @@ class Account(Value):
                 "cooldowns": cooldowns,
                 "losses": 0 if release.pnl > 0 else losses,
                 "results": self._with_result(held.plan, release),
-                "lifts": tuple(e for e in self.lifts if e.at > release.at - LONGEST_LOOK),
+                "lifts": tuple(e for e in self.lifts if e.at > release.at - LONGEST_MEMORY),
                 "unresolved": unresolved,
                 "done": (*self.done, release.trade_id)[-REMEMBERED_TRADES:],
             }

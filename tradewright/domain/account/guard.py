@@ -1,5 +1,6 @@
 """When a preset rests because of what its own trades have come to."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +19,9 @@ GUARDS: Final = frozenset(
 """Codes of what a person may lift."""
 REMEMBERED_RESULTS: Final = 1000
 LONGEST_LOOK: Final = timedelta(days=30)
-"""How far back a guard may look."""
+"""How far back a guard may look, and how long it may rest."""
+LONGEST_MEMORY: Final = 2 * LONGEST_LOOK
+"""So long a result, and what was lifted, may matter."""
 SHORTEST_MEMORY: Final = timedelta(days=1)
 """So long every result is kept, for a guard that is declared after it."""
 
@@ -54,9 +57,16 @@ def memory(guards: Guards | None) -> timedelta:
 
 
 def remembered(results: Sequence[Result], now: datetime) -> tuple[Result, ...]:
-    """Return what still matters at *now* of *results*, oldest first."""
+    """Return what still matters at *now* of *results*, oldest first.
+
+    Of too many those are forgotten that are of the preset with the most: one that trades much
+    must not end the rest of another.
+    """
     kept = sorted((r for r in results if r.until > now), key=lambda r: (r.at, r.trade_id))
-    return tuple(kept[-REMEMBERED_RESULTS:])
+    while len(kept) > REMEMBERED_RESULTS:
+        ((busiest, _),) = Counter(r.preset for r in kept).most_common(1)
+        kept.remove(next(r for r in kept if r.preset == busiest))
+    return tuple(kept)
 
 
 def counted(
