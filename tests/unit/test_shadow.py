@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.life import NOON, make_plan
-from tradewright.domain.account import Account, Channel, Limits, Position, Snapshot, decide
+from tradewright.domain.account import (
+    Account,
+    Channel,
+    Limits,
+    Position,
+    RefusalCode,
+    Result,
+    Snapshot,
+    decide,
+    lifted,
+)
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Candle, Side, Timeframe
@@ -24,6 +34,7 @@ from tradewright.domain.plan import (
     TrailedBy,
     Trailing,
 )
+from tradewright.domain.protection import Guards, LossGuard
 from tradewright.domain.shadow import (
     MAKER_FEE,
     TAKER_FEE,
@@ -332,9 +343,8 @@ def test_a_guard_that_a_person_has_lifted_is_lifted_of_virtual_trades_too() -> N
     wish = _proposal().model_copy(update={"guards": guards})
 
     rests = decide(wish, rehearsed_desk(own, real, now), Limits(), now)
-    free = decide(
-        wish, rehearsed_desk(own, lifted(real, RefusalCode.STOP_GUARD), now), Limits(), now
-    )
+    eased = lifted(real, RefusalCode.STOP_GUARD)
+    free = decide(wish, rehearsed_desk(own, eased, now), Limits(), now)
 
     assert getattr(rests, "code", "") == "stop_guard"
     assert free.kind == "approved"

@@ -119,8 +119,9 @@ def followed(trade: Trade, candle: Candle, close: datetime) -> tuple[Change, ...
 def rehearsed_desk(own: Account, real: Account, now: datetime) -> Account:
     """Return the desk that decides on a virtual trade: the account's equity, and no other trades.
 
-    What keeps the real desk from knowing the market keeps this one, too; its gate, its pauses and
-    what it holds do not.
+    What keeps the real desk from knowing the market keeps this one, too, and what was lifted of a
+    preset's guards is lifted here; its gate, its pauses, the streak that leads to them and what it
+    holds do not matter.
 
     Args:
         own: What the preset's virtual trades have come to.
@@ -133,6 +134,9 @@ def rehearsed_desk(own: Account, real: Account, now: datetime) -> Account:
             "gate": GateState.OPEN,
             "reconciled_at": max(now, own.started_at),
             "is_rebuilt": True,
+            # Nobody here would pause for a streak, and begin to count anew
+            "losses": 0,
+            "lifts": real.lifts,
             "snapshot": snapshot.model_copy(update={"positions": ()}) if snapshot else None,
             "channels": real.channels,
             "position_mode": real.position_mode,
