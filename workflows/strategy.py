@@ -367,6 +367,11 @@ class StrategyWorkflow:
 
     def _insist(self, expected: str) -> None:
         status = self._record.status
+        if self._stopping:
+            raise ApplicationError(
+                f"preset {status.preset} is being stopped; once it has ended, apply it again",
+                type="Stopping",
+            )
         if expected and expected != status.preset_hash:
             raise ApplicationError(
                 f"preset {status.preset} runs version {status.preset_hash[:12]}, not "

@@ -7,8 +7,8 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
-from tradewright.domain.account import Approved, LeaveWish
-from tradewright.domain.plan import Mode, Proposal
+from tradewright.domain.account import Approved, LeaveWish, Released
+from tradewright.domain.plan import Mode, Proposal, TradePlan
 from tradewright.ports import (
     AccountPort,
     Applied,
@@ -141,9 +141,25 @@ class StrategyDecision:
             record.remark(f"{proposal.symbol}: the desk did not decide: {e.cause}")
             return
         if isinstance(decision, Approved):
+            # While the desk decided somebody may have taken back that it trades
+            if not record.status.enabled or record.status.mode is not Mode.TRADE:
+                await self._give_back(decision.plan)
+                return
             await start_trade(decision.plan)
             record.change(approved=record.status.approved + 1)
         else:
             record.remark(f"{proposal.symbol} refused, {decision.code}: {decision.reason}")
             record.change(refused=record.status.refused + 1)
             await record.tell_refusal(proposal.symbol, decision.code, decision.reason)
+
+    async def _give_back(self, plan: TradePlan) -> None:
+        """Let the desk have the risk of a trade that is not begun."""
+        status = self._record.status
+        why = f"in mode {status.mode} by now" if status.enabled else "disabled"
+        self._record.remark(f"{plan.symbol} not entered: {why}")
+        desk = workflow.get_external_workflow_handle(ids.account_workflow(plan.account))
+        try:
+            await desk.signal("release", Released(trade_id=plan.trade_id, at=plan.trigger))
+        except ApplicationError as e:
+            # The next reconciliation gives the risk back
+            workflow.logger.warning("desk_not_told", extra={"about": "release", "error": str(e)})

@@ -293,6 +293,24 @@ async def test_cancelled_while_deciding_the_decision_comes_to_its_end(
     assert (last["change"], last["reason"]) == ("stopped", "retired")
 
 
+async def test_a_version_that_comes_while_it_stops_is_refused_and_not_lost(
+    stage: Any, until: Until
+) -> None:
+    hanging = stage.market.script.hold("evaluate")
+    strategy = await stage.start_strategy()
+    await strategy.signal("candle", candle())
+    await stage.market.script.called("evaluate")
+    await strategy.cancel()
+
+    wish = ApplyWish(applied=stage.applied(preset_hash="beef"))
+    with pytest.raises(WorkflowUpdateFailedError) as failure:
+        await strategy.execute_update(StrategyWorkflow.apply, wish)
+    hanging.let_go()
+
+    assert "is being stopped" in str(failure.value.cause)
+    assert await is_cancelled(strategy)
+
+
 async def test_a_trade_outlives_its_strategy(stage: Any, until: Until) -> None:
     stage.market.script.answer("evaluate", Proposals(proposals=(stage.proposal(),)))
     strategy = await stage.start_strategy()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.service import RPCError
 
 from tradewright import ids
 from tradewright.domain.event import EventKind
@@ -96,6 +97,36 @@ async def test_a_preset_that_is_disabled_while_it_decides_enters_nothing(
     assert status["note"] == "BTCUSDT not entered: disabled"
     await until(strategy, "status", lambda _: len(changes(stage)) == 2)
     assert changes(stage)[1] == ("applied", "ann", "deleted")
+
+
+@pytest.mark.parametrize("change", ["demoted", "disabled"])
+async def test_what_the_desk_approves_too_late_is_given_back(
+    stage: Any, until: Until, change: str
+) -> None:
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
+    await stage.listen_as(ids.market_workflow(stage.account))
+    stage.market.script.answer("evaluate", Proposals(proposals=(stage.proposal(),)))
+    hanging = stage.desk.script.hold("reserve")
+    strategy = await stage.start_strategy()
+    await strategy.signal("candle", candle())
+    await stage.desk.script.called("reserve")
+
+    if change == "demoted":
+        lower = ModeWish(mode=Mode.SHADOW, by="ann", reason="news")
+        await strategy.execute_update(StrategyWorkflow.set_mode, lower)
+    else:
+        wish = ApplyWish(applied=stage.applied(enabled=False))
+        await strategy.execute_update(StrategyWorkflow.apply, wish)
+    hanging.let_go()
+    status = await until(strategy, "status", candles_are(1))
+
+    trade_id = stage.proposal().trade_id
+    with pytest.raises(RPCError):
+        await stage.client.get_workflow_handle(ids.trade_workflow("BTCUSDT", trade_id)).describe()
+    assert status["approved"] == 0
+    assert status["note"].startswith("BTCUSDT not entered: ")
+    heard = await desk.query("heard")
+    assert [(name, told["trade_id"]) for name, told in heard] == [("release", trade_id)]
 
 
 async def test_one_that_is_enabled_again_enters(stage: Any, until: Until) -> None:
