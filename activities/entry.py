@@ -183,8 +183,8 @@ class EntryOrders:
 
     async def _refusal(self, plan: TradePlan) -> EntryRejected | None:
         """Return why the market does not want the entry any more."""
-        last = await lookup.fetch_last_price(self._client, plan.symbol)
-        refusal = _price_refusal(plan, last)
+        quote = await lookup.fetch_quote(self._client, plan.symbol)
+        refusal = _price_refusal(plan, quote)
         if refusal is not None:
             return refusal
         until = plan.rest_until
@@ -293,16 +293,16 @@ def _expired(plan: TradePlan) -> EntryRejected | None:
     return EntryRejected(code="expired", reason=f"{late:.1f} s after {plan.expires_at}")
 
 
-def _price_refusal(plan: TradePlan, last: Decimal) -> EntryRejected | None:
-    """Return why the entry must not be sent when the market trades at *last*.
+def _price_refusal(plan: TradePlan, quote: lookup.Quote) -> EntryRejected | None:
+    """Return why the entry must not be sent when the market trades at *quote*.
 
     Not at the stop or beyond it; and at the market not when the price has moved against the
     plan, higher for a buy, by more than `MOST_MOVED` of the distance to the stop: the size was
-    reckoned from the planned price, and so was the risk; nor when it has moved by more than the
-    preset allows. A limit holds its price itself. In a
-    lockstep the market stands at the candle's close, which is the planned price.
+    reckoned from the planned price, and so was the risk; nor when what it would pay is worse by
+    more than the preset allows. A limit holds its price itself. In a lockstep the market stands
+    at the candle's close, which is the planned price.
     """
-    sign = plan.side.sign
+    sign, last = plan.side.sign, quote.last
     is_limit = isinstance(plan.entry, LimitEntry)
     if (plan.price - plan.stop_loss) * sign <= 0:
         reason = f"the stop {plan.stop_loss} does not protect an entry at {plan.price}"
@@ -312,7 +312,7 @@ def _price_refusal(plan: TradePlan, last: Decimal) -> EntryRejected | None:
         reason = f"it trades at {last}, planned was {plan.price} with the stop {plan.stop_loss}"
         return EntryRejected(code="price_moved", reason=reason)
     limit = None if is_limit else plan.max_slippage_bp
-    if slipped := slippage_fault(limit, plan.side, plan.price, last, last):
+    if slipped := slippage_fault(limit, plan.side, plan.price, quote.bid, quote.ask):
         return EntryRejected(code="slippage_too_large", reason=slipped)
     return None
 

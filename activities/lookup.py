@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -11,6 +11,7 @@ from activities import parse
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
 from activities.pace import milliseconds, moment
 from activities.parse import Payment, PlacedOrder, Row
+from activities.ticker import quoted
 from tradewright import ids
 from tradewright.domain.account import Position
 from tradewright.domain.errors import AnswerMalformed, OrderRejected, Retry, TradewrightError
@@ -131,12 +132,25 @@ async def fetch_history(
     return tuple(sorted(found.values(), key=lambda e: (e.at, e.seq)))
 
 
+class Quote(NamedTuple):
+    """At what price a symbol traded last, and what one may sell and buy it at; None: nothing."""
+
+    last: Decimal
+    bid: Decimal | None
+    ask: Decimal | None
+
+
 async def fetch_last_price(client: BybitClient, symbol: str) -> Decimal:
     """Return at what price *symbol* traded last."""
+    return (await fetch_quote(client, symbol)).last
+
+
+async def fetch_quote(client: BybitClient, symbol: str) -> Quote:
     answer = await client.call("get_tickers", category=LINEAR, symbol=symbol)
     try:
         (row,) = parse.rows("get_tickers", answer)
-        return Decimal(row["lastPrice"])
+        bid, ask = quoted(row, "bid1Price"), quoted(row, "ask1Price")
+        return Quote(Decimal(row["lastPrice"]), bid, ask)
     except (KeyError, TypeError, ValueError, InvalidOperation) as e:
         raise AnswerMalformed(f"get_tickers {symbol}", f"{type(e).__name__}: {e}") from e
 

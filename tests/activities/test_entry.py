@@ -161,6 +161,26 @@ async def test_an_entry_is_not_sent_at_more_slippage_than_the_preset_allows(
 
 
 @pytest.mark.parametrize("side", ["Buy", "Sell"])
+async def test_slippage_is_reckoned_from_what_one_would_pay_not_from_the_last_trade(
+    bench: Any, make_plan: Any, side: str
+) -> None:
+    plan = make_plan(side=side, max_slippage_bp=Decimal(10))
+    half = plan.price * Decimal("0.0012")
+    wide = {"bid1Price": str(plan.price - half), "ask1Price": str(plan.price + half)}
+    none = {"bid1Price": "", "ask1Price": ""}
+    for quotes in (wide, none):
+        bench.line.spoil("get_tickers", bench.faults.rows(lambda rows, new=quotes: [rows[0] | new]))
+
+    refused = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
+    unknown = await bench.run(bench.exchange.place_entry, TradeOrder(plan=plan))
+
+    assert (refused.code, unknown.code) == ("slippage_too_large", "slippage_too_large")
+    assert "12.0 bp worse than" in refused.reason
+    assert "is unknown" in unknown.reason
+    assert bench.line.count("place_order") == 0
+
+
+@pytest.mark.parametrize("side", ["Buy", "Sell"])
 @pytest.mark.parametrize("share", ["0.4", "-0.9"])
 async def test_a_price_a_little_worse_or_better_than_planned_is_taken(
     bench: Any, make_plan: Any, side: str, share: str
