@@ -166,6 +166,8 @@ class _Pricing:
         if not isinstance(entry, EntryByLimit):
             return close
         offset = self._distance(entry.offset, close, "limit") if entry.offset else Decimal(0)
+        if offset < 0:
+            raise _NoProposal(f"the limit would be {offset} from the close, on its wrong side")
         limit = self.instrument.distant_price(close - self.side.sign * offset, self.side)
         if limit <= 0:
             raise _NoProposal(f"the limit would be at {limit}")

@@ -144,6 +144,19 @@ def test_a_limit_without_a_price_is_none(propose_on: Propose) -> None:
     assert below == "BTCUSDT: the limit would be at -10000.0"
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_limit_never_waits_for_a_worse_price_than_the_close(
+    propose_on: Propose, side: Side
+) -> None:
+    """A factor that may be negative is no distance."""
+    offset = {"indicator": "atr", "times": 1}
+    stop = {"fraction": Decimal("0.02")}
+
+    wish = propose_on(side, factors={"atr": -50.0}, stop=stop, entry=LIMIT | {"offset": offset})
+
+    assert wish == "BTCUSDT: the limit would be -50.0 from the close, on its wrong side"
+
+
 def test_targets_are_taken_in_parts_and_the_last_takes_the_rest(propose_on: Propose) -> None:
     half = {"r": Decimal("1.5"), "close_fraction": Decimal("0.5")}
 
