@@ -19,11 +19,11 @@ SeriesName = Annotated[
 def _parameter_schema(parameter: Parameter) -> dict[str, JsonValue]:
     if parameter.choices:
         return {"enum": [*parameter.choices], "default": parameter.default}
-    bounds: dict[str, JsonValue] = {"minimum": parameter.least, "maximum": parameter.most}
     return {
         "type": "integer" if parameter.whole else "number",
         "default": parameter.default,
-        **{key: value for key, value in bounds.items() if value is not None},
+        "minimum": parameter.least,
+        "maximum": parameter.most,
     }
 
 

@@ -23,7 +23,7 @@ Series = NDArray[np.float64]
 Parameters = Mapping[str, int | float]
 
 LARGEST = 3e37
-"""What TA-Lib takes for "no bound"."""
+"""The largest number that TA-Lib takes anywhere."""
 WHOLE = (*range(-1, 20), catalogue.LONGEST, catalogue.LONGEST + 1)
 REAL = (-LARGEST, -1.0, 0.0, 0.01, 0.99, 1.0, 100.0, LARGEST)
 AVERAGES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13)
@@ -40,6 +40,12 @@ TURNING = frozenset({"SAR", "SAREXT", "SUPERTREND"})
 """Functions that forget when the market turns; a measurement says nothing of the next turn."""
 TURN = 500
 """Candles within which the market almost always turns for them."""
+SHARES = {"MAMA": ("fastlimit", "slowlimit")}
+"""Parameters of which the least says how much of a new value is taken in dull markets."""
+ADAPTIVE, ADAPTIVE_SHARE = 7, 0.05
+"""The kind of average that is MAMA, and its share."""
+ONE_MORE = frozenset({"DPO"})
+"""Functions of which TA-Lib says one candle too few for their shortest period."""
 
 TOLERANCE = 4e-10
 """Stricter than what is promised, and above what rounding makes of sums."""
@@ -77,10 +83,9 @@ def survey(measured: bool = True) -> dict[str, Any]:
     if measured:
         for kind, average in averages.items():
             average["settling"] = _memory("MA", {"matype": kind})
+        averages[ADAPTIVE]["settling"] = [catalogue.faded(ADAPTIVE_SHARE), 0]
         for name in functions.keys() - REFUSED.keys():
-            functions[name]["settling"] = (
-                [TURN, 0] if name in TURNING else _memory(name, dict.fromkeys(_averages(name), 0))
-            )
+            functions[name]["settling"] = _settling(name)
     return {
         "version": talib.__version__,
         "averages": {str(kind): average for kind, average in averages.items()},
@@ -117,6 +122,8 @@ def _described(name: str) -> dict[str, Any]:
     }
     if name in REFUSED:
         return found | {"refused": REFUSED[name]}
+    if name in SHARES:
+        found["shares"] = list(SHARES[name])
     return found | {"lookback": _lookback_form(name), "distance": name in DISTANCES}
 
 
@@ -142,12 +149,7 @@ def _bounds(name: str, parameter: str) -> dict[str, Any]:
     whole = isinstance(default, int)
     tried: tuple[int | float, ...] = WHOLE if whole else REAL
     taken = [value for value in tried if lookback(name, {parameter: value}) >= 0]
-    bounds: dict[str, Any] = {"default": default, "whole": whole}
-    if abs(taken[0]) < LARGEST:
-        bounds["least"] = taken[0]
-    if taken[-1] < LARGEST:
-        bounds["most"] = taken[-1]
-    return bounds
+    return {"default": default, "whole": whole, "least": taken[0], "most": taken[-1]}
 
 
 # --- lookback -------------------------------------------------------------------------------------
@@ -197,6 +199,19 @@ def _fitted(
 
 
 # --- settling -------------------------------------------------------------------------------------
+
+
+def _settling(name: str) -> list[float] | None:
+    if name in SHARES:
+        return []
+    if name in ONE_MORE:
+        return [1, 0]
+    if name == "SUPERTREND":
+        # Its bands are as far from the price as the average true range says
+        return [TURN, *(_memory("ATR", {}) or [0, 0])[1:]]
+    if name in TURNING:
+        return [TURN, 0]
+    return _memory(name, dict.fromkeys(_averages(name), 0))
 
 
 def _memory(name: str, kinds: Mapping[str, int]) -> list[float] | None:

@@ -97,6 +97,41 @@ def test_its_warm_up_leaves_less_than_a_billionth(name: str) -> None:
                 assert abs(long[end - 1] - short[-1]) <= 1e-9 * size or np.isnan(long[end - 1])
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("MAMA", {"fastlimit": 0.01, "slowlimit": 0.01}),
+        ("MAMA", {"fastlimit": 0.01, "slowlimit": 0.1}),
+        ("MAMA", {"fastlimit": 0.99, "slowlimit": 0.02}),
+        ("MA", {"matype": 7}),
+        ("SUPERTREND", {"timeperiod": 48}),
+        ("SUPERTREND", {"timeperiod": 100, "multiplier": 1}),
+        ("DPO", {"timeperiod": 2}),
+        ("DPO", {"timeperiod": 3}),
+    ],
+)
+def test_odd_parameters_have_their_own_warm_up(name: str, parameters: dict[str, float]) -> None:
+    market = columns(walk(10_000, seed=11))
+    measure = _measure(name, **parameters)
+    needed, whole = measure.function.warm_up(measure.parameters), _values(measure, market)
+
+    for end in range(8_000, 10_000, 97):
+        part = {key: each[end - needed : end] for key, each in market.items()}
+        last = [each[-1] for each in _values(measure, part)]
+        assert last == pytest.approx([each[end - 1] for each in whole], rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, f in FUNCTIONS.items() if f.parameters))
+def test_ta_lib_takes_every_parameter_that_is_taken(name: str) -> None:
+    function = FUNCTIONS[name]
+    for parameter, bounds in function.parameters.items():
+        for value in bounds.choices or (bounds.least, bounds.most):
+            assert bounds.accepts(value)
+            if bounds.choices or value < catalogue.LONGEST:
+                _values(_measure(name, **{parameter: value}), MARKET)
+        assert not bounds.accepts(1e300)
+
+
 @pytest.mark.parametrize("name", sorted(survey.TURNING))
 def test_what_forgets_when_the_market_turns_has_almost_always_forgotten(name: str) -> None:
     measure = _measure(name)

@@ -23,26 +23,20 @@ class Parameter:
 
     default: Number
     whole: bool = True
-    least: Number | None = None
-    most: Number | None = None
+    least: Number = -math.inf
+    most: Number = math.inf
     choices: tuple[int, ...] = ()
 
     def accepts(self, value: Number) -> bool:
         if self.choices:
             return value in self.choices
-        above = self.least is None or value >= self.least
-        return above and (self.most is None or value <= self.most)
+        return self.least <= value <= self.most
 
     def bounds(self) -> str:
         """Return what it takes, in words."""
         if self.choices:
             return f"use one of {', '.join(map(str, self.choices))}"
-        parts = [
-            f"at {word} {value:g}"
-            for word, value in (("least", self.least), ("most", self.most))
-            if value is not None
-        ]
-        return f"use {', '.join(parts)}" if parts else "use a smaller number"
+        return f"use at least {self.least:g}, at most {self.most:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +80,8 @@ class Function:
     settling: tuple[int, ...] | None
     """Candles beyond the lookback until the first candle does not matter: a number, and times of
     the lookback; empty: none; None: it matters forever."""
+    shares: tuple[str, ...] = ()
+    """Parameters of which the least says how much of a new value is taken in dull markets."""
     distance: bool = False
     refused: str = ""
     short_outputs: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +105,9 @@ class Function:
         ]
         least = max((each[0] for each in settling if each), default=0)
         times = max((each[1] for each in settling if each), default=0)
+        if self.shares:
+            shares = (given.get(each, self.parameters[each].default) for each in self.shares)
+            least = max(least, faded(min(shares)))
         return own + least + times * own + 1
 
     def output(self, name: str) -> str | None:
@@ -148,6 +147,14 @@ class Average:
 
     form: Form
     settling: tuple[int, ...] | None
+
+
+def faded(share: float) -> int:
+    """Return after how many candles a mean that takes *share* of each is rid of the first.
+
+    One of half that share, which follows it, is too; and a few more for rounding.
+    """
+    return math.ceil(math.log(1e-10) / math.log1p(-share / 2))
 
 
 def names() -> tuple[str, ...]:
@@ -195,6 +202,7 @@ def _function(name: str, written: Mapping[str, Any]) -> Function:
         },
         form=_form(written.get("lookback", {"constant": 0, "terms": []})),
         settling=_settling(written.get("settling", [])),
+        shares=tuple(written.get("shares", ())),
         distance=written.get("distance", False),
         refused=written.get("refused", ""),
         short_outputs=_short(name, outputs) if len(outputs) > 1 else {},
