@@ -75,14 +75,14 @@ class BookFeed:
                 self._books.pop(name, None)
 
     def _hear(self, message: Message) -> None:
-        name, data = message["topic"], message["data"]
+        name = message["topic"]
         ladder = self._ladders.get(name)
         if ladder is None:
             return
         self._books.pop(name, None)
         try:
             # Milliseconds of the engine; the other time is of the message
-            at_ms = int(message.get("cts") or message["ts"])
+            data, at_ms = message["data"], int(message.get("cts") or message["ts"])
             if message["type"] == "snapshot":
                 ladder.restart(int(data["u"]), at_ms, data["b"], data["a"])
             elif name in self._broken or not ladder.change(

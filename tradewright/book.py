@@ -162,6 +162,8 @@ class Ladder:
 
     def _put(self, update: int, at_ms: int, bids: Iterable[Level], asks: Iterable[Level]) -> None:
         try:
+            if not 0 < at_ms < _LAST_MS:
+                raise ValueError(f"time {at_ms} ms")
             self._bids.put(bids)
             self._asks.put(asks)
         except ValueError as e:
@@ -225,3 +227,5 @@ class _Side:
 
 
 _MOST = 1e15
+_LAST_MS = 4_102_444_800_000
+"""The year 2100: a time beyond it is none, and no clock could tell it."""

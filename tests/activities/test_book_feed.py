@@ -174,8 +174,11 @@ def message(kind: str, update: int, bids: list[Any], asks: list[Any]) -> dict[st
         message("delta", 2, [["100"]], []),
         message("delta", 4, [], []),
         {"topic": BTC.name, "type": "delta", "ts": 5, "data": {"u": 2}},
+        {"topic": BTC.name, "type": "delta", "ts": 5},
+        {"topic": BTC.name, "type": "delta", "ts": 5, "data": None},
+        message("delta", 2, [], []) | {"cts": 10**17},
     ],
-    ids=["crossed", "no number", "half a level", "gap", "no levels"],
+    ids=["crossed", "no number", "half a level", "gap", "no levels", "no data", "null", "no time"],
 )
 async def test_a_book_that_makes_no_sense_is_none_until_the_next_snapshot(
     spoilt: dict[str, Any],

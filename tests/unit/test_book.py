@@ -98,6 +98,15 @@ def test_what_is_no_level_breaks_the_book(level: tuple[str, str]) -> None:
     assert made.book() is None
 
 
+@pytest.mark.parametrize("at_ms", [0, -1, 10**14, 10**20])
+def test_what_is_no_time_breaks_the_book(at_ms: int) -> None:
+    made = ladder()
+
+    with pytest.raises(BookBroken, match="time"):
+        made.change(8, at_ms, [], [])
+    assert made.book() is None
+
+
 def test_a_snapshot_begins_anew_whatever_its_number() -> None:
     made = ladder()
 
