@@ -17,6 +17,7 @@ from tradewright.domain.plan import (
     Proposal,
     Sizing,
     Target,
+    TradePlan,
     Trailing,
 )
 from tradewright.plugin import Evaluation
@@ -88,17 +89,14 @@ def propose(
         for name, value in (evaluation.factors | signal.factors).items()
         if math.isfinite(value)
     }
-    exits = preset.exits
     pricing = _Pricing(preset, factors, signal.side, instrument, close_time)
     try:
         price = pricing.entry(price)
         stop_loss = pricing.stop(price)
-        goals = pricing.goals(price, stop_loss)
-        trailing = pricing.trailing(price)
+        exits, targets, take_profit = pricing.exits(price, stop_loss)
         sizing = pricing.sizing(price)
     except _NoProposal as e:
         return f"{symbol}: {e}"
-    milestone = exits.break_even
     return Proposal(
         trade_id=ids.trade_id(preset.account, preset.name, symbol, close_time),
         account=preset.account,
@@ -109,24 +107,10 @@ def propose(
         trigger=close_time,
         price=price,
         stop_loss=stop_loss,
-        take_profit=goals[-1] if goals else None,
+        take_profit=take_profit,
         entry=_terms(preset, close_time),
-        targets=tuple(
-            Target(price=goal, fraction=target.close_fraction)
-            for goal, target in zip(goals, exits.ladder, strict=True)
-            if target.close_fraction is not None
-        ),
-        exits=ExitRules(
-            break_even_after_r=(
-                milestone.after_r if isinstance(milestone, BreakEvenAfterGain) else None
-            ),
-            break_even_after_target=(
-                milestone.after_target if isinstance(milestone, BreakEvenAfterTarget) else None
-            ),
-            trailing=trailing,
-            max_candles=exits.max_candles,
-            timeframe=preset.trigger.timeframe,
-        ),
+        targets=targets,
+        exits=exits,
         sizing=sizing,
         leverage=preset.risk.leverage,
         max_open_trades=preset.risk.max_open_trades,
@@ -140,6 +124,26 @@ def propose(
         instrument=instrument,
         window=window,
     )
+
+
+def reckon_exits(
+    preset: Preset, plan: TradePlan, factors: Mapping[str, float]
+) -> tuple[ExitRules, tuple[Target, ...], Decimal | None] | str:
+    """Return the exits that *preset* would have given the trade of *plan*, or why it has none.
+
+    They are reckoned from the trade's own entry and stop, as `propose` does for a new one.
+
+    Args:
+        preset: Whose rules apply.
+        plan: Of the trade.
+        factors: Of the preset, at the candle that the trade was decided on.
+    """
+    known = {name: value for name, value in factors.items() if math.isfinite(value)}
+    pricing = _Pricing(preset, known, plan.side, plan.instrument, plan.trigger)
+    try:
+        return pricing.exits(plan.price, plan.stop_loss)
+    except _NoProposal as e:
+        return str(e)
 
 
 def _terms(preset: Preset, close_time: datetime) -> EntryTerms:
@@ -184,6 +188,30 @@ class _Pricing:
         if stop <= 0:
             raise _NoProposal(f"the stop would be at {stop}")
         return stop
+
+    def exits(
+        self, price: Decimal, stop: Decimal
+    ) -> tuple[ExitRules, tuple[Target, ...], Decimal | None]:
+        """Return the exit rules, the targets before the last, and the take profit."""
+        declared, goals = self.preset.exits, self.goals(price, stop)
+        milestone = declared.break_even
+        rules = ExitRules(
+            break_even_after_r=(
+                milestone.after_r if isinstance(milestone, BreakEvenAfterGain) else None
+            ),
+            break_even_after_target=(
+                milestone.after_target if isinstance(milestone, BreakEvenAfterTarget) else None
+            ),
+            trailing=self.trailing(price),
+            max_candles=declared.max_candles,
+            timeframe=self.preset.trigger.timeframe,
+        )
+        targets = tuple(
+            Target(price=goal, fraction=target.close_fraction)
+            for goal, target in zip(goals, declared.ladder, strict=True)
+            if target.close_fraction is not None
+        )
+        return rules, targets, goals[-1] if goals else None
 
     def goals(self, price: Decimal, stop: Decimal) -> list[Decimal]:
         """Return where the targets are, nearest first."""

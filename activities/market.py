@@ -10,10 +10,12 @@ from activities.candles import CandleCache
 from activities.channel import ChannelReport
 from activities.decider import Decider, MarketSource
 from activities.feed import CandleFeed, LastPrice
+from activities.funding import fetch_fundings
 from activities.herald import Herald, MarketCursor
 from activities.joint import together
 from activities.library import Library, PresetSource, PresetUnusable
 from activities.messenger import Messenger, heartbeats
+from activities.migration import Migrations
 from activities.pace import Pace
 from activities.sentries import Sentries
 from activities.strategist import Strategist
@@ -28,6 +30,10 @@ from tradewright.domain.universe import Filter
 from tradewright.ports import (
     CandlesDone,
     Evaluation,
+    ExitsWish,
+    ExitTerms,
+    Fundings,
+    FundingWish,
     MarketPort,
     MarketView,
     Proposals,
@@ -73,6 +79,9 @@ class BybitMarket(MarketPort):
             pace=pace,
             messenger=self._messenger,
         )
+        self._migrations = Migrations(
+            client, self._library, self._strategist, self._decider.lookout
+        )
 
     @activity.defn
     async def evaluate(self, evaluation: Evaluation) -> Proposals:
@@ -87,6 +96,14 @@ class BybitMarket(MarketPort):
             market=market,
             at=await self._pace.market_now(),
         )
+
+    @activity.defn
+    async def reckon_exits(self, wish: ExitsWish) -> ExitTerms:
+        return await self._migrations.terms(wish)
+
+    @activity.defn
+    async def read_fundings(self, wish: FundingWish) -> Fundings:
+        return await fetch_fundings(self._bybit, wish)
 
     @activity.defn
     async def universe(self, wish: UniverseWish) -> Universe:

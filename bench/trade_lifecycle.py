@@ -41,6 +41,10 @@ from tradewright.ports import (
     CandlesDone,
     Evaluation,
     ExchangePort,
+    ExitsWish,
+    ExitTerms,
+    Fundings,
+    FundingWish,
     JournalBatch,
     JournalPort,
     MarketPort,
@@ -176,6 +180,14 @@ class Answers(ExchangePort, JournalPort, MarketPort):
 
     @activity.defn
     async def evaluate(self, evaluation: Evaluation) -> Proposals:
+        raise NotImplementedError
+
+    @activity.defn
+    async def reckon_exits(self, wish: ExitsWish) -> ExitTerms:
+        raise NotImplementedError
+
+    @activity.defn
+    async def read_fundings(self, wish: FundingWish) -> Fundings:
         raise NotImplementedError
 
     @activity.defn

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from temporalio import workflow
 from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from tradewright import ids
 from tradewright.domain.account import (
+    GUARDS,
     Account,
     Approved,
     Breach,
@@ -36,7 +37,7 @@ from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import Gate
 from tradewright.domain.market import Value
-from tradewright.domain.plan import Proposal
+from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.domain.trade import ExitRequested
 from tradewright.ports import AccountPort, Reconciled, SnapshotWish
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
@@ -86,6 +87,12 @@ class LiftWish(Value):
     preset: str = Field(default="", description="Whose guard is lifted; unset: of every preset.")
     by: str = Field(min_length=1)
     reason: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _means_one_preset(self) -> Self:
+        if self.preset and self.code not in GUARDS:
+            raise ValueError(f"only {', '.join(sorted(GUARDS))} are lifted of one preset")
+        return self
 
 
 @workflow.defn
@@ -294,6 +301,12 @@ class AccountWorkflow:
             return
         self._account = self._account.released(released)
         self._wanted += 1
+
+    @workflow.signal(description="A trade has the exits of another version of its preset")
+    def migrated(self, *args: RawValue) -> None:
+        plan: TradePlan | None = self._read("migrated", TradePlan, args)
+        if plan is not None:
+            self._account = self._account.migrated(plan)
 
     @workflow.signal(description="A reconciliation has finished")
     def reconciled(self, *args: RawValue) -> None:

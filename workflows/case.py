@@ -8,9 +8,11 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 from tradewright import ids
-from tradewright.domain.case import Case, CaseOpening
+from tradewright.domain.case import Case, CaseOpening, Choice
+from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.market import Value
+from tradewright.domain.plan import TradePlan
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, SYMBOL, attributes
 
 
@@ -30,6 +32,21 @@ class CaseStart(Value):
 
 def case_id(opening: CaseOpening) -> str:
     return ids.case_workflow(opening.account, opening.symbol or "-", opening.kind)
+
+
+def unknown_event(plan: TradePlan, fault: IllegalTransition) -> CaseOpening:
+    """Return the case of an event that the table of trades does not know."""
+    return CaseOpening(
+        account=plan.account,
+        symbol=plan.symbol,
+        kind="unknown_event",
+        detail=f"{fault}; nothing was done about it",
+        fingerprint=f"{plan.trade_id}/{fault.state}/{fault.event}",
+        trade_id=plan.trade_id,
+        workflow_id=workflow.info().workflow_id,
+        choices=(Choice.IGNORE,),
+        at=workflow.now(),
+    )
 
 
 async def open_case(opening: CaseOpening) -> None:

@@ -8,12 +8,9 @@ from functools import partial
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
 
-from tradewright import ids
-from tradewright.domain.case import CaseOpening
-from tradewright.domain.case import Choice as CaseChoice
 from tradewright.domain.errors import IllegalTransition
 from tradewright.domain.event import EventKind
 from tradewright.domain.execution import ExitReason
@@ -39,9 +36,9 @@ from tradewright.domain.trade import (
     TradeState,
     due,
 )
-from tradewright.ports import Choice, MarketPort, TradeView
+from tradewright.ports import Choice, TradeView
 from workflows.attributes import show
-from workflows.case import open_case
+from workflows.case import open_case, unknown_event
 from workflows.errand import Errands
 from workflows.message import Unreadable, read, refused
 from workflows.notice import tell
@@ -49,10 +46,18 @@ from workflows.outbox import Outbox, dump
 from workflows.trade_call import JOURNAL, SIGNAL, Calls
 from workflows.trade_command import TradeCommands
 from workflows.trade_desk import Desk
-from workflows.trade_message import ExitWish, ResolveWish, StopWish, TradeCarried, TradeStart
+from workflows.trade_market import migration, view_at_close
+from workflows.trade_message import (
+    ExitWish,
+    MigrateWish,
+    ResolveWish,
+    StopWish,
+    TradeCarried,
+    TradeStart,
+)
 from workflows.trade_page import standing_attributes, trade_details
 
-__all__ = ["ExitWish", "ResolveWish", "StopWish", "TradeStart", "TradeWorkflow"]
+__all__ = ["ExitWish", "MigrateWish", "ResolveWish", "StopWish", "TradeStart", "TradeWorkflow"]
 
 FILL_DEADLINE = timedelta(seconds=5)
 """How long the stream may be silent about an entry before the exchange is asked."""
@@ -205,6 +210,28 @@ class TradeWorkflow:
                 type="StopNotTaken",
             )
 
+    @workflow.update(description="Have the exits of the version of its preset that runs now")
+    async def migrate(self, wish: MigrateWish) -> TradeView:
+        event = await migration(self._trade.plan, wish)
+        try:
+            # What is under way was begun by the exits that it has
+            await workflow.wait_condition(lambda: not self._is_busy, timeout=STOP_WITHIN)
+        except TimeoutError:
+            self._insist_on("it is busy with something else; ask again")
+        self._insist_on(self._trade.migration_fault(event))
+        self.inbox.append(event)
+        await workflow.wait_condition(lambda: event not in self.inbox)
+        return self.trade()
+
+    @migrate.validator
+    def _may_migrate(self, wish: MigrateWish) -> None:
+        self._insist_on(self._trade.standing_fault)
+
+    @staticmethod
+    def _insist_on(fault: str) -> None:
+        if fault:
+            raise ApplicationError(fault, type="NotMigrated")
+
     @workflow.signal(name="resolve", description='{"choice": "retry", "by": "ann", "reason": "…"}')
     def resolve_by_signal(self, *args: RawValue) -> None:
         try:
@@ -332,6 +359,8 @@ class TradeWorkflow:
             self._note(EventKind.TRADE_CHANGED, self._change(event, before))
         elif trade.is_final and not before.is_final:
             self._last_event = event
+        if trade.migrations != before.migrations:
+            self._desk.moved(trade.plan)
         if trade.state is TradeState.OPEN and before.state is TradeState.ENTERING:
             self._errands.send(partial(tell, trade_opened(trade)))
         if trade.targets_reached > before.targets_reached:
@@ -342,19 +371,7 @@ class TradeWorkflow:
     def _report_fault(self, event: TradeEvent, fault: IllegalTransition) -> None:
         """Open a case for an event that the table does not know; the trade goes on as it was."""
         self._note(EventKind.MESSAGE_REFUSED, {"message": dump(event), "fault": str(fault)})
-        plan = self._trade.plan
-        opening = CaseOpening(
-            account=plan.account,
-            symbol=plan.symbol,
-            kind="unknown_event",
-            detail=f"{fault}; nothing was done about it",
-            fingerprint=f"{plan.trade_id}/{fault.state}/{fault.event}",
-            trade_id=plan.trade_id,
-            workflow_id=workflow.info().workflow_id,
-            choices=(CaseChoice.IGNORE,),
-            at=workflow.now(),
-        )
-        self._errands.send(partial(open_case, opening))
+        self._errands.send(partial(open_case, unknown_event(self._trade.plan, fault)))
 
     # --- what the commands tell -----------------------------------------------------------------
 
@@ -377,20 +394,8 @@ class TradeWorkflow:
 
     async def _note_the_end(self) -> None:
         change = self._change(self._last_event, None)
-        if self._trade.was_open:
-            try:
-                view = await workflow.execute_activity_method(
-                    MarketPort.observe,
-                    self._trade.plan,
-                    task_queue=ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_MARKET),
-                    start_to_close_timeout=timedelta(seconds=10),
-                    schedule_to_close_timeout=timedelta(seconds=20),
-                    retry_policy=RetryPolicy(maximum_attempts=2),
-                    summary="the market at the close",
-                )
-                change["view"] = dump(view)
-            except ActivityError as e:
-                workflow.logger.warning("market_not_observed", extra={"error": str(e.cause)})
+        if self._trade.was_open and (view := await view_at_close(self._trade.plan)) is not None:
+            change["view"] = view
         self._note(EventKind.TRADE_CHANGED, change)
 
     def _change(self, event: TradeEvent, before: Trade | None) -> dict[str, Any]:

@@ -35,6 +35,10 @@ class Desk:
         )
         self._errands.send(partial(self._tell, "unresolved", doubt))
 
+    def moved(self, plan: TradePlan) -> None:
+        """Let the desk know the exits that the trade has from now on, and whose they are."""
+        self._errands.send(partial(self._tell, "migrated", plan))
+
     async def release(self, trade: Trade) -> None:
         """Give the risk of *trade*, which has ended, back to the desk."""
         self.doubt(False)

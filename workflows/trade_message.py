@@ -5,7 +5,7 @@ from pydantic import Field
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.market import Price, Value
 from tradewright.domain.plan import TradePlan
-from tradewright.domain.trade import Adopted, Command, Trade, TradeEvent
+from tradewright.domain.trade import Adopted, Command, Kept, Trade, TradeEvent
 from tradewright.ports import Choice
 
 
@@ -40,6 +40,15 @@ class StopWish(Value):
 
     price: Price
     by: str = "operator"
+
+
+class MigrateWish(Value):
+    """Update `migrate`: have the exits of the version of its preset that runs now."""
+
+    by: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+    expected_hash: str = Field(default="", description="Refuse if another version runs.")
+    keep: tuple[Kept, ...] = Field(default=(), description="What stays as it was opened with.")
 
 
 class ResolveWish(Value):

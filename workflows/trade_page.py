@@ -87,6 +87,8 @@ def standing_attributes(trade: Trade, needs_operator: bool) -> Sequence[Attribut
     ]
     if trade.opened_at is not None:
         pairs.append((ENTRY_AT, trade.opened_at))
+    if trade.migrations:
+        pairs.append((PRESET_HASH, trade.plan.preset_hash))
     if trade.is_final:
         pairs.append((REALIZED_PNL, float(round(trade.pnl, 2))))
     return pairs
@@ -147,6 +149,11 @@ def trade_details(trade: Trade, needs_operator: str, choices: Sequence[Choice] =
         lines.append(f"- why it left: {EXIT_WORDS[trade.exit_reason]}{by}{note}")
     elif trade.exit_note:
         lines.append(f"- entry ended: {trade.exit_note}")
+    lines += [
+        f"- exits of version `{moved.preset_hash[:12]}` instead of `{moved.from_hash[:12]}`, by "
+        f"{moved.by}: {moved.reason}"
+        for moved in trade.migrations
+    ]
     if trade.rejection:
         lines.append(f"- entry not made: {trade.rejection}")
     if not trade.is_final:

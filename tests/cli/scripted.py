@@ -36,7 +36,11 @@ from tradewright.ports import (
     Comparison,
     Evaluation,
     ExchangePort,
+    ExitsWish,
+    ExitTerms,
     Exposure,
+    Fundings,
+    FundingWish,
     GateWish,
     JournalBatch,
     JournalPort,
@@ -80,6 +84,8 @@ class ScriptedDesk(
         """What the journal tells a desk that does not know it yet."""
         self.exit_price = Decimal(101)
         self.entry_fault: Exception | None = None
+        self.terms = ExitTerms(fault="preset drift does not run; apply it, then move the trade")
+        """Of the version that runs."""
         self.passes: list[tuple[Discrepancy, ...]] = []
         """What the next passes of a reconciliation find."""
         self.cases: tuple[Case, ...] = ()
@@ -111,6 +117,14 @@ class ScriptedDesk(
     @activity.defn
     async def rehearse(self, rehearsal: Rehearsal) -> Decision:
         raise AssertionError
+
+    @activity.defn
+    async def reckon_exits(self, wish: ExitsWish) -> ExitTerms:
+        return self.terms
+
+    @activity.defn
+    async def read_fundings(self, wish: FundingWish) -> Fundings:
+        return Fundings()
 
     @activity.defn
     async def universe(self, wish: UniverseWish) -> Universe:

@@ -36,8 +36,7 @@ from tradewright.domain.plan import (
 )
 from tradewright.domain.protection import Guards, LossGuard
 from tradewright.domain.shadow import (
-    MAKER_FEE,
-    TAKER_FEE,
+    UNTIERED,
     Change,
     Quote,
     followed,
@@ -99,7 +98,7 @@ def test_a_market_entry_pays_the_spread_and_the_taker_s_fee(side: Side, price: i
         Decimal(price),
         Decimal("0.1"),
     )
-    assert trade.fees == price * Decimal("0.1") * TAKER_FEE
+    assert trade.fees == price * Decimal("0.1") * UNTIERED.taker
     assert trade.stop == trade.plan.stop_loss
 
 
@@ -131,7 +130,7 @@ def test_targets_take_their_parts_as_makers_and_secure_the_rest() -> None:
     flat = through(half, candle(1, 50_500, 49_900, 50_000, open_=50_450))
 
     assert (half.state.value, half.open_qty, half.targets_reached) == ("open", Decimal("0.05"), 1)
-    assert half.exits[0].fee == Decimal(50_500) * Decimal("0.05") * MAKER_FEE
+    assert half.exits[0].fee == Decimal(50_500) * Decimal("0.05") * UNTIERED.maker
     assert half.stop == 50_001
     assert (flat.state.value, flat.exit_reason) == ("closed", ExitReason.STOP)
     assert flat.exits[1].price == 50_001
@@ -147,7 +146,7 @@ def test_a_waiting_entry_fills_only_where_the_price_goes_through_it() -> None:
     assert waiting.is_resting
     assert touched == waiting
     assert (filled.state.value, filled.entry_price) == ("open", Decimal(49_800))
-    assert filled.fees == 49_800 * Decimal("0.1") * MAKER_FEE
+    assert filled.fees == 49_800 * Decimal("0.1") * UNTIERED.maker
 
 
 def test_a_waiting_entry_that_is_run_over_meets_its_stop_in_the_same_candle() -> None:

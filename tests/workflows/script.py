@@ -46,7 +46,11 @@ from tradewright.ports import (
     Comparison,
     Evaluation,
     ExchangePort,
+    ExitsWish,
+    ExitTerms,
     Exposure,
+    Fundings,
+    FundingWish,
     GateWish,
     JournalBatch,
     JournalPort,
@@ -300,6 +304,18 @@ class ScriptedMarket(MarketPort):
         found: MarketView = await self.script.play(
             "observe", plan, lambda: MarketView(price=plan.price)
         )
+        return found
+
+    @activity.defn
+    async def reckon_exits(self, wish: ExitsWish) -> ExitTerms:
+        found: ExitTerms = await self.script.play(
+            "reckon_exits", wish, lambda: ExitTerms(fault="no version runs")
+        )
+        return found
+
+    @activity.defn
+    async def read_fundings(self, wish: FundingWish) -> Fundings:
+        found: Fundings = await self.script.play("read_fundings", wish, Fundings)
         return found
 
     @activity.defn

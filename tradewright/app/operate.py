@@ -1,8 +1,8 @@
 """What an operator may ask of the running system; each answer says what really happened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Collection
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from tradewright.app.wish import (
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
-from tradewright.domain.trade import TradeState
+from tradewright.domain.trade import Kept, TradeState
 from tradewright.ports import (
     Choice,
     KillSwitchState,
@@ -47,7 +47,7 @@ from workflows.kill_switch import (
     TripWish,
 )
 from workflows.reconciliation import ReconciliationStart, ReconciliationWorkflow
-from workflows.trade import ExitWish, ResolveWish, StopWish
+from workflows.trade import ExitWish, MigrateWish, ResolveWish, StopWish
 
 __all__ = [
     "Reconciliation",
@@ -56,6 +56,7 @@ __all__ = [
     "exit_trade",
     "follow_kill_switch",
     "follow_trade",
+    "migrate_trade",
     "pause_strategy",
     "prune",
     "rearm",
@@ -69,6 +70,9 @@ __all__ = [
 POLL: Final = 0.25
 SETTLED_WITHIN: Final = 10.0
 """Seconds that the kill switch is given to write the gate before the answer is what it does now."""
+
+MIGRATED_WITHIN: Final = timedelta(seconds=15)
+"""The exits are reckoned from candles that may have to be fetched."""
 
 Progress = Callable[[str], None]
 
@@ -152,6 +156,34 @@ async def move_stop(client: Client, workflow_id: str, *, price: Decimal, by: str
         return view
     wish = StopWish(price=price, by=by)
     return await tell(client, workflow_id, "move_stop", wish, TradeView, probe="trade")
+
+
+async def migrate_trade(
+    client: Client,
+    workflow_id: str,
+    *,
+    by: str,
+    reason: str,
+    expect: str = "",
+    keep: Collection[Kept] = (),
+) -> TradeView:
+    """Move the trade to the exits of the version of its preset that runs now.
+
+    Args:
+        client: Of the venue's namespace.
+        workflow_id: Of the trade.
+        by: Who wants it.
+        reason: Why.
+        expect: Refuse unless this version runs (its beginning).
+        keep: What stays as the trade was opened with.
+
+    Raises:
+        WishRefused: It cannot be moved, and why.
+    """
+    wish = MigrateWish(by=by, reason=reason, expected_hash=expect, keep=tuple(keep))
+    return await tell(
+        client, workflow_id, "migrate", wish, TradeView, probe="trade", within=MIGRATED_WITHIN
+    )
 
 
 async def resolve_trade(

@@ -6,6 +6,7 @@ out when a worker comes back (measured), which must not happen to a wish that lo
 tightens is then left as a signal, which Temporal keeps.
 """
 
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from temporalio.client import (
@@ -132,7 +133,14 @@ async def ask(client: Client, workflow_id: str, query: str, shape: type[V]) -> V
 
 
 async def tell(
-    client: Client, workflow_id: str, name: str, wish: Value, shape: type[V], *, probe: str | None
+    client: Client,
+    workflow_id: str,
+    name: str,
+    wish: Value,
+    shape: type[V],
+    *,
+    probe: str | None,
+    within: timedelta | None = None,
 ) -> V:
     """Send an update to a workflow that has just proved to be answered for.
 
@@ -143,6 +151,7 @@ async def tell(
         wish: Its argument.
         shape: Of its answer, and of the probe's.
         probe: Query that proves it; None if the caller has just asked.
+        within: How long its answer is waited for, where it is worth more than usual.
 
     Raises:
         NotRunning: There is no such workflow, or it has ended.
@@ -157,7 +166,7 @@ async def tell(
     handle = client.get_workflow_handle(workflow_id)
     try:
         answer: V = await handle.execute_update(
-            name, wish, result_type=shape, rpc_timeout=ANSWER_WITHIN
+            name, wish, result_type=shape, rpc_timeout=within or ANSWER_WITHIN
         )
     except WorkflowUpdateFailedError as e:
         raise WishRefused(workflow_id, str(e.cause)) from None

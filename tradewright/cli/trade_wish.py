@@ -1,4 +1,4 @@
-"""`trade exit|stop|resolve`: what a person wishes of a trade."""
+"""`trade exit|stop|migrate|resolve`: what a person wishes of a trade."""
 
 from contextlib import AsyncExitStack
 from decimal import Decimal, InvalidOperation
@@ -36,11 +36,19 @@ class Choice(StrEnum):
     ABANDON = "abandon"
 
 
+class Keep(StrEnum):
+    """As `tradewright.domain.trade.Kept`, for the same reason."""
+
+    TARGETS = "targets"
+    TRAILING = "trailing"
+
+
 def register(app: typer.Typer) -> None:
     """Add to the commands of `trade`."""
     del app
     commands.command("exit")(exit_trade)
     commands.command("stop")(move_stop)
+    commands.command("migrate")(migrate)
     commands.command("resolve")(resolve)
 
 
@@ -86,6 +94,37 @@ def move_stop(
         return
     told = "stands at" if confirmed else "was asked for, and is not confirmed yet, at"
     typer.echo(f"{view.trade.plan.trade_id}: the stop {told} {wanted:f}")
+
+
+def migrate(
+    ctx: typer.Context,
+    trade: TradeArgument,
+    by: Annotated[str, typer.Option("--by", help="Your name; written to the journal.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; written to the journal.")],
+    keep: Annotated[
+        list[Keep] | None,
+        typer.Option("--keep", help="What stays as it was opened with; may be given twice."),
+    ] = None,
+    expect: Annotated[
+        str, typer.Option("--expect", help="Refuse unless this version runs (its beginning).")
+    ] = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Move an open trade to the exits of the version of its preset that runs now."""
+    settings = invocation_of(ctx).settings()
+    workflow_id, view = run(
+        _migrate(settings, trade, keep=keep or [], reason=reason, by=by, expect=expect)
+    )
+    done = view.trade.migrations[-1]
+    if output is Format.JSON:
+        told = done.model_dump(mode="json")
+        _print_json("trade_migration", settings, workflow_id, view, migration=told)
+        return
+    url = settings.workflow_url(workflow_id)
+    typer.echo(
+        f"{view.trade.plan.trade_id}: exits of version {done.preset_hash} instead of "
+        f"{done.from_hash}  {url}"
+    )
 
 
 def resolve(
@@ -147,6 +186,20 @@ async def _move_stop(
 
     client, workflow_id = await _found(settings, reference)
     return workflow_id, await operate.move_stop(client, workflow_id, price=price, by=by)
+
+
+async def _migrate(
+    settings: "Settings", reference: str, *, keep: list[Keep], reason: str, by: str, expect: str
+) -> tuple[str, "TradeView"]:
+    from tradewright.app import operate
+    from tradewright.domain.trade import Kept
+
+    client, workflow_id = await _found(settings, reference)
+    kept = [Kept(each.value) for each in keep]
+    view = await operate.migrate_trade(
+        client, workflow_id, by=by, reason=reason, expect=expect, keep=kept
+    )
+    return workflow_id, view
 
 
 async def _resolve(

@@ -100,6 +100,23 @@ class ExitRules(Value):
     timeframe: Timeframe
 
 
+class FeeRates(Value):
+    """What an order costs, as a share of what it trades; a rebate is below zero."""
+
+    taker: Decimal = Field(
+        default=Decimal("0.00055"),
+        gt=Decimal("-0.01"),
+        lt=Decimal("0.01"),
+        description="Of what takes from the book; Bybit's without a tier, November 2026.",
+    )
+    maker: Decimal = Field(
+        default=Decimal("0.0002"),
+        gt=Decimal("-0.01"),
+        lt=Decimal("0.01"),
+        description="Of what waits in the book.",
+    )
+
+
 class Mode(StrEnum):
     """What comes of a preset's signals."""
 
@@ -189,6 +206,9 @@ class TradePlan(Value):
     )
     expires_at: AwareDatetime = Field(description="Wall clock; the entry is not sent later.")
     mode: Mode = Field(default=Mode.TRADE, description="Only the first is ever sent.")
+    fees: FeeRates | None = Field(
+        default=None, description="What a virtual trade pays; unset, who has no tier."
+    )
 
     @property
     def risk(self) -> Decimal:

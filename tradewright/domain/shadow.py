@@ -20,7 +20,7 @@ from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.exits import manage
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Candle, Price, Side, Value
-from tradewright.domain.plan import LimitEntry
+from tradewright.domain.plan import FeeRates, LimitEntry
 from tradewright.domain.trade import (
     Command,
     EntryEnded,
@@ -28,6 +28,7 @@ from tradewright.domain.trade import (
     EntryRejected,
     Executed,
     ExitSent,
+    Funded,
     PositionRead,
     StopConfirmed,
     StopRefused,
@@ -39,9 +40,7 @@ from tradewright.domain.trade import (
     due,
 )
 
-TAKER_FEE: Final = Decimal("0.00055")
-"""Of the value, as Bybit asks of who has no tier: linear contracts, November 2026."""
-MAKER_FEE: Final = Decimal("0.0002")
+UNTIERED: Final = FeeRates()
 PROMPT: Final = timedelta(seconds=15)
 """So late into a candle an entry may come for all of it to count as after the entry."""
 
@@ -56,6 +55,14 @@ class Quote(Value):
     def taken(self, side: Side) -> Decimal:
         """Return what an order on *side* pays at once."""
         return self.ask if side is Side.BUY else self.bid
+
+
+class FundingRate(Value):
+    """What was due for holding a symbol at one moment."""
+
+    at: AwareDatetime = Field(description="Market clock.")
+    rate: Decimal = Field(description="Of the position's value; above zero, who is long pays.")
+    price: Price = Field(description="The mark price, which the position is valued at.")
 
 
 class Change(NamedTuple):
@@ -114,6 +121,19 @@ def followed(trade: Trade, candle: Candle, close: datetime) -> tuple[Change, ...
         continue
     take(manage(changes[-1].after if changes else trade, candle, close))
     return tuple(changes)
+
+
+def funded(trade: Trade, due_then: FundingRate) -> Funded | None:
+    """Return what the trade pays or receives for what it holds; None if it held nothing then."""
+    opened, plan = trade.opened_at, trade.plan
+    if trade.state is not TradeState.OPEN or opened is None or due_then.at < opened:
+        return None
+    value = trade.open_qty * due_then.price
+    return Funded(
+        exec_id=f"{plan.trade_id}-f{int(due_then.at.timestamp())}",
+        amount=-plan.side.sign * value * due_then.rate,
+        at=due_then.at,
+    )
 
 
 def rehearsed_desk(own: Account, real: Account, now: datetime) -> Account:
@@ -185,7 +205,7 @@ def _entered(trade: Trade, quote: Quote) -> Sequence[TradeEvent]:
         return [EntryRejected(code="stop_passed", reason=f"the price is {price} already")]
     return [
         EntryPlaced(order_id=link),
-        _fill(trade, plan.side, price, plan.qty, quote.at, link=link, fee=TAKER_FEE),
+        _fill(trade, plan.side, price, plan.qty, quote.at, link=link),
     ]
 
 
@@ -203,7 +223,7 @@ def _flattened(trade: Trade, quote: Quote) -> Sequence[TradeEvent]:
     if held <= 0:
         return [*ended, ExitSent(), PositionRead(qty=Decimal(0), at=quote.at)]
     link = ids.order_link(trade.plan.trade_id, "x", trade.next_leg)
-    fill = _fill(trade, out, quote.taken(out), held, quote.at, link=link, fee=TAKER_FEE)
+    fill = _fill(trade, out, quote.taken(out), held, quote.at, link=link)
     return [*ended, ExitSent(order_link_id=link, order_id=link, qty=held), fill]
 
 
@@ -216,7 +236,7 @@ def _entry_filled(trade: Trade, candle: Candle, close: datetime) -> TradeEvent |
     if (plan.price - worst) * plan.side.sign <= 0:
         return None
     link = ids.order_link(plan.trade_id, "e", 1)
-    return _fill(trade, plan.side, plan.price, plan.qty, close, link=link, fee=MAKER_FEE)
+    return _fill(trade, plan.side, plan.price, plan.qty, close, link=link, is_maker=True)
 
 
 def _left(trade: Trade, candle: Candle, close: datetime, stop: Decimal) -> TradeEvent | None:
@@ -239,18 +259,15 @@ def _left(trade: Trade, candle: Candle, close: datetime, stop: Decimal) -> Trade
         # The price may have leapt over it between two candles
         has_leapt = not entered_within and (candle.open - stop) * sign < 0
         price = candle.open if has_leapt else stop
-        return _fill(trade, out, price, trade.open_qty, close, cause=ExitReason.STOP, fee=TAKER_FEE)
+        return _fill(trade, out, price, trade.open_qty, close, cause=ExitReason.STOP)
     for target in trade.targets:
         left = min(target.qty - trade.filled(target.order_link_id), trade.open_qty)
         if left > 0 and (best - target.price) * sign >= 0:
-            return _fill(
-                trade, out, target.price, left, close, link=target.order_link_id, fee=MAKER_FEE
-            )
+            link = target.order_link_id
+            return _fill(trade, out, target.price, left, close, link=link, is_maker=True)
     goal = plan.take_profit
     if goal is not None and (best - goal) * sign >= 0:
-        return _fill(
-            trade, out, goal, trade.open_qty, close, cause=ExitReason.TARGET, fee=TAKER_FEE
-        )
+        return _fill(trade, out, goal, trade.open_qty, close, cause=ExitReason.TARGET)
     return None
 
 
@@ -261,12 +278,13 @@ def _fill(
     qty: Decimal,
     at: datetime,
     *,
-    fee: Decimal,
+    is_maker: bool = False,
     link: str = "",
     cause: ExitReason | None = None,
 ) -> Executed:
     number = len(trade.executions) + 1
     plan = trade.plan
+    fees = plan.fees or UNTIERED
     return Executed(
         execution=Execution(
             exec_id=f"{plan.trade_id}-s{number}",
@@ -277,9 +295,9 @@ def _fill(
             side=side,
             price=price,
             qty=qty,
-            fee=price * qty * fee,
+            fee=price * qty * (fees.maker if is_maker else fees.taker),
             at=at,
-            is_maker=fee == MAKER_FEE,
+            is_maker=is_maker,
             cause=cause,
         )
     )

@@ -7,8 +7,9 @@ from pydantic import AwareDatetime, Field
 from temporalio import activity
 
 from tradewright.domain.account import LeaveWish
-from tradewright.domain.market import Symbol, Timeframe, Value
-from tradewright.domain.plan import Proposal, TradePlan
+from tradewright.domain.market import Price, Symbol, Timeframe, Value
+from tradewright.domain.plan import ExitRules, Proposal, Target, TradePlan
+from tradewright.domain.shadow import FundingRate
 from tradewright.ports.strategy import BookTrigger, Refusal, Universe, UniverseWish
 
 
@@ -76,6 +77,35 @@ class MarketView(Value):
     at: AwareDatetime | None = Field(default=None, description="Market clock.")
 
 
+class ExitsWish(Value):
+    """What exits would a trade have, had the version of its preset opened it that runs now?"""
+
+    plan: TradePlan
+    expected_hash: str = Field(default="", description="Refuse if another version runs.")
+
+
+class ExitTerms(Value):
+    """Exits by a version of a preset, reckoned from a trade's own entry; or why there are none."""
+
+    preset_hash: str = ""
+    exits: ExitRules | None = None
+    targets: tuple[Target, ...] = ()
+    take_profit: Price | None = None
+    fault: str = Field(default="", description="Why the trade cannot be moved; unset, it can.")
+
+
+class FundingWish(Value):
+    """What was paid for holding a symbol; both ends are of the market clock, and included."""
+
+    symbol: Symbol
+    since: AwareDatetime
+    until: AwareDatetime
+
+
+class Fundings(Value):
+    rates: tuple[FundingRate, ...] = Field(default=(), description="Oldest first.")
+
+
 class MarketPort(ABC):
     @activity.defn
     @abstractmethod
@@ -86,6 +116,16 @@ class MarketPort(ABC):
     @abstractmethod
     async def observe(self, plan: TradePlan) -> MarketView:
         """Return price and indicators as they stand now, for the trade's record."""
+
+    @activity.defn
+    @abstractmethod
+    async def reckon_exits(self, wish: ExitsWish) -> ExitTerms:
+        """Return a trade's exits by the version of its preset that runs now."""
+
+    @activity.defn
+    @abstractmethod
+    async def read_fundings(self, wish: FundingWish) -> Fundings:
+        """Return the rates of funding that were due, by the public history."""
 
     @activity.defn
     @abstractmethod

@@ -116,6 +116,17 @@ class Account(Value):
             }
         )
 
+    def migrated(self, plan: TradePlan) -> "Account":
+        """Return the account that knows *plan* as its trade has it now."""
+        return self.model_copy(
+            update={
+                "reservations": tuple(
+                    r.model_copy(update={"plan": plan}) if r.plan.trade_id == plan.trade_id else r
+                    for r in self.reservations
+                )
+            }
+        )
+
     def held_again(self, running: Sequence[TradePlan], now: datetime) -> "Account":
         """Return the account with the risk held of trades that run without a reservation.
 

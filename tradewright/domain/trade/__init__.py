@@ -12,6 +12,7 @@ from tradewright.domain.trade.event import (
     ExitRequested,
     ExitSent,
     Funded,
+    Migrated,
     PositionRead,
     RecheckRequested,
     Started,
@@ -28,6 +29,7 @@ from tradewright.domain.trade.event import (
     TrailingSet,
 )
 from tradewright.domain.trade.life import Trade
+from tradewright.domain.trade.migration import Kept, Migration
 from tradewright.domain.trade.table import FINAL, IMPOSSIBLE, TRANSITIONS, TradeState, Trigger
 
 __all__ = [
@@ -46,6 +48,9 @@ __all__ = [
     "ExitRequested",
     "ExitSent",
     "Funded",
+    "Kept",
+    "Migrated",
+    "Migration",
     "PositionRead",
     "RecheckRequested",
     "Started",

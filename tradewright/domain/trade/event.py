@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Price, Qty, Value
+from tradewright.domain.plan import ExitRules, Target
 
 
 class Started(Value):
@@ -152,6 +153,18 @@ class StopMoved(Value):
     )
 
 
+class Migrated(Value):
+    """A person moves the trade to the exits of another version of its preset."""
+
+    kind: Literal["migrated"] = "migrated"
+    preset_hash: str = Field(description="Of that version.")
+    exits: ExitRules
+    targets: tuple[Target, ...] = ()
+    take_profit: Price | None = None
+    by: str
+    reason: str = ""
+
+
 class ExitRequested(Value):
     kind: Literal["exit_requested"] = "exit_requested"
     reason: ExitReason = ExitReason.OPERATOR
@@ -213,6 +226,7 @@ TradeEvent = Annotated[
     | TrailingSet
     | TrailingRefused
     | StopMoved
+    | Migrated
     | ExitRequested
     | Abandoned
     | ExitSent

@@ -25,6 +25,7 @@ from tradewright.domain.trade.event import (
     ExitRequested,
     ExitSent,
     Funded,
+    Migrated,
     PositionRead,
     RecheckRequested,
     Started,
@@ -40,6 +41,7 @@ from tradewright.domain.trade.event import (
     TrailingSet,
 )
 from tradewright.domain.trade.fills import Fills
+from tradewright.domain.trade.migration import Migration, migration_fault
 from tradewright.domain.trade.table import FINAL, TRANSITIONS, S, T, TradeState, Trigger
 
 
@@ -72,6 +74,9 @@ class Trade(Fills):
     """Highest number of an order before its own targets and exits; the entry bears 1."""
     exits_sent: int = 0
     exit_links: tuple[str, ...] = ()
+    migrations: tuple[Migration, ...] = Field(
+        default=(), description="To exits of other versions of its preset, oldest first."
+    )
     leaving: bool = Field(default=False, description="It is to be closed, whole.")
     exit_reason: ExitReason | None = None
     exit_note: str = ""
@@ -180,6 +185,8 @@ class Trade(Fills):
                     }
                 before = self.stop_before_wish if self.stop_wished_by else self.wanted_stop
                 return self._moving_stop(event.price, event.by) | {"stop_before_wish": before}
+            case Migrated():
+                return {} if self.migration_fault(event) else self._migrated(event)
             case TrailingSet():
                 return {"trailed_by": TrailedBy.EXCHANGE}
             case TrailingRefused():
@@ -202,6 +209,46 @@ class Trade(Fills):
                 return {"rechecks": self.rechecks + 1}
             case _:
                 assert_never(event)
+
+    def _migrated(self, event: Migrated) -> dict[str, Any]:
+        done = Migration(
+            from_hash=self.plan.preset_hash,
+            preset_hash=event.preset_hash,
+            by=event.by,
+            reason=event.reason,
+        )
+        plan = self.plan.model_copy(
+            update={
+                "preset_hash": event.preset_hash,
+                "exits": event.exits,
+                "targets": event.targets,
+                "take_profit": event.take_profit,
+            }
+        )
+        # Where the exchange refused to trail before, it is asked for what is trailed now
+        is_other = event.exits.trailing != self.plan.exits.trailing
+        return {
+            "plan": plan,
+            "migrations": (*self.migrations, done),
+            "trailed_by": None if is_other else self.trailed_by,
+        }
+
+    @property
+    def standing_fault(self) -> str:
+        """Return why no version's exits can be given to the trade; empty if some can."""
+        if self.state is S.OPEN and not self.is_over:
+            return ""
+        return f"the trade is {self.state}, and only an open one is moved"
+
+    def migration_fault(self, event: Migrated) -> str:
+        """Return why the trade cannot be moved to those exits; empty if it can."""
+        return self.standing_fault or migration_fault(
+            self.plan,
+            event,
+            is_trailed=self.trailed_by is TrailedBy.EXCHANGE,
+            are_placed=self.targets_placed,
+            is_reached=any(self.is_target(e) for e in self.exits),
+        )
 
     def _executed(self, execution: Execution) -> dict[str, Any]:
         changes: dict[str, Any] = {"executions": (*self.executions, execution)}

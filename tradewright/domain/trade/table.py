@@ -41,6 +41,7 @@ class Trigger(StrEnum):
     STOP_REFUSED = "stop_refused"
     STOP_KEPT = "stop_kept"
     STOP_MOVED = "stop_moved"
+    MIGRATED = "migrated"
     TRAILING_SET = "trailing_set"
     TRAILING_REFUSED = "trailing_refused"
     EXIT_REQUESTED = "exit_requested"
@@ -94,6 +95,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.OPEN, T.STOP_REFUSED): S.EXITING,
         (S.OPEN, T.STOP_KEPT): S.OPEN,
         (S.OPEN, T.STOP_MOVED): S.OPEN,
+        (S.OPEN, T.MIGRATED): S.OPEN,
         (S.OPEN, T.TRAILING_SET): S.OPEN,
         (S.OPEN, T.TRAILING_REFUSED): S.OPEN,
         (S.OPEN, T.EXIT_REQUESTED): S.EXITING,
@@ -118,6 +120,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.EXITING, T.STOP_REFUSED): S.EXITING,
         (S.EXITING, T.STOP_KEPT): S.EXITING,
         (S.EXITING, T.STOP_MOVED): S.EXITING,
+        (S.EXITING, T.MIGRATED): S.EXITING,  # too late: it changes nothing any more
         (S.EXITING, T.TRAILING_SET): S.EXITING,
         (S.EXITING, T.TRAILING_REFUSED): S.EXITING,
         (S.EXITING, T.ABANDONED): S.SETTLING,
@@ -142,6 +145,7 @@ TRANSITIONS: Final[Mapping[tuple[TradeState, Trigger], TradeState]] = MappingPro
         (S.SETTLING, T.STOP_REFUSED): S.SETTLING,
         (S.SETTLING, T.STOP_KEPT): S.SETTLING,
         (S.SETTLING, T.STOP_MOVED): S.SETTLING,
+        (S.SETTLING, T.MIGRATED): S.SETTLING,
         (S.SETTLING, T.TRAILING_SET): S.SETTLING,
         (S.SETTLING, T.TRAILING_REFUSED): S.SETTLING,
         (S.SETTLING, T.ABANDONED): S.SETTLING,
@@ -173,6 +177,7 @@ IMPOSSIBLE: Final = frozenset(
         (S.ENTERING, T.TRAILING_REFUSED),
         (S.ENTERING, T.TARGETS_PLACED),
         (S.ENTERING, T.EXIT_SENT),
+        (S.ENTERING, T.MIGRATED),  # only what is open is moved
         (S.OPEN, T.EXIT_SENT),
         (S.EXITING, T.POSITION_KEPT),  # somebody wants to leave
     }
