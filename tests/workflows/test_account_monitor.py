@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowUpdateFailedError
 
 from tests.workflows.script import NOON
 from tradewright import ids
@@ -185,6 +186,27 @@ async def test_the_desk_shows_whom_it_is_telling_to_leave(stage: Any, until: Unt
 
 
 # --- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [None, RefusalCode.LOSS_STREAK])
+async def test_a_lift_of_one_preset_lifts_nothing_of_the_account(
+    stage: Any, until: Until, code: RefusalCode | None
+) -> None:
+    """Whoever names a preset does not mean what holds all of them."""
+    desk = await open_desk(stage, until, limits=Limits(loss_streak=1))
+    lost = stage.proposal(trade_id="tw" + "a" * 16)
+    await desk.execute_update(AccountWorkflow.reserve, lost)
+    await desk.signal("release", Released(trade_id=lost.trade_id, at=lost.trigger, pnl=Decimal(-5)))
+    await desk.execute_update(AccountWorkflow.refresh)
+    wish = {"code": code, "preset": "ema", "by": "ann", "reason": "mended"}
+
+    with pytest.raises(WorkflowUpdateFailedError):
+        await desk.execute_update("lift", wish)
+    await desk.signal("lift", wish)
+
+    assert await code_of(desk, stage.proposal()) is RefusalCode.PAUSED
+    attributes = (await desk.describe()).typed_search_attributes
+    assert {pair.key.name: pair.value for pair in attributes}["NeedsOperator"] is True
 
 
 async def test_a_streak_of_losses_pauses_entries_until_a_person_lifts_it(
