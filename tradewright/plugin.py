@@ -280,6 +280,8 @@ class Strategy(Protocol):
     - `says_exits = False`: it never names exits, and is not asked again for trades that an
       earlier version of the preset opened.
     - `knows_degraded = True`: it has an answer for a view that is degraded.
+    - `looks_back: frozenset[str]`: names in `needs.others` of which it looks at what they were at
+      earlier candles of the trigger; these must not be of a shorter timeframe.
     - `follow(self) -> Follower`.
     - `on_book(self, view: View, book: Book) -> Evaluation`: see `ReadsBook`.
     """

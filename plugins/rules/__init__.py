@@ -31,6 +31,7 @@ class Rules:
         self.needs = programme.needs
         exits = {path[-1] for path in programme.rules}
         self.says_exits = not exits.isdisjoint({"exit_long", "exit_short"})
+        self.looks_back = programme.looked_back - {""}
         self.knows_degraded = params.degraded is not None
         self.factor_names = frozenset(
             each.name

@@ -75,3 +75,5 @@ class Programme:
     """Names that are known at the last candle alone."""
     leaves: frozenset[str]
     """Names that are used and not defined: columns and extra series."""
+    looked_back: frozenset[str]
+    """Of `sources`, those at which rules look back from candle to candle of the trigger's."""

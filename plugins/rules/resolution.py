@@ -36,6 +36,7 @@ class Resolution:
         self._order = self._sorted()
         self._only_now = self._reaching(ONLY_NOW)
         self._exits_only = self._reaching(frozenset(plugin.POSITION_SERIES))
+        self._looked_back: set[str] = set()
 
     def programme(self) -> Programme | None:
         """Return what is to be evaluated; None if there are faults."""
@@ -57,6 +58,7 @@ class Resolution:
             needs=needs,
             only_now=self._only_now,
             leaves=leaves,
+            looked_back=frozenset(self._looked_back),
         )
 
     def _given_rules(self) -> Iterable[tuple[tuple[str, ...], tuple[str, Kind]]]:
@@ -264,12 +266,18 @@ class Resolution:
     ) -> dict[str, int]:
         if isinstance(definition, Let):
             lags = definition.rule.lags.items()
-            each = [_most([self._candles_of(name, needed)], lag) for name, lag in lags]
+            each = [self._most([self._candles_of(name, needed)], lag) for name, lag in lags]
             return {"": 1} | _most(each, 0)
         more = definition.function.warm_up(definition.parameters) - 1
         if definition.source:
             return {"": 1, definition.source: 1 + more}
-        return _most((self._candles_of(name, needed) for name in definition.inputs), more)
+        return self._most([self._candles_of(name, needed) for name in definition.inputs], more)
+
+    def _most(self, each: list[Mapping[str, int]], more: int) -> dict[str, int]:
+        """Return the most of *each*, looked at from so many candles of the trigger's *more*."""
+        if more:
+            self._looked_back.update(*each)
+        return _most(each, more)
 
     def _candles_of(self, name: str, needed: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
         if name in self._outputs:

@@ -581,6 +581,36 @@ def test_a_strategy_without_an_answer_to_bad_data_is_not_asked_for_one(
     assert preset.loads(text).preset.data.on_bad == "degrade"
 
 
+@pytest.mark.parametrize(
+    "let",
+    [
+        "past: 'm1.close[-3]'",
+        "now: m1.close, past: 'highest(now, 3)'",
+        "now: m1.close > 1, past: 'since(now, 3)'",
+    ],
+)
+def test_shorter_candles_are_not_looked_back_at_from_longer_ones(let: str) -> None:
+    # Three candles of 15m are 45 of these, and a handful of them is fetched
+    new = f"    timeframes: {{m1: 1m}}\n    let: {{{let}}}\n    long: cross_up"
+    text = VALID.replace("    long: cross_up", new)
+
+    (fault,) = _faults(text)
+    equal = preset.loads(text.replace("m1: 1m", "m1: 15m"))
+
+    assert fault.path == "strategy.params"
+    assert "m1 has candles of 1m, shorter than the trigger's 15m" in fault.message
+    assert getattr(equal.strategy, "looks_back", None) == {"m1"}
+
+
+def test_shorter_candles_may_have_indicators_of_their_own() -> None:
+    text = VALID.replace(
+        "    long: cross_up",
+        "    timeframes: {m1: 1m}\n    let: {gone: m1.close - before}\n    long: cross_up",
+    ).replace("    indicators:\n", "    indicators:\n      before: {ta: SMA, on: m1}\n")
+
+    assert preset.loads(text).strategy.needs.others["m1"].candles == 30
+
+
 def test_a_plugin_that_refuses_to_be_built_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(self: object, params: object) -> None:
         raise RuntimeError("no")

@@ -39,6 +39,14 @@ def unanswered(preset: Preset, strategy: plugin.Strategy) -> Iterator[Mistake]:
             yield Mistake(path, f"there are no degraded rules; {remedy}")
         else:
             yield Mistake(path, "the strategy has no answer to bad data; write skip or pause")
+    trigger = preset.trigger.timeframe
+    for name in sorted(getattr(strategy, "looks_back", ())):
+        timeframe = strategy.needs.others[name].timeframe or trigger
+        if timeframe.length < trigger.length:
+            # So many candles of the trigger are many more of these than are fetched
+            message = f"{name} has candles of {timeframe}, shorter than the trigger's {trigger}"
+            remedy = "look back at them by an indicator on them, not with brackets or averages here"
+            yield Mistake(("strategy", "params"), f"{message}; {remedy}")
 
 
 def unknown_factors(root: Node, offered: Collection[str]) -> Iterator[Mistake]:
