@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from tests.proof.play import Played, Scene, play
 from tests.proof.scene import brief, generated, recorded
 
-WINDOW = ("2022-01-15T00:00:00+00:00", "2022-01-16T00:00:00+00:00")
+WINDOW = ("2022-01-15T07:30:00+00:00", "2022-01-15T21:30:00+00:00")
 CANDLES, SEED, BEGIN = 1440, 5, datetime(2026, 3, 5, 7, tzinfo=UTC)
 
 

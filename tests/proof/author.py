@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tradewright import ids
 from tradewright.app.operate import set_mode
 from tradewright.domain.event import EventKind
 from tradewright.domain.plan import Mode
+from tradewright.journal import TradeRow
 from tradewright.ports import Folders, StrategyStatus
 from tradewright.preset import PresetInvalid, loads
 
@@ -47,6 +49,8 @@ class Author:
         self._deleted: dict[str, str] = {}
         self.wished: dict[str, Wished] = {}
         self.deeds: list[str] = []
+        self._promoted: dict[str, datetime] = {}
+        """When each was let trade; wall clock."""
 
     # --- what the files say -----------------------------------------------------------------------
 
@@ -143,6 +147,8 @@ class Author:
         self._path(new).write_text(text)
         self._ends(name)
         self._note(new, text)
+        if name in self._promoted:
+            self._promoted[new] = self._promoted[name]
         self._told(f"{name}: renamed {new}")
 
     async def promote(self, name: str) -> None:
@@ -150,6 +156,7 @@ class Author:
         await self.change(name, "mode: shadow", "mode: trade")
         await self._at_rest(name)
         held = await self.status(name)
+        self._promoted[name] = datetime.now(UTC)
         assert held.mode is Mode.SHADOW, f"{name} was raised by a file"
         await set_mode(
             self._live.client, name, mode=Mode.TRADE, by=PERSON, reason="it did well in the shadow"
@@ -183,6 +190,18 @@ class Author:
             kept = [each for each in applied if each.preset_hash not in wished.passing]
             if kept != wished.versions:
                 found.append(f"{name}: {_short(wished.versions)} became {_short(applied)}")
+        return found
+
+    def strangers(self, trades: Iterable[TradeRow]) -> list[str]:
+        """Return the trades of versions that nobody saved, or that nobody had let trade yet."""
+        found = []
+        for trade in trades:
+            wished, promoted = self.wished[trade.preset], self._promoted.get(trade.preset)
+            saved = wished.passing | {each.preset_hash for each in wished.versions}
+            if trade.preset_hash not in saved:
+                found.append(f"{trade.trade_id} is of version {trade.preset_hash}, never saved")
+            if promoted is None or trade.decided_at < promoted:
+                found.append(f"{trade.trade_id} of {trade.preset} was decided in the shadow")
         return found
 
     async def _at_rest(self, name: str) -> None:

@@ -238,7 +238,7 @@ async def _played(
         outcome=done,
         seconds=seconds,
         deeds=author.deeds,
-        wrong_versions=await author.faults(),
+        wrong_versions=await author.faults() + author.strangers(done.trades),
         seen=going.seen,
         shadows=await live.journal.trades(account, shadow=True, limit=None),
         modes={name: (await author.status(name)).mode for name in author.wished},

@@ -31,13 +31,13 @@ def recorded(begin: datetime, end: datetime) -> Scene:
         market=Market(speed="lockstep", arguments=(*arguments, *window)),
         paper=LEANING,
         presets=shipped("[BTCUSDT]"),
-        deeds=story((end - begin) // timedelta(minutes=1), "flaky-network", unguarded=245),
+        deeds=_recorded_story((end - begin) // timedelta(minutes=1)),
     )
 
 
 def generated(begin: datetime, steps: int, seed: int) -> Scene:
     """A made-up market of three symbols, the presets as they ship."""
-    return _generated(begin, steps, seed, story(steps, "stormy-day", unguarded=45))
+    return _generated(begin, steps, seed, _generated_story(steps))
 
 
 def brief() -> Scene:
@@ -80,18 +80,39 @@ def brief_story() -> list[tuple[int, Deed]]:
     ]
 
 
-def story(steps: int, weather: str, *, unguarded: int) -> list[tuple[int, Deed]]:
-    """Return what happens to six strategies in so many candles.
+def _recorded_story(steps: int) -> list[tuple[int, Deed]]:
+    # Who holds the one symbol for days would leave nothing to the others
+    late = "multi-timeframe-trend"
+    return _told(
+        steps,
+        "flaky-network",
+        (30, _promote_all(but=("confluence", late))),
+        (245, _unguarded),
+        (255, _promote("confluence")),
+        (310, _promote(late)),
+    )
+
+
+def _generated_story(steps: int) -> list[tuple[int, Deed]]:
+    return _told(
+        steps,
+        "stormy-day",
+        (30, _promote_all(but=("confluence",))),
+        (45, _unguarded),
+        (320, _promote("confluence")),
+    )
+
+
+def _told(steps: int, weather: str, *more: tuple[int, Deed]) -> list[tuple[int, Deed]]:
+    """Return what happens in so many candles.
 
     Args:
         steps: Candles of the market.
         weather: What goes wrong at the exchange most of the time.
-        unguarded: When the guard of the busiest strategy is let go, so that it trades more.
+        more: Deeds beside those of every story.
     """
-    told: list[tuple[int, Deed]] = [
-        (30, _promote_all(but=("confluence",))),
+    story: list[tuple[int, Deed]] = [
         (40, partial(_faults, name=weather)),
-        (unguarded, _change("order-book-imbalance", "losses: 4,", "losses: 40,")),
         (60, _change("range-trading", "max_candles: 32", "max_candles: 28")),
         (70, _flurry),
         (90, _spoil("range-trading", "rsi < 45", "rsii < 45")),
@@ -109,11 +130,11 @@ def story(steps: int, weather: str, *, unguarded: int) -> list[tuple[int, Deed]]
         (270, _change("confluence", "times: 2.5", "times: 2.0")),
         (300, _mend),
         (305, partial(_faults, name=weather)),
-        (320, _promote("confluence")),
         (330, _kill),
         (340, _change("order-book-imbalance", "target: {r: 1.2}", "target: {r: 1.5}")),
+        *more,
     ]
-    return [(step * steps // TOLD, deed) for step, deed in told]
+    return [(step * steps // TOLD, deed) for step, deed in story]
 
 
 def _promote_all(but: Collection[str]) -> Deed:
@@ -124,6 +145,11 @@ def _promote_all(but: Collection[str]) -> Deed:
                 await play.author.promote(name)
 
     return deed
+
+
+async def _unguarded(play: Play) -> None:
+    """Let the guard of the busiest strategy go, so that it trades more."""
+    await play.author.change("order-book-imbalance", "losses: 4,", "losses: 40,")
 
 
 async def _flurry(play: Play) -> None:
