@@ -8,6 +8,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from activities.pace import milliseconds, moment
 from activities.parse import rows as parsed_rows
 from activities.shelf import Row, Shelf
@@ -35,7 +37,7 @@ class Window:
     timeframe: Timeframe
     candles: Candles
     close: Decimal | None
-    """Of the last candle, exactly as the exchange says it."""
+    """Of the last candle, exactly as the exchange says it; None if that is no number."""
     is_complete: bool
     """The candle that closes the window is in it."""
     doubts: tuple[str, ...] = ()
@@ -128,7 +130,10 @@ class CandleCache:
             if row is None:
                 found = await self._shared(place, symbol, timeframe, opened, opened, seen)
                 row = found.get(opened)
-            return None if row is None else _candle(opened, row)
+            try:
+                return None if row is None else _candle(opened, row)
+            except (ValidationError, ArithmeticError) as e:
+                raise AnswerMalformed(self._method, f"a row is no candle: {e}") from None
 
     def add(self, symbol: str, timeframe: Timeframe, candle: Candle) -> None:
         """Take a closed candle from the stream, so that it need not be fetched.
@@ -271,11 +276,12 @@ def _written(opened: int) -> str:
 def _window(symbol: str, timeframe: Timeframe, shelf: Shelf, start: int, end: int) -> Window:
     candles = shelf.candles(start, end)
     row = shelf.row(int(candles.open_time[-1])) if len(candles) else None
+    close = None if row is None else Decimal(row[3])
     return Window(
         symbol=symbol,
         timeframe=timeframe,
         candles=candles,
-        close=None if row is None else Decimal(row[3]),
+        close=close if close is not None and close.is_finite() else None,
         is_complete=bool(len(candles)) and int(candles.open_time[-1]) == end,
         doubts=tuple(sorted({doubt for t, doubt in shelf.doubts.items() if start <= t <= end})),
     )

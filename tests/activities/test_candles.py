@@ -410,8 +410,16 @@ async def test_what_is_not_a_number_is_handed_on_for_the_gate_to_see() -> None:
     window = await CandleCache(OddKlines(spoil)).window("BTCUSDT", M1, at(100), 10)
 
     assert np.isnan(window.candles.close[-1])
-    assert window.close is not None
-    assert window.close.is_nan()
+    assert window.close is None
+
+
+@pytest.mark.parametrize("close", ["NaN", "inf", "-1", "much"])
+async def test_one_candle_that_is_none_is_told_as_a_fault_of_the_answer(close: str) -> None:
+    def spoil(rows: list[list[str]]) -> None:
+        rows[0][4] = close
+
+    with pytest.raises(AnswerMalformed):
+        await CandleCache(OddKlines(spoil)).candle("BTCUSDT", M1, at(100))
 
 
 def test_a_message_of_the_stream_becomes_a_candle() -> None:

@@ -415,6 +415,19 @@ async def test_degraded_rules_are_asked_neither_without_need_nor_without_candles
     assert codes(await unknowing.decide()) == ["data_gap"]
 
 
+@pytest.mark.parametrize("close", ["NaN", "inf", "0", "-5"])
+async def test_degraded_rules_enter_nothing_at_a_price_that_is_none(
+    make_worker: MakeWorker, close: str
+) -> None:
+    worker = degrading(make_worker(knows_degraded=True))
+    worker.exchange.spoil, worker.exchange.spoiled_symbol = row_of(0, 4, close), "ETHUSDT"
+
+    wishes = await worker.decide(symbols=("BTCUSDT", "ETHUSDT"))
+
+    assert [wish.symbol for wish in wishes.proposals] == ["BTCUSDT"]
+    assert [(r.symbol, r.code) for r in wishes.refusals] == [("ETHUSDT", "no_levels")]
+
+
 async def test_one_bad_symbol_keeps_no_other_from_trading(make_worker: MakeWorker) -> None:
     worker = make_worker()
     worker.exchange.spoil, worker.exchange.spoiled_symbol = without(8), "ETHUSDT"
