@@ -162,8 +162,8 @@ class StrategyWorkflow:
             )
 
     async def _on_book(self, trigger: BookTrigger) -> None:
-        status = self._record.status
-        if self._applied.book_depth is None or trigger.symbol not in status.symbols:
+        watched = self._record.status.watched
+        if self._applied.book_depth is None or trigger.symbol not in watched:
             return
         await self._decision.on_book(trigger, self._applied)
 

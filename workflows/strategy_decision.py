@@ -49,9 +49,10 @@ class StrategyDecision:
     async def on_book(self, trigger: BookTrigger, applied: Applied) -> None:
         """Decide on the order book of one symbol."""
         asked = self._breaker.without_resting((trigger.symbol,), trigger.at)
-        if not asked or not self._record.status.takes_entries:
+        if not asked:
             return
-        evaluation = self._evaluation(asked, trigger.at, exits_only=False)
+        only_exits = not self._record.status.takes_entries
+        evaluation = self._evaluation(asked, trigger.at, exits_only=only_exits)
         evaluation = evaluation.model_copy(update={"book": trigger})
         summary = f"order book of {trigger.symbol} at {trigger.at:%H:%M:%S} UTC"
         await self._decide(evaluation, applied, f"order book of {trigger.symbol}", summary)

@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from tradewright import ids
+from tradewright.domain.account import LeaveWish
 from tradewright.domain.breaker import SymbolBreaker
 from tradewright.domain.event import EventKind
 from tradewright.ports import ApplyWish, BookTrigger, CandleClosed, Proposals, Refusal, Universe
@@ -91,23 +94,55 @@ async def test_of_triggers_that_wait_only_the_newest_of_each_symbol_is_still_tru
     assert asked == [("BTCUSDT", 1), ("BTCUSDT", 3), ("ETHUSDT", 2)]
 
 
-async def test_a_book_changes_nothing_for_who_did_not_ask_or_is_paused(
-    stage: Any, until: Until
-) -> None:
+async def test_a_book_changes_nothing_for_who_did_not_ask(stage: Any, until: Until) -> None:
     strategy = await stage.start_strategy()
     await strategy.signal("book_trigger", trigger(1))
     await strategy.signal("candle", candle())
     await until(strategy, "status", candles_are(1))
     wish = ApplyWish(applied=stage.applied(book_depth=50))
     await strategy.execute_update(StrategyWorkflow.apply, wish)
-    await strategy.signal("pause", {"by": "ann"})
 
-    await strategy.signal("book_trigger", trigger(2))
     await strategy.signal("book_trigger", trigger(3, "DOGEUSDT"))
     await strategy.signal("candle", candle(1))
     await until(strategy, "status", candles_are(2))
 
     assert [one.book for one in stage.market.script.of("evaluate")] == [None, None]
+
+
+@pytest.mark.parametrize("stop", ["pause", "disable"])
+async def test_what_is_held_is_left_by_the_book_while_nothing_is_entered(
+    stage: Any, until: Until, stop: str
+) -> None:
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
+    leave = LeaveWish(preset=stage.preset, symbol="BTCUSDT", reason="the bids are gone")
+    stage.market.script.answer("evaluate", Proposals(exits=(leave,)))
+    strategy = await stage.start_strategy(book_depth=50)
+    if stop == "pause":
+        await strategy.signal("pause", {"by": "ann"})
+    else:
+        wish = ApplyWish(applied=stage.applied(book_depth=50, enabled=False))
+        await strategy.execute_update(StrategyWorkflow.apply, wish)
+
+    await strategy.signal("book_trigger", trigger(1))
+    heard = await until(desk, "heard", lambda heard: len(heard) == 1)
+
+    [asked] = stage.market.script.of("evaluate")
+    assert (asked.book.number, asked.exits_only) == (1, True)
+    assert heard[0][0] == "leave"
+
+
+async def test_what_is_kept_for_its_trade_is_left_by_the_book(stage: Any, until: Until) -> None:
+    universe = Universe(symbols=("ETHUSDT",), kept=("BTCUSDT",))
+    stage.market.script.answer("universe", universe)
+    with stage.env.with_time_skipping_disabled():
+        strategy = await stage.start_strategy(book_depth=50, universe_every=timedelta(hours=1))
+        await until(strategy, "status", lambda s: s["kept"] == ["BTCUSDT"])
+
+        await strategy.signal("book_trigger", trigger(1))
+        await stage.market.script.called("evaluate")
+
+    [asked] = stage.market.script.of("evaluate")
+    assert (asked.symbols, asked.book.number) == (("BTCUSDT",), 1)
 
 
 async def test_the_market_hears_which_book_is_wanted(stage: Any, until: Until) -> None:
