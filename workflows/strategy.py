@@ -321,8 +321,9 @@ class StrategyWorkflow:
     def apply(self, wish: ApplyWish) -> StrategyStatus:
         applied, record = wish.applied, self._record
         status = record.status
-        if applied.mode is Mode.TRADE:
-            # Only `set_mode`, which names a person, lets one trade that did not
+        if applied.mode is Mode.TRADE or applied.preset_hash == status.preset_hash:
+            # Only `set_mode`, which names a person, lets one trade that did not; and what is
+            # said once more takes nothing back
             applied = applied.model_copy(update={"mode": status.mode})
         self._applied = applied
         earlier = (*status.earlier, status.preset_hash)

@@ -104,9 +104,9 @@ async def test_a_plan_says_that_no_file_lets_a_shadow_trade(
     planned = await working.call("plan", path)
     applied = await working.call("apply", path)
 
-    told = "it stays in mode shadow: `tradewright strategy promote alpha` lets it trade"
+    told = "it stays in mode shadow: `tradewright strategy promote alpha --by NAME"
     assert told in planned.out
-    assert "still in mode shadow" in applied.out
+    assert "it stays in mode shadow" in applied.out
 
 
 async def test_a_stop_in_between_lets_no_shadow_trade_either(
@@ -128,7 +128,7 @@ async def test_a_stop_in_between_lets_no_shadow_trade_either(
 
     assert "it stays in mode shadow" in planned.out
     assert "started with version" in started.out
-    assert "still in mode shadow" in started.out
+    assert "it stays in mode shadow" in started.out
     assert status.mode is Mode.SHADOW
 
 

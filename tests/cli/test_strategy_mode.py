@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from tests.cli.conftest import make_plan
 from tradewright import ids
@@ -46,6 +47,53 @@ async def test_a_strategy_in_the_shadow_is_promoted_by_name_and_reason(
     assert "is in mode trade already" in again.err
     strategy = shown.document["strategy"]
     assert (strategy["state"], strategy["status"]["mode"]) == ("trading", "trade")
+
+
+@pytest.mark.parametrize("in_between", ["nothing", "disabled", "stopped"])
+async def test_what_is_applied_once_more_stays_as_it_was_promoted(
+    working: System, write_preset: WritePreset, in_shadow: str, in_between: str
+) -> None:
+    who = ("--by", "ann", "--reason", "40 virtual trades")
+    await working.call("strategy", "promote", in_shadow, *who)
+    await working.noted(ids.strategy_workflow(in_shadow), 2)
+    shadow = ("mode: trade", "mode: shadow")
+    if in_between == "disabled":
+        other = write_preset(f"other-{working.account}", account=working.account)
+        await working.listed(f"Account = '{working.account}' AND WorkflowType = 'StrategyWorkflow'")
+        pruned = await working.call("apply", other, "--prune")
+        assert f"{in_shadow}: takes no more entries" in pruned.out
+    if in_between == "stopped":
+        await working.call("strategy", "stop", in_shadow)
+        handle = working.client.get_workflow_handle(ids.strategy_workflow(in_shadow))
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    path = write_preset(in_shadow, account=working.account, replace=shadow)
+
+    planned = await working.call("plan", path)
+    again = await working.call("apply", path)
+    shown = await working.call("strategy", "show", in_shadow, "-o", "json")
+
+    told = "it trades, as a person has promoted it, though its document says shadow"
+    assert told in planned.out
+    assert told in again.out
+    assert shown.document["strategy"]["state"] == "trading"
+
+
+async def test_an_edit_of_the_document_lowers_what_was_promoted_and_says_so(
+    working: System, write_preset: WritePreset, in_shadow: str
+) -> None:
+    await working.call("strategy", "promote", in_shadow, "--by", "ann", "--reason", "good")
+    path = write_preset(in_shadow, account=working.account, replace=("mode: trade", "mode: shadow"))
+    path.write_text(path.read_text().replace("fraction: 0.01", "fraction: 0.02"))
+
+    planned = await working.call("plan", path)
+    edited = await working.call("apply", path)
+    shown = await working.call("strategy", "show", in_shadow, "-o", "json")
+
+    told = "it traded until now, and its document says shadow: it sends nothing any more"
+    assert told in planned.out
+    assert told in edited.out
+    assert shown.document["strategy"]["state"] == "shadow"
 
 
 async def test_a_version_that_was_not_looked_at_is_not_promoted(

@@ -12,6 +12,7 @@ from tradewright.domain.folder import (
     Standing,
     gone,
     held_mode,
+    mode_note,
     step,
     step_when_gone,
 )
@@ -169,3 +170,22 @@ def test_no_file_lets_a_preset_trade_that_did_not(
     wanted: Mode, before: Mode | None, mode: Mode
 ) -> None:
     assert held_mode(wanted, before) is mode
+
+
+@pytest.mark.parametrize("said", Mode)
+@pytest.mark.parametrize("before", Mode)
+def test_what_is_said_once_more_changes_no_mode(said: Mode, before: Mode) -> None:
+    assert held_mode(said, before, is_same=True) is before
+    assert held_mode(said, None, is_same=True) is said
+
+
+def test_a_person_is_told_of_every_mode_that_is_not_as_written_or_as_before() -> None:
+    promoted = mode_note("ema", Mode.SHADOW, Mode.TRADE, Mode.TRADE)
+    held = mode_note("ema", Mode.TRADE, Mode.SHADOW, Mode.SHADOW)
+    lowered = mode_note("ema", Mode.ALERT, Mode.ALERT, Mode.TRADE)
+
+    assert promoted.startswith("it trades, as a person has promoted it")
+    assert "strategy promote ema --by" in held
+    assert "sends nothing any more" in lowered
+    for before in (*Mode, None):
+        assert not mode_note("ema", Mode.TRADE, Mode.TRADE, before)

@@ -162,6 +162,19 @@ async def test_a_version_may_lower_what_a_preset_does(stage: Any, until: Until) 
     assert status.mode is Mode.SHADOW
 
 
+async def test_a_version_that_was_promoted_is_lowered_by_no_repeat_of_its_document(
+    stage: Any, until: Until
+) -> None:
+    strategy = await stage.start_strategy(mode=Mode.SHADOW)
+    promotion = ModeWish(mode=Mode.TRADE, by="ann", reason="40 virtual trades")
+    await strategy.execute_update(StrategyWorkflow.set_mode, promotion)
+    wish = ApplyWish(applied=stage.applied(mode=Mode.SHADOW, enabled=False))
+
+    status = await strategy.execute_update(StrategyWorkflow.apply, wish)
+
+    assert (status.enabled, status.mode) == (False, Mode.TRADE)
+
+
 async def test_a_named_person_promotes_and_is_in_the_journal(stage: Any, until: Until) -> None:
     stage.market.script.answer("evaluate", Proposals(proposals=(stage.proposal(),)))
     strategy = await stage.start_strategy(mode=Mode.SHADOW)

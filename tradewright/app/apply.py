@@ -19,7 +19,7 @@ from tradewright.app.wish import NotRunning, TemporalFailed, WishRefused, ask, t
 from tradewright.domain.breaker import SymbolBreaker
 from tradewright.domain.errors import SymbolUnknown, TradewrightError
 from tradewright.domain.event import EventKind
-from tradewright.domain.folder import held_mode
+from tradewright.domain.folder import Running, held_mode, mode_note
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
 from tradewright.plugin import suggestion
@@ -70,7 +70,9 @@ class Application(Value):
     enabled: bool = True
     mode: Mode = Mode.TRADE
     held: bool = False
-    """Whether it stays in the mode of the version before, though its document says trade."""
+    """Whether it stays in the mode of the version before, though its document says another."""
+    mode_note: str = ""
+    """What a person is to know of its mode."""
     dry_run: bool = False
 
 
@@ -136,6 +138,7 @@ async def apply(
     running = await running_strategy(client, preset.name)
     if expect:
         _insist(expect, running, ids.strategy_workflow(preset.name))
+    ran = await last_run(journal, preset.name) if running is None else None
     return await replace(
         client,
         journal,
@@ -143,7 +146,8 @@ async def apply(
         running,
         by=by,
         reason=reason,
-        mode_before=running.mode if running else await last_mode(journal, preset.name),
+        mode_before=running.mode if running else ran and ran.mode,
+        version_before=ran.preset_hash if ran else "",
         dry_run=dry_run,
         queue=queue,
     )
@@ -158,12 +162,17 @@ async def replace(
     by: str,
     reason: str = "",
     mode_before: Mode | None = None,
+    version_before: str = "",
     dry_run: bool = False,
     queue: str = ids.QUEUE_TRADING,
 ) -> Application:
-    """Let *loaded* follow *running*, and nothing else that may run by now."""
+    """Let *loaded* follow *running*, and nothing else that may run by now.
+
+    *mode_before* and *version_before* are of what ran last, where nothing does now.
+    """
     preset = loaded.preset
-    mode = held_mode(preset.mode, mode_before)
+    before = running.preset_hash if running else version_before
+    mode = held_mode(preset.mode, mode_before, is_same=before == loaded.hash)
     applied = _applied(loaded, running, by=by, reason=reason, enabled=preset.enabled, mode=mode)
     outcome = Application(
         preset=preset.name,
@@ -174,6 +183,7 @@ async def replace(
         enabled=preset.enabled,
         mode=mode,
         held=mode is not preset.mode,
+        mode_note=mode_note(preset.name, preset.mode, mode, mode_before),
         dry_run=dry_run,
     )
     if dry_run or outcome.change is Change.UNCHANGED:
@@ -298,24 +308,27 @@ def _applied(
     )
 
 
-async def last_mode(journal: "Journal", preset: str) -> Mode | None:
-    """Return the mode that *preset* was in last, wherever it stopped; None if it never ran."""
+async def last_run(journal: "Journal", preset: str) -> Running | None:
+    """Return how *preset* ran last, wherever it stopped; None if it never did."""
     from tradewright.preset import PresetInvalid
     from tradewright.preset.loader import outlined
 
     chain = ids.strategy_workflow(preset)
     changes = await journal.events(chain=chain, kind=EventKind.STRATEGY_CHANGED, limit=None)
-    for mode in (row.event.data.get("mode") for row in reversed(changes)):
+    told = [row.event.data for row in reversed(changes)]
+    version = next((data["version"] for data in told if data.get("version")), "")
+    for mode in (data.get("mode") for data in told):
         if mode in set(Mode):
-            return Mode(mode)
+            return Running(preset_hash=version, mode=Mode(mode))
     # Earlier builds wrote none, and the journal may lag behind
     versions = await journal.preset_versions(preset)
     if not versions:
         return None
     try:
-        return outlined(versions[0].document).mode
+        mode = outlined(versions[0].document).mode
     except PresetInvalid:
         return None
+    return Running(preset_hash=versions[0].hash, mode=mode)
 
 
 def _insist(expect: str, running: StrategyStatus | None, workflow_id: str) -> None:

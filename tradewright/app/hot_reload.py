@@ -6,7 +6,7 @@ import structlog
 from temporalio.client import Client
 
 from tradewright import ids
-from tradewright.app.apply import disable, last_mode, replace, running_strategy, unlisted
+from tradewright.app.apply import disable, last_run, replace, running_strategy, unlisted
 from tradewright.app.wish import WishRefused
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.folder import Running
@@ -78,8 +78,9 @@ class StrategyApplier:
                 f"version {now or 'none'} runs, not {expected or 'none'}; look at it, then save "
                 f"another version or apply this one",
             )
-        if mode_before is None:
-            mode_before = await last_mode(self._journal, name)
+        version_before = ""
+        if mode_before is None and (ran := await last_run(self._journal, name)):
+            mode_before, version_before = ran.mode, ran.preset_hash
         done = await replace(
             self._client,
             self._journal,
@@ -88,14 +89,10 @@ class StrategyApplier:
             by=by,
             reason=reason,
             mode_before=mode_before,
+            version_before=version_before,
             queue=self._queue,
         )
-        if not done.held:
-            return ""
-        return (
-            f"applied in mode {done.mode}: `tradewright strategy promote {name} --by NAME --reason "
-            f"WHY` lets it trade"
-        )
+        return done.mode_note
 
     async def disable(self, preset: str, *, expected: str, by: str, reason: str) -> None:
         running = await running_strategy(self._client, preset)

@@ -11,12 +11,12 @@ from pydantic import AwareDatetime
 from temporalio.client import Client
 
 from tradewright import ids
-from tradewright.app.apply import last_mode, running_strategy
+from tradewright.app.apply import last_run, running_strategy
 from tradewright.app.survey import strategies
 from tradewright.app.wish import NotRunning, NoWorkerAnswers, ask
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.event import EventKind
-from tradewright.domain.folder import Standing, held_mode
+from tradewright.domain.folder import Standing, held_mode, mode_note
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
 from tradewright.ports import Folders, StrategyStatus
@@ -139,13 +139,15 @@ async def _declared(
     preset = loaded.preset
     running = await running_strategy(client, preset.name)
     if running is None:
-        known = await last_mode(journal, preset.name) if journal else None
+        ran = await last_run(journal, preset.name) if journal else None
+        known, version = (ran.mode, ran.preset_hash) if ran else (None, "")
+        mode = held_mode(preset.mode, known, is_same=version == loaded.hash)
         return PlanLine(
             preset=preset.name,
             change=PlannedChange.START,
             file=str(path),
             after=loaded.hash,
-            notes=_notes(loaded, held_mode(preset.mode, known)),
+            notes=_notes(loaded, mode, known),
         )
     line = PlanLine(
         preset=preset.name,
@@ -154,7 +156,9 @@ async def _declared(
         before=running.preset_hash,
         after=loaded.hash,
     )
-    notes = _notes(loaded, held_mode(preset.mode, running.mode))
+    is_same = running.preset_hash == loaded.hash
+    mode = held_mode(preset.mode, running.mode, is_same=is_same)
+    notes = _notes(loaded, mode, running.mode)
     if (running.preset_hash, running.enabled) == (loaded.hash, preset.enabled):
         return line.model_copy(update={"notes": notes})
     stored = await journal.preset(running.preset_hash) if journal else None
@@ -172,13 +176,11 @@ async def _declared(
     )
 
 
-def _notes(loaded: LoadedPreset, mode: Mode) -> tuple[str, ...]:
+def _notes(loaded: LoadedPreset, mode: Mode, before: Mode | None) -> tuple[str, ...]:
     preset = loaded.preset
     notes = [] if preset.enabled else ["it is not enabled: it takes no entries"]
-    if mode is not preset.mode:
-        notes.append(
-            f"it stays in mode {mode}: `tradewright strategy promote {preset.name}` lets it trade"
-        )
+    if told := mode_note(preset.name, preset.mode, mode, before):
+        notes.append(told)
     elif mode is not Mode.TRADE:
         notes.append(f"mode {mode}: it sends no orders")
     return tuple(notes)

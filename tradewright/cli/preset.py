@@ -144,7 +144,7 @@ def apply(
 
 def _told(done: "Application") -> str:
     would = "would be " if done.dry_run else ""
-    held = f", still in mode {done.mode}: `strategy promote` raises it" if done.held else ""
+    held = f"; {done.mode_note}" if done.mode_note else ""
     match done.change.value:
         case "started":
             return f"{would}started with version {done.preset_hash}{held}"

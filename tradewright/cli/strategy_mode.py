@@ -112,7 +112,10 @@ def _set_mode(
         print_document("strategy", strategy=linked(row, settings))
         return
     typer.echo(f"{name}: {status.mode} from now on  {settings.workflow_url(workflow_id)}")
-    typer.echo(f"version {status.preset_hash}; its document may say otherwise when it is applied")
+    typer.echo(
+        f"version {status.preset_hash} stays in it, however often it is applied; an edit of its "
+        "document does what the document says"
+    )
 
 
 def _print(line: "StrategyLine", settings: "Settings") -> None:

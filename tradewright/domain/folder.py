@@ -158,14 +158,40 @@ def _successor(base: Remembered, newcomers: Collection[Declared]) -> str:
     return next(iter(in_place + alike), "")
 
 
-def held_mode(declared: Mode, before: Mode | None) -> Mode:
+def held_mode(declared: Mode, before: Mode | None, *, is_same: bool = False) -> Mode:
     """Return the mode that *declared* may have: only a named person lets one trade that did not.
+
+    What is said once more is no wish: the very version that was in mode *before* stays in it,
+    into which a person may have put it since. An edit of the file is one, and may lower it.
 
     Example:
         >>> held_mode(Mode.TRADE, Mode.SHADOW), held_mode(Mode.ALERT, Mode.TRADE)
         (<Mode.SHADOW: 'shadow'>, <Mode.ALERT: 'alert'>)
+        >>> held_mode(Mode.SHADOW, Mode.TRADE, is_same=True)
+        <Mode.TRADE: 'trade'>
     """
-    return before if declared is Mode.TRADE and before is not None else declared
+    return before if before is not None and (is_same or declared is Mode.TRADE) else declared
+
+
+def mode_note(preset: str, declared: Mode, mode: Mode, before: Mode | None) -> str:
+    """Return what a person is to know of the mode that a version runs in; often nothing.
+
+    Args:
+        preset: Its name.
+        declared: What its document says.
+        mode: What it has become.
+        before: What ran before it; None if nothing did.
+    """
+    if mode is not declared and mode is Mode.TRADE:
+        return f"it trades, as a person has promoted it, though its document says {declared}"
+    if mode is not declared:
+        return (
+            f"it stays in mode {mode}: `tradewright strategy promote {preset} --by NAME --reason "
+            f"WHY` lets it trade"
+        )
+    if before is Mode.TRADE and mode is not Mode.TRADE:
+        return f"it traded until now, and its document says {mode}: it sends nothing any more"
+    return ""
 
 
 def _remembered(declared: Declared, standing: Standing, **more: str) -> Remembered:
