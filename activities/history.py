@@ -137,9 +137,10 @@ class Histories:
                 known.points |= await self._fetch(figure, symbol, start, known.first - 1)
                 known.first = start
             if until > known.last:
-                found = await self._fetch(figure, symbol, known.last + 1, until)
+                # One that is late is asked for again: where not each mark has one, at the next mark
+                again = 0 if figure.is_regular else figure.grid
+                found = await self._fetch(figure, symbol, known.last + 1 - again, until)
                 known.points |= found
-                # One that is late is asked for again
                 known.last = max(found, default=known.last) if figure.is_regular else until
             points = known.points
             known.span = max(known.span, until - start)

@@ -11,7 +11,7 @@ from plugins.rules.column import Columns, milliseconds
 from plugins.rules.machine import Machine
 from plugins.rules.programme import Let, Measure, Programme
 from plugins.rules.verdict import Verdict, lets
-from tradewright.plugin import BOOK_SERIES, COLUMNS, Candles, Evaluation, View
+from tradewright.plugin import BOOK_SERIES, COLUMNS, HISTORY_SERIES, Candles, Evaluation, View
 from tradewright.rules import Kind
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ class Follower:
             if isinstance(each, Measure)
         }
         self._leaves = [n for n in names if n in self._programme.leaves and n not in COLUMNS]
+        self._histories = [n for n in self._leaves if n in HISTORY_SERIES]
+        self._known: list[float] = []
+        """What of the histories was known last."""
         self._told = lambda path: self._machine.rules[path]()
         self._values = values
 
@@ -141,14 +144,19 @@ class Follower:
         if not self._runs or view.symbol != self._symbol:
             return None
         steps = {name: run.steps_to(_candles(view, name)) for name, run in self._runs.items()}
-        if steps[""] != 1 or -1 in steps.values():
+        if steps[""] != 1 or -1 in steps.values() or self._history(view, -2) != self._known:
             return None
         return {name for name, more in steps.items() if more}
+
+    def _history(self, view: View, row: int) -> list[float]:
+        """Return what was known in *row*; what came late changes it. Infinite: nothing."""
+        seen = (view.series[name] for name in self._histories if name in view.series)
+        return [value if (value := each.item(row)) == value else INFINITY for each in seen]
 
     def _begin(self, view: View) -> Evaluation:
         columns = Columns(self._programme, view)
         evaluation = self._evaluator.of(columns)
-        self._symbol = view.symbol
+        self._symbol, self._known = view.symbol, self._history(view, -1)
         names = ("", *self._programme.sources)
         self._runs = {name: Run(_candles(view, name)) for name in names}
         self._lengths = {name: milliseconds(self._programme, name, view) for name in names}
@@ -161,6 +169,7 @@ class Follower:
 
     def _step(self, view: View, new: set[str]) -> bool:
         """Take the next candle; False if that cannot be done from what is remembered."""
+        self._known = self._history(view, -1)
         for name in new:
             self._runs[name].take(_candles(view, name))
         self._machine.closes_at_ms = self._runs[""].last + self._lengths[""]

@@ -120,6 +120,28 @@ def test_the_future_changes_nothing_and_nothing_has_to_be_asked_in_order(
     asyncio.run(look())
 
 
+async def test_a_funding_rate_that_is_listed_late_is_seen_an_hour_later(
+    make_instrument: MakeInstrument, loaded: LoadedPreset
+) -> None:
+    exchange = DataExchange(make_instrument())
+    eyes, listed = Lookout(exchange, CandleCache(exchange)), exchange._get_funding_rate_history
+    begun = milliseconds(START) // 28_800_000
+
+    async def rate(minutes: int) -> float:
+        exchange.now = START + timedelta(minutes=minutes)
+        sight = await eyes.sight(loaded, "BTCUSDT", exchange.now)
+        return float(sight.view.series["funding_rate"][-1]) * 1e9 - begun
+
+    def late(**arguments: Any) -> list[dict[str, str]]:
+        return [row for row in listed(**arguments) if row["fundingRate"] != repr((begun + 1) / 1e9)]
+
+    assert await rate(475) == pytest.approx(0)
+    exchange._get_funding_rate_history = late  # type: ignore[method-assign,assignment]
+    assert await rate(485) == pytest.approx(0)
+    exchange._get_funding_rate_history = listed  # type: ignore[method-assign]
+    assert await rate(545) == pytest.approx(1)
+
+
 async def test_a_candle_that_is_late_is_waited_for(
     make_instrument: MakeInstrument, loaded: LoadedPreset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

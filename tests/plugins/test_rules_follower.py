@@ -13,7 +13,7 @@ from plugins.rules import Rules
 from plugins.rules.evaluator import Follower
 from plugins.rules.params import Params
 from tests.plugins.expression import conditions, numbers
-from tests.plugins.market import candles_of, view, walk
+from tests.plugins.market import Series, candles_of, view, walk
 from tradewright.domain.market import Timeframe
 from tradewright.plugin import Candles, Evaluation, View
 from tradewright.rules import catalogue
@@ -167,6 +167,27 @@ def test_whatever_is_not_the_next_candle_begins_anew() -> None:
         assert _bits(follower.evaluate(seen)) == _bits(strategy.evaluate(seen))
 
     assert follower.begun == len(views) - 1
+
+
+def test_a_figure_that_came_late_is_not_forgotten() -> None:
+    strategy, follower = _counting(
+        indicators={"x": {"ta": "SMA", "timeperiod": 5, "of": "open_interest"}},
+        let={"before": "open_interest[-2]"},
+        long="x > before",
+    )
+    candles, interest = walk(60), np.arange(60.0)
+
+    def seen(end: int, known: Series) -> View:
+        return view(candles.between(0, end), series={"open_interest": known[:end]})
+
+    follower.evaluate(seen(49, interest))
+    # At the close it was not listed yet
+    follower.evaluate(seen(50, np.where(interest == 49, 48, interest)))
+    for end in range(51, 60):
+        now = seen(end, interest)
+        assert _bits(follower.evaluate(now)) == _bits(strategy.evaluate(now))
+
+    assert follower.begun == 2
 
 
 def test_bad_data_is_looked_at_as_a_whole_and_leaves_no_trace() -> None:
