@@ -17,10 +17,11 @@ from tradewright import ids
 from tradewright.app import operate, wish
 from tradewright.domain.case import Case
 from tradewright.domain.gate import GateState
-from tradewright.domain.market import Side
+from tradewright.domain.market import Side, Timeframe
+from tradewright.domain.plan import ExitRules
 from tradewright.domain.reconciliation import Discrepancy, Kind
 from tradewright.domain.trade import Executed
-from tradewright.ports import KillSwitchState
+from tradewright.ports import ExitTerms, KillSwitchState
 from workflows.reconciliation import ReconciliationStart
 
 
@@ -119,6 +120,31 @@ async def test_a_wish_that_loosens_is_not_kept_when_nobody_answers(system: Syste
 
 
 # --- trades -----------------------------------------------------------------------------------
+
+
+async def test_a_trade_is_moved_to_the_exits_that_run_or_told_why_not(working: System) -> None:
+    workflow_id = await working.start_trade()
+    trade_id = workflow_id.rpartition("/")[2]
+    await working.listed(f"Account = '{working.account}' AND TradeState = 'open'")
+    await working.written(trade_id, "open")
+    who = ("--by", "ann", "--reason", "calmer exits")
+
+    nameless = await working.call("trade", "migrate", trade_id, "--reason", "calmer exits")
+    without = await working.call("trade", "migrate", trade_id, *who)
+    working.desk.terms = ExitTerms(
+        preset_hash="beef", exits=ExitRules(timeframe=Timeframe.M15, max_candles=9)
+    )
+    kept = ("--keep", "targets", "--expect", "be")
+    moved = await working.call("trade", "migrate", trade_id[:8], *who, *kept)
+    again = await working.call("trade", "migrate", trade_id, *who, "--keep", "targets")
+    shown = await working.call("trade", "show", trade_id)
+
+    assert nameless.code == 2
+    assert (without.code, "preset drift does not run" in without.err) == (6, True)
+    assert moved.code == 0, moved.err
+    assert f"{trade_id}: exits of version beef instead of " in moved.out
+    assert (again.code, "has the exits of version beef already" in again.err) == (6, True)
+    assert "calmer exits" in shown.out
 
 
 async def test_a_trade_is_listed_shown_and_exited(working: System) -> None:

@@ -118,18 +118,23 @@ async def test_a_strategy_is_demoted_and_shows_what_it_is(working: System, in_sh
     assert "BTCUSDT" in shown.out
 
 
-async def test_virtual_trades_are_listed_apart(working: System) -> None:
+async def start_virtual(working: System) -> Any:
     plan = make_plan(working.account, "shy").model_copy(update={"mode": Mode.SHADOW})
-    workflow_id = ids.shadow_workflow(plan.symbol, plan.trade_id)
     with working.env.with_time_skipping_disabled():
         handle = await working.client.start_workflow(
             ShadowWorkflow.run,
             ShadowStart(plan=plan),
-            id=workflow_id,
+            id=ids.shadow_workflow(plan.symbol, plan.trade_id),
             task_queue=ids.QUEUE_TRADING,
             search_attributes=attributes(*plan_attributes(plan)),
         )
     await working.listed(f"Account = '{working.account}' AND WorkflowType = 'ShadowWorkflow'")
+    return handle
+
+
+async def test_virtual_trades_are_listed_apart(working: System) -> None:
+    handle = await start_virtual(working)
+    workflow_id = handle.id
 
     virtual = await working.call("trade", "list", "--shadow", "-o", "json")
     real = await working.call("trade", "list", "-o", "json")
@@ -138,3 +143,45 @@ async def test_virtual_trades_are_listed_apart(working: System) -> None:
     (line,) = virtual.document["trades"]
     assert (line["workflow_id"], line["preset"]) == (workflow_id, "shy")
     assert real.document["trades"] == []
+
+
+async def test_a_virtual_trade_is_shown_and_exited_and_that_is_all(working: System) -> None:
+    handle = await start_virtual(working)
+    trade_id = handle.id.rpartition("/")[2]
+    who = ("--by", "ann", "--reason", "why")
+
+    shown = await working.call("trade", "show", trade_id[:8])
+    stopped = await working.call("trade", "stop", trade_id, "99.5", "--by", "ann")
+    moved = await working.call("trade", "migrate", trade_id, *who)
+    resolved = await working.call("trade", "resolve", trade_id, "retry", *who)
+    left = await working.call(
+        "trade", "exit", trade_id, "--wait", "--by", "ann", "--note", "enough"
+    )
+    ended = await working.call("trade", "show", handle.id, "-o", "json")
+
+    assert shown.code == 0
+    assert "nothing of it is at the exchange" in shown.out
+    for refused in (stopped, moved, resolved):
+        assert (refused.code, "it is virtual" in refused.err) == (6, True)
+    assert left.code == 0
+    assert f"{trade_id}: closed, PnL" in left.out
+    page = ended.document["trade"]
+    assert page["workflow_id"] == handle.id
+    told = page["trade"]
+    assert (told["state"], told["exit_note"], told["exit_by"]) == ("closed", "enough", "ann")
+
+
+async def test_a_virtual_trade_that_has_ended_is_found_in_the_journal(working: System) -> None:
+    handle = await start_virtual(working)
+    trade_id = handle.id.rpartition("/")[2]
+    await working.call("trade", "exit", handle.id, "--wait", "--by", "ann")
+    await handle.result()
+
+    shown = await working.call("trade", "show", trade_id, "-o", "json")
+
+    page = shown.document["trade"]
+    assert (page["workflow_id"], page["line"]["state"], page["live"]) == (
+        *(handle.id, "closed"),
+        False,
+    )
+    assert {moment["kind"] for moment in page["history"]} == {"shadow_changed"}

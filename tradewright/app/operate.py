@@ -151,6 +151,7 @@ async def move_stop(client: Client, workflow_id: str, *, price: Decimal, by: str
     Raises:
         WishRefused: It would not tighten, or the exchange does not take it.
     """
+    _insist_on_real(workflow_id)
     view = await ask(client, workflow_id, "trade", TradeView)
     if view.trade.stop == view.trade.wanted_stop == price and view.trade.state is TradeState.OPEN:
         return view
@@ -180,6 +181,7 @@ async def migrate_trade(
     Raises:
         WishRefused: It cannot be moved, and why.
     """
+    _insist_on_real(workflow_id)
     wish = MigrateWish(by=by, reason=reason, expected_hash=expect, keep=tuple(keep))
     return await tell(
         client, workflow_id, "migrate", wish, TradeView, probe="trade", within=MIGRATED_WITHIN
@@ -194,8 +196,21 @@ async def resolve_trade(
     Raises:
         WishRefused: It can, or that is no choice here.
     """
+    _insist_on_real(workflow_id)
     wish = ResolveWish(choice=choice, reason=reason, by=by)
     return await tell(client, workflow_id, "resolve", wish, TradeView, probe="trade")
+
+
+def _insist_on_real(workflow_id: str) -> None:
+    """Refuse what only a trade at the exchange can do.
+
+    Raises:
+        WishRefused: It is a virtual one.
+    """
+    if workflow_id.startswith("shadow/"):
+        raise WishRefused(
+            workflow_id, "it is virtual, nothing of it is at the exchange; it can only be exited"
+        )
 
 
 async def follow_trade(client: Client, workflow_id: str) -> AsyncIterator[TradeView]:

@@ -160,8 +160,9 @@ async def live_trades(
 
 
 async def running_trades(client: Client, account: str) -> tuple[str, ...]:
-    """Return the workflow ids of the trades that run."""
-    return tuple([w.id async for w in _listed(client, "TradeWorkflow", account)])
+    """Return the workflow ids of the trades that run, those of the virtual ones at the end."""
+    kinds = ("TradeWorkflow", "ShadowWorkflow")
+    return tuple([w.id for kind in kinds async for w in _listed(client, kind, account)])
 
 
 async def last_reconciliation(client: Client, account: str) -> ReconciliationLine | None:

@@ -81,20 +81,22 @@ async def find_trade(
         TradeAmbiguous: The beginning of several.
     """
     kind, _, rest = reference.partition("/")
-    if kind == "trade" and "/" in rest:
+    if kind in {"trade", "shadow"} and "/" in rest:
         return reference
     if len(reference) < SHORTEST_REFERENCE:
         raise TradeUnknown(reference, f"at least {SHORTEST_REFERENCE} characters are needed")
     found: dict[str, str] = {}
     if client is not None:
         for workflow_id in await running_trades(client, account):
-            found[workflow_id.rpartition("/")[2]] = workflow_id
+            # Of two with one id, where a preset was promoted in between, the real one is meant
+            found.setdefault(workflow_id.rpartition("/")[2], workflow_id)
     if reference not in found and journal is not None:
         row = await journal.trade(reference)
         if row is not None:
             return row.workflow_id
-        for row in await journal.trades(account, limit=SEARCHED):
-            found.setdefault(row.trade_id, row.workflow_id)
+        for shadow in (False, True):
+            for row in await journal.trades(account, shadow=shadow, limit=SEARCHED):
+                found.setdefault(row.trade_id, row.workflow_id)
     if reference in found:
         return found[reference]
     matching = sorted(trade for trade in found if trade.startswith(reference))
@@ -113,7 +115,8 @@ async def trade_page(
     Raises:
         TradeUnknown: Nobody knows it.
     """
-    trade_id = workflow_id.rpartition("/")[2]
+    kind, _, rest = workflow_id.partition("/")
+    trade_id, is_shadow = rest.rpartition("/")[2], kind == "shadow"
     remarks: list[str] = []
     view: TradeView | None = None
     if client is not None:
@@ -129,10 +132,13 @@ async def trade_page(
     history: tuple[Moment, ...] = ()
     told: Trade | None = view.trade if view else None
     if journal is not None:
-        row = await journal.trade(trade_id)
+        row = await journal.trade(trade_id, shadow=is_shadow)
         orders = await journal.orders(trade_id)
         executions = await journal.executions(trade_id)
-        events = [written.event for written in await journal.trade_history(trade_id)]
+        written = [each.event for each in await journal.trade_history(trade_id)]
+        # What is of both, such as the decision, is of one of them alone
+        other = EventKind.TRADE_CHANGED if is_shadow else EventKind.SHADOW_CHANGED
+        events = [event for event in written if event.kind is not other]
         history = tuple(
             Moment(
                 at=event.at.isoformat(),
@@ -171,7 +177,7 @@ def _as_journaled(events: list[JournalEvent]) -> Trade | None:
     """Return the trade as the last event that brings it, and the fills since then, left it."""
     later: list[TradeEvent] = []
     for event in reversed(events):
-        if event.kind is not EventKind.TRADE_CHANGED:
+        if event.kind not in {EventKind.TRADE_CHANGED, EventKind.SHADOW_CHANGED}:
             continue
         if "trade" in event.data:
             trade = Trade.model_validate(event.data["trade"])
@@ -192,7 +198,7 @@ def _executions(told: Trade | None, rows: "tuple[ExecutionRow, ...]") -> tuple[d
 def _detail(kind: EventKind, data: dict[str, Any]) -> str:
     """Return in a line what an event says."""
     match kind:
-        case EventKind.TRADE_CHANGED:
+        case EventKind.TRADE_CHANGED | EventKind.SHADOW_CHANGED:
             event = data.get("event", {})
             state = data.get("trade", {}).get("state", "")
             told = [

@@ -96,7 +96,7 @@ def remedy(workflow_id: str) -> str:
     match kind:
         case "strategy":
             return "apply its preset with `tradewright apply`, or see `tradewright strategy list`"
-        case "trade":
+        case "trade" | "shadow":
             return f"it has ended; see `tradewright trade show {rest.rpartition('/')[2]}`"
         case "case":
             return "it has ended, or was never opened; see `tradewright case list`"
@@ -106,7 +106,7 @@ def remedy(workflow_id: str) -> str:
 
 def _absence(workflow_id: str) -> TradewrightError:
     """Return what it means that there is no such workflow."""
-    if workflow_id.partition("/")[0] in {"strategy", "trade", "case"}:
+    if workflow_id.partition("/")[0] in {"strategy", "trade", "shadow", "case"}:
         return NotRunning(workflow_id, remedy(workflow_id))
     return NoWorkerAnswers(workflow_id, "it was never started, every worker starts it")
 

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from tradewright.settings import Settings
 
 
+VIRTUAL = "nothing of it is at the exchange"
+
+
 def print_page(page: "TradePage", settings: "Settings") -> None:
     line, trade = page.line, page.trade or {}
     print_facts(
         (
             ("trade", line.trade_id),
             ("state", line.state),
+            ("virtual", VIRTUAL if page.workflow_id.startswith("shadow/") else ""),
             ("needs a person", line.needs_operator),
             ("choices", ", ".join(page.choices)),
             ("side", f"{line.side} {price(line.qty)} {line.symbol}"),

@@ -74,8 +74,10 @@ class Queries:
             StoredPreset, query.order_by(presets.c.applied_at.desc(), presets.c.hash)
         )
 
-    async def trade(self, trade_id: str) -> TradeRow | None:
-        return await self._first(TradeRow, select(trades).where(trades.c.trade_id == trade_id))
+    async def trade(self, trade_id: str, *, shadow: bool = False) -> TradeRow | None:
+        """Return the trade, or with *shadow* the virtual one of that id."""
+        table = shadow_trades if shadow else trades
+        return await self._first(TradeRow, select(table).where(table.c.trade_id == trade_id))
 
     async def trades(
         self,
