@@ -58,7 +58,12 @@ class Guest:
         key = preset_hash, view.symbol
         if key not in self._followers:
             self._followers[key] = follow()
-        return told(self._followers[key].evaluate(view))
+        try:
+            return told(self._followers[key].evaluate(view))
+        except BaseException:
+            # One that failed half way follows nothing any more
+            del self._followers[key]
+            raise
 
     def on_book(self, preset_hash: str, view: View | None, book: Book) -> Mapping[str, Any]:
         """Ask by *view*, or by the last one of the symbol if there is none."""

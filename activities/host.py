@@ -121,9 +121,7 @@ class Host:
         self._known.clear()
         self._shown.clear()
         if process is not None:
-            # What it has started goes with it
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end_with_all(process.pid)
             await process.wait()
 
     async def _know(self, loaded: LoadedPreset) -> None:
@@ -214,20 +212,29 @@ def fault_of(document: str, within: float = LOAD_WITHIN) -> str:
     What is merely wrong in the document is not told: whoever loads it next finds that. This one
     blocks, for those who read presets in threads.
     """
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "activities.guest", "-", str(MOST_BYTES)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "activities.guest", "-", str(MOST_BYTES)],
-            input=document.encode(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            start_new_session=True,
-            timeout=within,
-            check=False,
-        )
+        process.communicate(document.encode(), timeout=within)
     except subprocess.TimeoutExpired:
         return f"it was not loaded within {within:g} s"
-    return f"its process ended with code {done.returncode}" if done.returncode else ""
+    finally:
+        _end_with_all(process.pid)
+        process.communicate()
+    code = process.returncode
+    return f"its process ended with code {code}" if code else ""
+
+
+def _end_with_all(leader: int) -> None:
+    """End a process that leads a session, and what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _environment() -> dict[str, str]:

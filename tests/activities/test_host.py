@@ -19,7 +19,7 @@ from tradewright.plugin import Evaluation, View
 from tradewright.preset import LoadedPreset, PresetInvalid, outlined
 
 PLUGIN = """
-import ctypes, os, sys, time
+import ctypes, os, subprocess, sys, time
 from tradewright import plugin
 from tradewright.domain.market import Side
 from tradewright.domain.signal import Signal
@@ -41,6 +41,10 @@ class Foreign:
         self.deed, self.needs = params.deed, Needs(candles=20)
         if self.deed == "exit at once":
             os._exit(9)
+        if self.deed == "start another":
+            told = open(os.environ["PYTHONPATH"] + "/started", "w")
+            told.write(str(subprocess.Popen(["sleep", "60"]).pid))
+            told.close()
 
     def evaluate(self, view):
         factors = {"atr": float(view.candles.close[-1]), "rows": float(len(view.candles))}
@@ -80,6 +84,8 @@ class Foreign:
 
             def evaluate(self, view):
                 self.rows += 1
+                if self.rows == 4:
+                    raise ZeroDivisionError("half way")
                 answer = outer.evaluate(view)
                 return answer.model_copy(update={"factors": {"followed": float(self.rows)}})
 
@@ -252,6 +258,28 @@ async def test_its_follower_lives_as_long_as_its_process(host: Host) -> None:
     assert rows == [{"followed": 1.0}, {"followed": 2.0}, {"followed": 3.0}]
     assert degraded.factors["degraded"] == 1.0
     assert again.factors == {"followed": 1.0}
+
+
+async def test_a_follower_that_failed_half_way_is_not_followed_any_further(host: Host) -> None:
+    loaded = await loaded_by(host, "follow")
+    await host.close()
+    for number in range(3):
+        await host.evaluate(loaded, view_of(loaded, number))
+
+    with pytest.raises(GuestFailed, match="half way"):
+        await host.evaluate(loaded, view_of(loaded, 3))
+
+    assert (await host.evaluate(loaded, view_of(loaded, 4))).factors == {"followed": 1.0}
+
+
+def test_what_a_document_starts_while_it_is_loaded_ends_with_it() -> None:
+    assert fault_of(document("start another")) == ""
+
+    started = int(Path(os.environ["PYTHONPATH"], "started").read_text())
+    left = [process for process in psutil.process_iter() if process.pid == started]
+    _, left = psutil.wait_procs(left, 3)
+    # Where nobody reaps what has no parent it stays a zombie
+    assert all(process.status() == psutil.STATUS_ZOMBIE for process in left)
 
 
 async def test_books_are_read_with_the_view_that_was_shown_last(host: Host) -> None:
