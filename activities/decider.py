@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -160,7 +160,7 @@ class Decider:
                 continue
             says_exits = getattr(loaded.strategy, "says_exits", True)
             closes = loaded.preset.trigger.timeframe.closes_at(asked.close_time)
-            if says_exits and closes and loaded.preset.trigger.on == "candle":
+            if says_exits and closes:
                 symbols = loaded.preset.market.symbols or asked.symbols
                 outcomes = await asyncio.gather(
                     *(self._leave(loaded, symbol, asked) for symbol in symbols)
@@ -171,7 +171,7 @@ class Decider:
     async def _leave(
         self, loaded: LoadedPreset, symbol: str, asked: Evaluation
     ) -> tuple[LeaveWish, ...]:
-        sight = await self.sight(loaded, symbol, asked.close_time, asked.shadows)
+        sight = await self.sight(loaded, symbol, asked.close_time, asked.shadows, reads_book=True)
         try:
             answer, _ = await self._answer(loaded, sight, sight.flaws, None)
         except StrategyFailed as e:
@@ -189,7 +189,9 @@ class Decider:
     ) -> _Outcome:
         """Return what the preset wishes on *symbol*, or why nothing; and what it wants left."""
         terms, trigger = loaded.preset.data, asked.book
-        sight = await self.sight(loaded, symbol, asked.close_time, asked.shadows)
+        sight = await self.sight(
+            loaded, symbol, asked.close_time, asked.shadows, reads_book=trigger is None
+        )
         row = self._tickers.row(symbol, terms.max_age)
         price = trigger.price if trigger else sight.window.close
         flaws = [*sight.flaws, *verdict.doubts(loaded, sight, price, row)]
@@ -227,7 +229,13 @@ class Decider:
         return _Outcome(symbol, proposal=proposed, exits=exits, refusals=refusals)
 
     async def sight(
-        self, loaded: LoadedPreset, symbol: str, at: datetime, shadows: Sequence[str] = ()
+        self,
+        loaded: LoadedPreset,
+        symbol: str,
+        at: datetime,
+        shadows: Sequence[str] = (),
+        *,
+        reads_book: bool = False,
     ) -> Sight:
         """Return what the preset sees of *symbol* at *at*, by the market's clock.
 
@@ -236,8 +244,10 @@ class Decider:
             symbol: What is looked at.
             at: Market clock.
             shadows: Workflow ids of the preset's virtual trades.
+            reads_book: No book of the stream comes with it, and the strategy may need one.
         """
         wanted, preset = loaded.strategy.needs.series, loaded.preset
+        doubts: list[Flaw] = []
 
         async def facts(price: float) -> Mapping[str, float]:
             known = await self._facts.known(
@@ -251,12 +261,22 @@ class Decider:
                 timeframe=preset.trigger.timeframe,
                 shadows=shadows,
             )
-            if preset.trigger.on == "candle" and not set(wanted).isdisjoint(BOOK_SERIES):
+            if reads_book and not set(wanted).isdisjoint(BOOK_SERIES):
                 book = await self._books.fetch(symbol, lambda: self._book(symbol))
                 known |= book_numbers(book) if book else {}
+                # By books it enters only when they call, each with one of its own
+                if preset.trigger.on == "candle":
+                    doubts.extend(await self._book_doubts(book, preset.data.max_book_age))
             return known
 
-        return await self.lookout.sight(loaded, symbol, at, facts)
+        sight = await self.lookout.sight(loaded, symbol, at, facts)
+        return replace(sight, flaws=(*sight.flaws, *doubts))
+
+    async def _book_doubts(self, book: Book | None, max_age: timedelta) -> Sequence[Flaw]:
+        if book is None:
+            return [Flaw(RefusalCode.BOOK_STALE, "no order book that makes sense can be read")]
+        now, speed = await self._pace.market_now(), max(1.0, await self._pace.speed())
+        return book_flaws(book, now, max_age * speed)
 
     async def _book(self, symbol: str) -> Book | None:
         """Return the order book as it stands; None if it cannot be read, or makes no sense."""

@@ -561,6 +561,53 @@ async def test_a_crossed_or_old_book_enters_nothing(
     assert (codes(wishes), wishes.proposals) == ([code], ())
 
 
+SEES_BOOKS = Needs(candles=40, series=("book.imbalance",))
+
+
+@pytest.mark.parametrize(
+    "told", [{"cts": 1_000}, {"b": []}, {"b": [["1e9", "1"]]}], ids=["stale", "empty", "crossed"]
+)
+async def test_candles_enter_nothing_by_a_book_that_is_old_or_makes_no_sense(
+    make_worker: MakeWorker, told: dict[str, Any]
+) -> None:
+    worker = make_worker(needs=SEES_BOOKS)
+    worker.ask_desk({})
+    worker.exchange.book = told
+
+    wishes = await worker.decide()
+
+    assert (codes(wishes), wishes.proposals) == (["book_stale"], ())
+    assert len(wishes.exits) == 1
+
+
+BY_BOOK = DOCUMENT.replace("on: candle, ", "on: order_book, ").replace(
+    "{plugin: donchian_breakout}",
+    "{plugin: rules, params: {long: book.imbalance > 0.9, exit_long: book.imbalance < 0.1}}",
+)
+
+
+@pytest.mark.parametrize("version", ["running", "earlier"])
+async def test_a_candle_asks_once_more_what_the_book_wants_left(
+    make_worker: MakeWorker, version: str
+) -> None:
+    """A call of the book is made once; what came of it may have failed."""
+    worker = make_worker()
+    strategy = Watcher(needs=SEES_BOOKS)
+    of_book = Worker(worker.exchange, BY_BOOK, strategy)
+    of_book.ask_desk({})
+    changes: dict[str, Any] = {"exits_only": True}
+    if version == "earlier":
+        running = make_worker().market._library._loaded
+        of_book.market._library._loaded |= running
+        changes |= {"preset_hash": next(iter(running)), "earlier": (of_book.hash,)}
+
+    wishes = await of_book.decide(**changes)
+
+    assert of_book.hash in {leave.preset_hash for leave in wishes.exits}
+    (view,) = strategy.seen
+    assert view.series["book.imbalance"][-1] == pytest.approx(0.75, abs=0.01)
+
+
 async def test_a_ticker_vouches_for_many_books(make_worker: MakeWorker) -> None:
     worker = make_worker()
 
