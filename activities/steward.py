@@ -26,6 +26,7 @@ Arrived = Mapping[Series, Candle]
 
 BASE = Timeframe.M1
 """Trades are managed at each close of this length."""
+LONGEST_MISS = timedelta(hours=6)
 MANAGED = frozenset({TradeState.ENTERING, TradeState.OPEN})
 
 
@@ -39,6 +40,8 @@ class Steward:
         self.held: tuple[TradePlan, ...] = ()
         self.shadows: tuple[TradePlan, ...] = ()
         """Virtual trades, as the watchlist has them."""
+        self._seen: dict[str, datetime] = {}
+        """Up to which close the candles of each virtual trade were looked at."""
         self._last: dict[str, tuple[Candle, datetime]] = {}
         """The last candle of each symbol, and when it closed; for exits when nothing else is."""
 
@@ -56,6 +59,8 @@ class Steward:
         watchlist = await self._messenger.ask_in_time(market, "watchlist", Watchlist, within)
         if watchlist is not None:
             self.shadows = watchlist.shadows
+            running = {plan.trade_id for plan in self.shadows}
+            self._seen = {trade: at for trade, at in self._seen.items() if trade in running}
 
     async def manage(
         self, close: datetime, gap: timedelta, arrived: Arrived, within: float | None
@@ -123,16 +128,20 @@ class Steward:
         within: float | None,
     ) -> bool:
         """Tell a virtual trade of its candles if something happens to it within them."""
+        # No exchange holds its stop: every minute counts, until it was looked at
+        seen = self._seen.setdefault(plan.trade_id, close - gap)
         workflow_id = ids.shadow_workflow(plan.symbol, plan.trade_id)
         view = await self._messenger.ask_in_time(workflow_id, "trade", TradeView, within)
         if view is None or view.trade.is_final:
             return False
         candle = arrived.get(Series(plan.symbol, BASE))
-        if candle is not None and gap <= BASE.length:
+        if candle is not None and close - seen <= BASE.length:
             closed = [ClosedCandle(candle=candle, close=close)]
         else:
-            # No exchange holds its stop: every minute that was missed counts
-            closed = await self._missed_candles(view.trade, close, gap)
+            missed = min(close - seen, LONGEST_MISS)
+            closed = await self._missed_candles(view.trade, close, missed)
+        if closed:
+            self._seen[plan.trade_id] = closed[-1].close
         if not _happens(view.trade, closed):
             return False
         log.info("shadow_told", trade_id=plan.trade_id, close=close.isoformat())

@@ -40,6 +40,7 @@ class OneTrade:
         self._trade = trade
         self.told: list[TradeEvent | ShadowCandles] = []
         self.shadows: tuple[TradePlan, ...] = ()
+        self.is_silent = False
 
     async def ask_in_time(
         self, workflow_id: str, query: str, answer: type, within: float | None
@@ -49,7 +50,7 @@ class OneTrade:
             return Account(name="main", started_at=START, reservations=held)
         if query == "watchlist":
             return Watchlist(account="main", shadows=self.shadows)
-        return TradeView(trade=self._trade, busy=False)
+        return None if self.is_silent else TradeView(trade=self._trade, busy=False)
 
     async def tell(
         self, workflow_id: str, signal: str, message: TradeEvent | ShadowCandles
@@ -200,3 +201,24 @@ async def test_a_virtual_trade_misses_no_minute_while_nobody_ran() -> None:
     [message] = told.told
     assert isinstance(message, ShadowCandles)
     assert [one.close for one in message.closed] == [START + n * MINUTE for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("trouble", ["no candle", "no answer"])
+async def test_a_minute_that_a_virtual_trade_could_not_be_told_of_is_made_up_for(
+    trouble: str,
+) -> None:
+    trade = shadowed(opened(plan_of()))
+    deep = candle(0).model_copy(update={"low": trade.plan.stop_loss - 1})
+    steward, told, shelf = stewarding(trade, deep, candle(1))
+    listed, shelf.candles = shelf.candles, None
+    told.is_silent = trouble == "no answer"
+    first = {BTC: deep} if told.is_silent else {}
+
+    missed = await steward._follow_shadow(trade.plan, START + MINUTE, MINUTE, first, 1.0)
+    shelf.candles, told.is_silent = listed, False
+    await steward._follow_shadow(trade.plan, START + 2 * MINUTE, MINUTE, {BTC: candle(1)}, 1.0)
+
+    assert not missed
+    [message] = told.told
+    assert isinstance(message, ShadowCandles)
+    assert [one.close for one in message.closed] == [START + n * MINUTE for n in (1, 2)]
