@@ -189,6 +189,8 @@ class Decider:
     ) -> _Outcome:
         """Return what the preset wishes on *symbol*, or why nothing; and what it wants left."""
         terms, trigger = loaded.preset.data, asked.book
+        # Bid and ask go by the age of books; it does not matter how long the rest takes
+        quotes = self._tickers.row(symbol, min(terms.max_age, terms.max_book_age))
         sight = await self.sight(
             loaded, symbol, asked.close_time, asked.shadows, reads_book=trigger is None
         )
@@ -217,7 +219,7 @@ class Decider:
             return _Outcome(symbol, exits=exits, refusals=(*refusals, told))
         if row is not None:
             proposed = proposed.model_copy(update={"market": shown(row)})
-        barred = verdict.barred(loaded, proposed, row, asked.close_time, book)
+        barred = verdict.barred(loaded, proposed, quotes, asked.close_time, book)
         if barred:
             return _Outcome(symbol, exits=exits, refusals=(*refusals, *barred))
         declared = loaded.preset.risk.correlation

@@ -499,6 +499,27 @@ async def test_protections_bar_an_entry_by_code_and_show_what_was_barred(
         assert not refusal.fault
 
 
+@pytest.mark.parametrize(
+    ("guard", "code"),
+    [("max_spread_bp: 5", "spread_too_wide"), ("max_slippage_bp: 5", "slippage_too_large")],
+)
+async def test_an_old_ticker_vouches_for_no_spread_and_no_slippage(
+    make_worker: MakeWorker, guard: str, code: str
+) -> None:
+    worker = make_worker(f"protections: {{{guard}}}\n")
+    assert codes(await worker.decide()) == []
+    worker.exchange.away = {"get_tickers"}
+    worker.exchange.now += timedelta(minutes=15)
+    reads = worker.market._decider._tickers._reads
+    read = reads["BTCUSDT"]
+    reads["BTCUSDT"] = read._replace(at=read.at - timedelta(seconds=6))
+
+    wishes = await worker.decide()
+
+    assert (codes(wishes), wishes.proposals) == ([code], ())
+    assert "unknown" in wishes.refusals[0].reason
+
+
 async def test_a_limit_entry_has_no_slippage(make_worker: MakeWorker) -> None:
     text = DOCUMENT.replace(
         "{type: market, expires_after: 30s}", "{type: limit, expires_after: 30s, rest_candles: 2}"
