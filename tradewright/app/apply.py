@@ -146,7 +146,7 @@ async def apply(
         running,
         by=by,
         reason=reason,
-        mode_before=running.mode if running else ran and ran.mode,
+        mode_before=running.mode if running else (ran.mode if ran else None),
         version_before=ran.preset_hash if ran else "",
         dry_run=dry_run,
         queue=queue,
@@ -198,13 +198,29 @@ async def replace(
         applied_at=datetime.now(UTC),
         by=by,
     )
-    if running is None and await _start(client, applied, outcome.workflow_id, queue):
-        return outcome
+    if running is None:
+        if await _start(client, applied, outcome.workflow_id, queue):
+            return outcome
+        return await _overtaken(client, outcome)
     # The version that we saw: whoever was faster than us shall not be overwritten unheard
     wish = ApplyWish(applied=applied, expected_hash=outcome.before)
-    probe = None if running else "status"
-    await tell(client, outcome.workflow_id, "apply", wish, StrategyStatus, probe=probe)
-    return outcome if running else outcome.model_copy(update={"change": Change.CHANGED})
+    await tell(client, outcome.workflow_id, "apply", wish, StrategyStatus, probe=None)
+    return outcome
+
+
+async def _overtaken(client: Client, outcome: Application) -> Application:
+    """Return what it means that somebody else has just started the strategy.
+
+    Raises:
+        WishRefused: It was another version.
+    """
+    now = await running_strategy(client, outcome.preset)
+    if now and (now.preset_hash, now.enabled) == (outcome.preset_hash, outcome.enabled):
+        return outcome.model_copy(
+            update={"change": Change.UNCHANGED, "before": now.preset_hash, "mode": now.mode}
+        )
+    told = f"version {now.preset_hash} was started" if now else "it was started and stopped"
+    raise WishRefused(outcome.workflow_id, f"{told} meanwhile; look at it and apply again")
 
 
 async def disable(
