@@ -52,6 +52,14 @@ def test_every_template_makes_a_valid_preset_in_the_shadow(
     assert loaded.preset.mode == "shadow"
 
 
+@pytest.mark.parametrize("name", ["123", "1e5", "null", "true", "0x1f"])
+def test_a_name_that_yaml_would_not_read_as_text_is_quoted(
+    call: Call, tmp_path: Path, name: str
+) -> None:
+    assert call("new", name).code == 0
+    assert preset.load(tmp_path / f"strategies/{name}.yaml").preset.name == name
+
+
 def test_a_preset_is_made_for_the_symbols_that_are_named(call: Call, tmp_path: Path) -> None:
     call("new", "pair", "-t", "ema-cross", "--symbol", "ETHUSDT", "--symbol", "SOLUSDT")
 

@@ -128,6 +128,14 @@ def test_a_confidence_must_be_a_number() -> None:
     assert _refused("fast > slow", Kind.NUMBER).problem == "a condition where a number belongs"
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("RSI > 70", "rsi"), ("Fast > 1", "fast"), ("close.h1 > 1", "h1.close"), ("slo > 1", "slow")],
+)
+def test_a_name_is_suggested_however_it_was_written(text: str, meant: str) -> None:
+    assert _refused(text).advice == f"did you mean {meant!r}?"
+
+
 def test_the_caret_stands_below_the_place() -> None:
     assert _refused("fast >\tslo").caret() == "fast > slo\n       ^"
 

@@ -376,7 +376,10 @@ def _is_zone(name: str) -> bool:
 
 def _suggestion(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    # The right parts in another order mean what nothing that merely looks alike does
+    near = [each for each in names if sorted(each.split(".")) == sorted(word.split("."))]
+    folded = {each.casefold(): each for each in names}
+    near += [folded[each] for each in difflib.get_close_matches(word.casefold(), folded, 1)]
     if near:
         return f"did you mean {near[0]!r}?"
     listed = ", ".join(names[:20])

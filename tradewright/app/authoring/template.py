@@ -14,6 +14,7 @@ SCHEMA_FILE: Final = Path("schemas/editor.schema.json")
 NAME: Final = r"[a-z0-9-]{3,40}"
 
 _NAME_LINE = re.compile(r"^name: .*$", re.MULTILINE)
+_PLAIN = re.compile(r"(?!(null|true|false)$)[a-z][a-z0-9-]*")
 _SYMBOLS = re.compile(r"symbols: \[[^\]]*\]")
 
 
@@ -25,7 +26,9 @@ class Template(NamedTuple):
 
     def preset(self, name: str, *, symbols: Iterable[str] = (), modeline: str = "") -> str:
         """Return the template as the preset *name*, for *symbols* if any are given."""
-        text = _NAME_LINE.sub(f"name: {name}", self.text, count=1)
+        # 123, 1e5 and null are no text in YAML
+        written = name if _PLAIN.fullmatch(name) else f'"{name}"'
+        text = _NAME_LINE.sub(f"name: {written}", self.text, count=1)
         if listed := ", ".join(symbols):
             text = _SYMBOLS.sub(f"symbols: [{listed}]", text, count=1)
         return f"{modeline}\n{text}" if modeline else text
