@@ -9,9 +9,10 @@ from temporalio.exceptions import ActivityError, ApplicationError, WorkflowAlrea
 from tradewright import ids
 from tradewright.domain.account import Account, Approved, LeaveWish, Released
 from tradewright.domain.execution import ExitReason
+from tradewright.domain.market import Value
 from tradewright.domain.plan import Proposal, TradePlan
 from tradewright.domain.trade import Trade
-from tradewright.ports import AccountPort, Rehearsal, ShadowExit
+from tradewright.ports import AccountPort, Rehearsal, ShadowCandles, ShadowExit
 from workflows.attributes import attributes
 from workflows.shadow import ShadowStart, ShadowWorkflow
 from workflows.strategy_record import StrategyRecord
@@ -51,7 +52,9 @@ class StrategyShadows:
         plan = decision.plan
         if self.desk.reservation(plan.trade_id) is None:
             self.desk = self.desk.reserved(plan, workflow.now())
-        await _start(plan)
+        if not await _start(plan):
+            # One that has ended before will not say so again
+            await self._tell(plan, "candles", ShadowCandles(closed=()), plan.trigger)
         record.change(approved=record.status.approved + 1)
         self._show()
 
@@ -63,13 +66,16 @@ class StrategyShadows:
     async def leave(self, wish: LeaveWish, at: datetime) -> None:
         """Tell the virtual trades that *wish* is about; *at* is of the market clock."""
         for plan in self.desk.held_by(wish):
-            workflow_id = ids.shadow_workflow(plan.symbol, plan.trade_id)
             told = ShadowExit(reason=ExitReason.SIGNAL, note=wish.reason, by=wish.preset, at=at)
-            try:
-                await workflow.get_external_workflow_handle(workflow_id).signal("exit", told)
-            except ApplicationError:
-                # It was ended from outside, and has told nobody
-                self.ended(Released(trade_id=plan.trade_id, at=at))
+            await self._tell(plan, "exit", told, at)
+
+    async def _tell(self, plan: TradePlan, signal: str, message: Value, at: datetime) -> None:
+        workflow_id = ids.shadow_workflow(plan.symbol, plan.trade_id)
+        try:
+            await workflow.get_external_workflow_handle(workflow_id).signal(signal, message)
+        except ApplicationError:
+            # It was ended from outside, and has told nobody
+            self.ended(Released(trade_id=plan.trade_id, at=at))
 
     def _show(self) -> None:
         plans = sorted((held.plan for held in self.desk.reservations), key=lambda p: p.trade_id)
@@ -77,8 +83,8 @@ class StrategyShadows:
         self._record.change(shadows=shadows)
 
 
-async def _start(plan: TradePlan) -> None:
-    """Start the virtual trade as a child that outlives its parent; once started, a no-op."""
+async def _start(plan: TradePlan) -> bool:
+    """Start the virtual trade as a child that outlives its parent; False if it ran before."""
     try:
         child = await workflow.start_child_workflow(
             ShadowWorkflow.run,
@@ -91,9 +97,10 @@ async def _start(plan: TradePlan) -> None:
             search_attributes=attributes(*plan_attributes(plan)),
         )
     except WorkflowAlreadyStartedError:
-        return
+        return False
     # Nobody here waits for its end, and one that was cancelled would be logged as a fault
     child.add_done_callback(_heard)
+    return True
 
 
 def _heard(child: workflow.ChildWorkflowHandle[ShadowWorkflow, Trade]) -> None:

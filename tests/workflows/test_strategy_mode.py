@@ -175,6 +175,24 @@ async def test_a_version_that_was_promoted_is_lowered_by_no_repeat_of_its_docume
     assert (status.enabled, status.mode) == (False, Mode.TRADE)
 
 
+async def test_a_virtual_trade_that_ran_before_holds_nothing_for_ever(
+    stage: Any, until: Until
+) -> None:
+    proposal = stage.proposal()
+    shadow_id = ids.shadow_workflow(proposal.symbol, proposal.trade_id)
+    ended = await stage.listen_as(shadow_id)
+    await ended.terminate("as if it had ended")
+    await stage.listen_as(ids.market_workflow(stage.account))
+    stage.market.script.answer("evaluate", Proposals(proposals=(proposal,)))
+    strategy = await stage.start_strategy(mode=Mode.SHADOW)
+
+    await strategy.signal("candle", candle())
+    status = await until(strategy, "status", candles_are(1))
+
+    assert stage.desk.script.count("rehearse") == 1
+    assert status["shadows"] == []
+
+
 async def test_a_named_person_promotes_and_is_in_the_journal(stage: Any, until: Until) -> None:
     stage.market.script.answer("evaluate", Proposals(proposals=(stage.proposal(),)))
     strategy = await stage.start_strategy(mode=Mode.SHADOW)
