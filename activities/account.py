@@ -43,7 +43,7 @@ from tradewright.domain.errors import (
     TradewrightError,
 )
 from tradewright.domain.event import EventKind, JournalEvent
-from tradewright.domain.plan import Mode, Proposal
+from tradewright.domain.plan import FeeRates, Mode, Proposal
 from tradewright.ports import AccountPort, Rehearsal, SnapshotWish
 
 log = structlog.get_logger(__name__)
@@ -64,9 +64,16 @@ class DecisionJournal(Protocol):
 
 class BybitAccount(AccountPort):
     def __init__(
-        self, client: BybitClient, journal: DecisionJournal, pace: Pace, temporal: Client
+        self,
+        client: BybitClient,
+        journal: DecisionJournal,
+        pace: Pace,
+        temporal: Client,
+        shadow_fees: FeeRates | None = None,
     ) -> None:
+        """Let virtual trades pay *shadow_fees*; unset, what is asked of who has no tier."""
         self._client = client
+        self._shadow_fees = shadow_fees or FeeRates()
         self._journal = journal
         self._pace = pace
         self._temporal = temporal
@@ -180,7 +187,7 @@ class BybitAccount(AccountPort):
     @activity.defn
     @beating
     async def rehearse(self, rehearsal: Rehearsal) -> Decision:
-        decision = await rehearsed(self._temporal, rehearsal)
+        decision = await rehearsed(self._temporal, rehearsal, self._shadow_fees)
         proposal = rehearsal.proposal.model_copy(update={"mode": Mode.SHADOW})
         await self._journal.append([_event(proposal, decision)])
         return decision

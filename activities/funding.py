@@ -12,6 +12,9 @@ from tradewright.ports import Fundings, FundingWish
 
 PAGE: Final = 200
 """Rows per request, Bybit's most: eight days of hourly funding, months of the usual."""
+MARKS: Final = 1000
+"""Hours of mark prices per request, Bybit's most."""
+HOUR: Final = 3_600_000
 LINEAR: Final = "linear"
 
 
@@ -22,7 +25,7 @@ class FundingSource(Protocol):
 
 
 async def fetch_fundings(source: FundingSource, wish: FundingWish) -> Fundings:
-    """Return the rates that were due, each with the mark price of its minute, oldest first.
+    """Return the rates that were due, each with the mark price of its hour's begin, oldest first.
 
     Raises:
         AnswerMalformed: What the exchange says cannot be understood.
@@ -48,24 +51,35 @@ async def fetch_fundings(source: FundingSource, wish: FundingWish) -> Fundings:
         if len(page) < PAGE:
             break
         end = min(page) - 1
-    rates = [
-        FundingRate(at=moment(at), rate=found[at], price=await _mark(source, wish.symbol, at))
-        for at in sorted(found)
-        if _ms(wish.since) <= at <= _ms(wish.until)
-    ]
-    return Fundings(rates=tuple(rates))
-
-
-async def _mark(source: FundingSource, symbol: str, at: int) -> Decimal:
-    """Return the mark price at *at*, in ms: where the minute that begins then has opened."""
-    method = "get_mark_price_kline"
-    answer = await source.call(
-        method, category=LINEAR, symbol=symbol, interval="1", start=at, end=at, limit=1
+    times = sorted(at for at in found if _ms(wish.since) <= at <= _ms(wish.until))
+    marks = await _marks(source, wish.symbol, times)
+    return Fundings(
+        rates=tuple(FundingRate(at=moment(at), rate=found[at], price=marks[at]) for at in times)
     )
-    try:
-        return Decimal(answer["result"]["list"][0][1])
-    except (KeyError, IndexError, TypeError, InvalidOperation) as e:
-        raise AnswerMalformed(method, f"no mark price at {moment(at)}: {e!r}") from None
+
+
+async def _marks(source: FundingSource, symbol: str, times: list[int]) -> dict[int, Decimal]:
+    """Return the mark price at each of *times*, in ms: where the hour that begins then opened."""
+    method, marks = "get_mark_price_kline", dict[int, Decimal]()
+    for at in times:
+        if at not in marks:
+            end = min(times[-1], at + (MARKS - 1) * HOUR)
+            answer = await source.call(
+                method,
+                category=LINEAR,
+                symbol=symbol,
+                interval="60",
+                start=at,
+                end=end,
+                limit=MARKS,
+            )
+            try:
+                marks |= {int(row[0]): Decimal(row[1]) for row in answer["result"]["list"]}
+            except (KeyError, IndexError, TypeError, ValueError, InvalidOperation) as e:
+                raise AnswerMalformed(method, f"a row is no candle: {e!r}") from None
+        if at not in marks:
+            raise AnswerMalformed(method, f"no mark price of {symbol} at {moment(at)}")
+    return marks
 
 
 def _ms(at: datetime) -> int:

@@ -30,6 +30,7 @@ from tradewright.domain.account.limits import Length
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.market import Value
 from tradewright.domain.notice import NotifySettings
+from tradewright.domain.plan import FeeRates
 from tradewright.domain.reconciliation import Policies
 
 PREFIX = "TRADEWRIGHT_"
@@ -192,6 +193,9 @@ class Settings(BaseSettings):
         default=None,
         description="Folder whose presets are applied as they are saved; unset: `strategies` here "
         "for `up`, none for a worker.",
+    )
+    shadow_fees: FeeRates = Field(
+        default=FeeRates(), description="What virtual trades pay of what they trade."
     )
     notify: NotifySettings = NotifySettings()
     reconciliation: Policies = Policies()

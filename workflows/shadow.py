@@ -7,7 +7,7 @@ and the journal's record.
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from pydantic import AwareDatetime, Field
@@ -21,14 +21,31 @@ from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Value
 from tradewright.domain.plan import TradePlan
-from tradewright.domain.shadow import Change, Quote, followed, lived
+from tradewright.domain.shadow import (
+    Change,
+    FundingRate,
+    Quote,
+    followed,
+    funded,
+    funding_since,
+    lived,
+)
 from tradewright.domain.trade import ExitRequested, Started, Trade, TradeState
-from tradewright.ports import MarketPort, MarketView, ShadowCandles, ShadowExit, TradeView
+from tradewright.ports import (
+    Fundings,
+    FundingWish,
+    MarketPort,
+    MarketView,
+    ShadowCandles,
+    ShadowExit,
+    TradeView,
+)
 from workflows.attributes import show
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox, dump
 from workflows.trade_page import standing_attributes, trade_details
 
+INSTANT = timedelta(microseconds=1)
 LOOK_WITHIN = timedelta(seconds=20)
 """Then what was known last has to do for a price."""
 
@@ -40,6 +57,7 @@ class ShadowCarried(Value):
     unwritten: tuple[JournalEvent, ...] = ()
     needs_operator: str = ""
     followed: AwareDatetime | None = Field(default=None, description="Market clock.")
+    funded: AwareDatetime | None = Field(default=None, description="Market clock.")
 
 
 class ShadowStart(Value):
@@ -62,6 +80,8 @@ class ShadowWorkflow:
         self._needs_operator = carried.needs_operator if carried else ""
         self._followed = carried.followed if carried else None
         """Close of the last candle that counts."""
+        self._funded = carried.funded if carried else None
+        """When funding was due that was counted last."""
         self._journal = Outbox(
             start.plan.account,
             noted=carried.noted if carried else 0,
@@ -94,6 +114,7 @@ class ShadowWorkflow:
                             unwritten=self._journal.unwritten,
                             needs_operator=self._needs_operator,
                             followed=self._followed,
+                            funded=self._funded,
                         )
                     }
                 )
@@ -159,13 +180,49 @@ class ShadowWorkflow:
             quote = await self._quote()
             if told.at is not None:
                 quote = quote.model_copy(update={"at": told.at})
+            self._pay(await self._fundings(quote.at), quote.at)
             self._take(lived(self._trade, [leave], quote))
             return
+        last = told.closed[-1].close if told.closed else None
+        due_then = await self._fundings(last) if last else deque()
         for closed in told.closed:
+            self._pay(due_then, closed.close)
             # Told twice it would meet the stop that it has moved itself
             if self._followed is None or closed.close > self._followed:
                 self._followed = closed.close
                 self._take(followed(self._trade, closed.candle, closed.close))
+        if last:
+            # What is due at its close is due to who still holds then
+            self._pay(due_then, last + INSTANT)
+
+    def _pay(self, due_then: deque[FundingRate], until: datetime) -> None:
+        """Count what was due before *until* for what is held now."""
+        while due_then and due_then[0].at < until:
+            rate = due_then.popleft()
+            self._funded = rate.at
+            quote = Quote(bid=rate.price, ask=rate.price, at=rate.at)
+            event = funded(self._trade, rate)
+            self._take(lived(self._trade, [event] if event else [], quote))
+
+    async def _fundings(self, until: datetime) -> deque[FundingRate]:
+        """Return what was due since it was counted last; what cannot be read is asked again."""
+        since = funding_since(self._trade, self._funded, until)
+        if since is None:
+            return deque()
+        try:
+            found: Fundings = await workflow.execute_activity_method(
+                MarketPort.read_fundings,
+                FundingWish(symbol=self._plan.symbol, since=since, until=until),
+                task_queue=ids.sibling_queue(workflow.info().task_queue, ids.QUEUE_MARKET),
+                start_to_close_timeout=timedelta(seconds=10),
+                schedule_to_close_timeout=LOOK_WITHIN,
+                retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500)),
+                summary="the funding of a virtual trade",
+            )
+        except ActivityError as e:
+            workflow.logger.warning("funding_unknown", extra={"error": str(e.cause)})
+            return deque()
+        return deque(found.rates)
 
     def _take(self, changes: Iterable[Change]) -> None:
         for change in changes:

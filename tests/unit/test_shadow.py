@@ -26,6 +26,7 @@ from tradewright.domain.gate import GateState
 from tradewright.domain.market import Candle, Side, Timeframe
 from tradewright.domain.plan import (
     ExitRules,
+    FeeRates,
     LimitEntry,
     Mode,
     Proposal,
@@ -38,8 +39,11 @@ from tradewright.domain.protection import Guards, LossGuard
 from tradewright.domain.shadow import (
     UNTIERED,
     Change,
+    FundingRate,
     Quote,
     followed,
+    funded,
+    funding_since,
     lived,
     rehearsed_desk,
 )
@@ -384,3 +388,50 @@ def _proposal() -> Proposal:
         window="w",
         mode=Mode.SHADOW,
     )
+
+
+# --- funding and fees -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.BUY, -1), (Side.SELL, 1)])
+def test_who_is_long_pays_funding_for_what_is_held_and_who_is_short_receives(
+    side: Side, sign: int
+) -> None:
+    stop = Decimal(49_500) if side is Side.BUY else Decimal(50_500)
+    trade = entered(side=side, stop_loss=stop)
+    rate = FundingRate(at=NOON + 60 * MINUTE, rate=Decimal("0.0001"), price=Decimal(50_200))
+
+    event = funded(trade, rate)
+
+    assert event is not None
+    paid = trade.after(event)
+    assert paid.funding == sign * Decimal("0.1") * 50_200 * Decimal("0.0001")
+    assert paid.after(event) == paid
+
+
+def test_funding_is_due_only_to_who_holds() -> None:
+    trade = entered()
+    early = FundingRate(at=NOON, rate=Decimal("0.0001"), price=Decimal(50_000))
+
+    assert funded(trade, early) is None
+    assert funded(Trade(plan=make_plan()), early) is None
+
+
+def test_nobody_asks_for_funding_before_the_next_whole_hour() -> None:
+    trade = entered()
+    assert trade.opened_at is not None
+    hour, moment = NOON + timedelta(hours=1), timedelta(seconds=1)
+
+    assert funding_since(trade, None, NOON + timedelta(minutes=59)) is None
+    assert funding_since(trade, None, hour) == trade.opened_at + moment
+    assert funding_since(trade, hour, hour + timedelta(minutes=59)) is None
+    assert funding_since(trade, hour, 2 * (hour - NOON) + NOON) == hour + moment
+    assert funding_since(Trade(plan=make_plan()), None, hour) is None
+
+
+def test_a_virtual_trade_pays_the_fees_that_its_plan_says() -> None:
+    fees = FeeRates(taker=Decimal("0.0004"), maker=Decimal("-0.0001"))
+
+    trade = entered(fees=fees)
+
+    assert trade.fees == trade.entries[0].price * trade.entries[0].qty * fees.taker

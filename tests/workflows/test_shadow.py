@@ -13,9 +13,11 @@ from tradewright.domain.account import LeaveWish
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Candle, Side
 from tradewright.domain.plan import Mode
+from tradewright.domain.shadow import FundingRate
 from tradewright.ports import (
     CandleClosed,
     ClosedCandle,
+    Fundings,
     MarketView,
     Proposals,
     ShadowCandles,
@@ -290,3 +292,49 @@ async def test_a_long_life_goes_on_in_another_run(impatient_stage: Any, until: U
     assert (await handle.describe()).run_id != shadow.first_execution_run_id
     numbers = [event.event_id for event in shadow_events(stage)]
     assert len(numbers) == len(set(numbers))
+
+
+# --- funding --------------------------------------------------------------------------------------
+
+
+def due(hours: int, rate: str = "0.0001") -> FundingRate:
+    return FundingRate(at=NOON + 60 * hours * MINUTE, rate=Decimal(rate), price=Decimal(50_000))
+
+
+async def test_funding_is_counted_for_what_was_held_when_it_was_due(
+    stage: Any, until: Until
+) -> None:
+    _, shadow = await signalled(stage, until, take_profit=Decimal(51_000))
+    stage.market.script.answer("read_fundings", Fundings(rates=(due(1), due(2))))
+
+    await shadow.signal("candles", prices((1, 50_100, 50_000)))
+    await shadow.signal("candles", prices((61, 50_100, 50_000), (119, 51_200, 50_900)))
+    trade = await shadow.result()
+
+    # The second was due when the position was closed already, within the minute before
+    assert Decimal(trade["funding"]) == -Decimal("0.1") * 50_000 * Decimal("0.0001")
+    [asked] = stage.market.script.of("read_fundings")
+    assert (asked.since, asked.until) == (NOON + MINUTE / 60, NOON + 120 * MINUTE)
+    kinds = [event.data["event"]["kind"] for event in shadow_events(stage)]
+    assert kinds.index("funded") < len(kinds) - 1
+    assert Decimal(trade["funding"]) < 0
+
+
+async def test_funding_that_cannot_be_read_is_asked_for_again(
+    stage: Any, until: Until, failure: Any
+) -> None:
+    _, shadow = await signalled(stage, until)
+    stage.market.script.answer(
+        "read_fundings", failure("away", final=True), Fundings(rates=(due(1), due(2)))
+    )
+
+    await shadow.signal("candles", prices((60, 50_100, 50_000)))
+    await stage.market.script.called("read_fundings")
+    await shadow.signal("candles", prices((119, 50_100, 50_000)))
+    view = await until(shadow, "trade", lambda v: Decimal(v["trade"]["funding"]) != 0)
+    await shadow.signal("exit", ShadowExit(at=NOON + 121 * MINUTE))
+    trade = await shadow.result()
+
+    first, second = stage.market.script.of("read_fundings")
+    assert first.since == second.since == NOON + MINUTE / 60
+    assert Decimal(trade["funding"]) == Decimal(view["trade"]["funding"]) == -1

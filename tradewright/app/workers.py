@@ -140,7 +140,7 @@ async def workers(settings: Settings, queues: Collection[str]) -> AsyncIterator[
                     ids.QUEUE_TRADING,
                     TRADING_WORKFLOWS,
                     BybitExchange(bybit, journal, pace),
-                    BybitAccount(bybit, journal, pace, client),
+                    BybitAccount(bybit, journal, pace, client, settings.shadow_fees),
                     BybitReconciliation(
                         bybit,
                         pace,

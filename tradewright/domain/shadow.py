@@ -123,10 +123,25 @@ def followed(trade: Trade, candle: Candle, close: datetime) -> tuple[Change, ...
     return tuple(changes)
 
 
+def funding_since(trade: Trade, paid: datetime | None, until: datetime) -> datetime | None:
+    """Return since when funding may have been due to the trade; None if it cannot have been.
+
+    Args:
+        trade: As it stands.
+        paid: When it was counted last.
+        until: Market clock. Funding is due at whole hours, not necessarily at each.
+    """
+    last = paid or trade.opened_at
+    if last is None or trade.state is not TradeState.OPEN:
+        return None
+    is_due = until.replace(minute=0, second=0, microsecond=0) > last
+    return last + timedelta(seconds=1) if is_due else None
+
+
 def funded(trade: Trade, due_then: FundingRate) -> Funded | None:
     """Return what the trade pays or receives for what it holds; None if it held nothing then."""
     opened, plan = trade.opened_at, trade.plan
-    if trade.state is not TradeState.OPEN or opened is None or due_then.at < opened:
+    if trade.state is not TradeState.OPEN or opened is None or due_then.at <= opened:
         return None
     value = trade.open_qty * due_then.price
     return Funded(
