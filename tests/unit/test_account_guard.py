@@ -1,5 +1,6 @@
 """Presets rest after what their own trades have come to, and trade less of what moves alike."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -357,6 +358,51 @@ def test_a_guard_rests_exactly_while_so_many_losses_lie_behind(
         for last in times
     )
     assert (found is RefusalCode.STOP_GUARD) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60 * 72), st.integers(-9, 9)), max_size=14),
+    st.integers(1, 12),
+    st.integers(1, 48),
+    st.integers(1, 12),
+)
+def test_a_drawdown_is_the_fall_from_the_best_moment_of_its_time(
+    told: list[tuple[int, int]], fell: int, within: int, pause: int
+) -> None:
+    guard = DrawdownGuard(fraction=Decimal(fell) / 10_000, within=within * HOUR, pause=pause * HOUR)
+    results = [result(pnl, timedelta(minutes=ago)) for ago, pnl in sorted(told, reverse=True)]
+
+    found = code(desk(*results), guarded(max_drawdown=guard))
+
+    def fall(until: int) -> Decimal:
+        last = results[until]
+        levels = [Decimal(0)]
+        for each in results[: until + 1]:
+            if each.at > last.at - guard.within:
+                levels.append(levels[-1] + each.pnl)
+        return max(levels) - levels[-1]
+
+    expected = any(
+        each.pnl < 0 and each.at + guard.pause > NOON and fall(number) >= fell
+        for number, each in enumerate(results)
+    )
+    assert (found is RefusalCode.PRESET_DRAWDOWN) == expected
+
+
+def test_all_that_is_remembered_is_looked_at_in_no_time() -> None:
+    """Decisions of a desk that come at once share the two seconds that Temporal gives them."""
+    many = [result((-1) ** n, timedelta(minutes=n)) for n in range(REMEMBERED_RESULTS, 0, -1)]
+    longest = {"within": 30 * DAY, "pause": 30 * DAY}
+    wish = guarded(
+        max_drawdown=DrawdownGuard(fraction=Decimal("0.5"), **longest),
+        stop_guard=LossGuard(losses=REMEMBERED_RESULTS, **longest),
+    )
+    account = desk(*many)
+    begun = time.process_time()
+
+    assert code(account, wish) is None
+
+    assert time.process_time() - begun < 0.1
 
 
 # --- correlation ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """When a preset rests because of what its own trades have come to."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -150,15 +150,19 @@ def _rest_after_drawdown(
     results: list[Result], guard: DrawdownGuard, equity: Decimal, now: datetime
 ) -> tuple[Decimal, datetime] | None:
     """Return how far the results had fallen at the last time it was too far, and the rest's end."""
-    for number, last in reversed(list(enumerate(results))):
-        if last.at + guard.pause <= now:
-            return None
-        looked_at = [r.pnl for r in results[: number + 1] if r.at > last.at - guard.within]
-        total = peak = Decimal(0)
-        for pnl in looked_at:
-            total += pnl
-            peak = max(peak, total)
-        fell = peak - total
-        if last.pnl < 0 and fell >= guard.fraction * equity:
-            return fell, last.at + guard.pause
-    return None
+    found, total = None, Decimal(0)
+    # Levels before results, falling: the first one is the best of the time that is looked at
+    levels = deque[tuple[datetime, Decimal]]()
+    for last in results:
+        while levels and levels[-1][1] <= total:
+            levels.pop()
+        levels.append((last.at, total))
+        while levels and levels[0][0] <= last.at - guard.within:
+            levels.popleft()
+        total += last.pnl
+        if last.pnl >= 0 or last.at + guard.pause <= now or not levels:
+            continue
+        fell = levels[0][1] - total
+        if fell >= guard.fraction * equity:
+            found = fell, last.at + guard.pause
+    return found

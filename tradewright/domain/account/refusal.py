@@ -266,8 +266,8 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = MappingProxyType(
             "The order book's best bid is not below its best ask.", _DATA
         ),
         RefusalCode.BOOK_STALE: Explanation(
-            "The order book is older than `max_book_age` of the preset's `data`, or none that makes "
-            "sense can be read.",
+            "The order book is older than `max_book_age` of the preset's `data`, or none that "
+            "makes sense can be read.",
             "it opens by itself with the stream; if it happens again, look for what is slow",
         ),
         RefusalCode.CANDLE_MISSING: Explanation(
