@@ -35,7 +35,7 @@ from workflows.strategy_shadow import StrategyShadows
 __all__ = ["StrategyStart", "StrategyWorkflow"]
 
 EARLIER_VERSIONS = 5
-"""Whose exit rules are asked for the trades that they opened."""
+"""Whose exit rules are asked in any case for the trades that they opened."""
 UNIVERSE_TIME = timedelta(minutes=2)
 
 
@@ -326,13 +326,10 @@ class StrategyWorkflow:
             # said once more takes nothing back
             applied = applied.model_copy(update={"mode": status.mode})
         self._applied = applied
-        earlier = (*status.earlier, status.preset_hash)
         is_other = applied.preset_hash != status.preset_hash
         record.change(
             preset_hash=applied.preset_hash,
-            earlier=tuple(dict.fromkeys(h for h in reversed(earlier) if h != applied.preset_hash))[
-                :EARLIER_VERSIONS
-            ][::-1],
+            earlier=_earlier(status, applied.preset_hash),
             symbols=applied.symbols,
             timeframe=applied.timeframe,
             book_depth=applied.book_depth,
@@ -412,6 +409,13 @@ class StrategyWorkflow:
             record.change(needs_operator="")
         record.show()
         return record.status
+
+
+def _earlier(status: StrategyStatus, now: str) -> tuple[str, ...]:
+    """Return the versions before *now*, oldest first: the last ones, and those that have traded."""
+    known = [h for h in dict.fromkeys((status.preset_hash, *reversed(status.earlier))) if h != now]
+    traded = [h for h in known[EARLIER_VERSIONS:] if h in status.traded]
+    return tuple(reversed([*known[:EARLIER_VERSIONS], *traded]))
 
 
 def _first_status(applied: Applied) -> StrategyStatus:

@@ -147,7 +147,7 @@ class StrategyDecision:
                 await self._give_back(decision.plan)
                 return
             await start_trade(decision.plan)
-            record.change(approved=record.status.approved + 1)
+            record.approved(decision.plan.preset_hash)
         else:
             record.remark(f"{proposal.symbol} refused, {decision.code}: {decision.reason}")
             record.change(refused=record.status.refused + 1)

@@ -18,6 +18,8 @@ from workflows.strategy_page import strategy_page
 
 REFUSAL_EVERY = timedelta(hours=1)
 """A person is told so often of the same kind of refusal."""
+MOST_TRADED = 20
+"""Versions that are remembered to have begun a trade, of which some may still run."""
 CANNOT_DECIDE = "it cannot decide: "
 
 
@@ -39,6 +41,11 @@ class StrategyRecord:
 
     def change(self, **changes: Any) -> None:
         self.status = self.status.model_copy(update=changes)
+
+    def approved(self, preset_hash: str) -> None:
+        """Count a trade that version *preset_hash* has begun."""
+        traded = [h for h in self.status.traded if h != preset_hash]
+        self.change(approved=self.status.approved + 1, traded=(*traded, preset_hash)[-MOST_TRADED:])
 
     def show(self) -> None:
         status = self.status

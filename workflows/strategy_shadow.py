@@ -55,7 +55,7 @@ class StrategyShadows:
         if not await _start(plan):
             # One that has ended before will not say so again
             await self._tell(plan, "candles", ShadowCandles(closed=()), plan.trigger)
-        record.change(approved=record.status.approved + 1)
+        record.approved(plan.preset_hash)
         self._show()
 
     def ended(self, release: Released) -> None:

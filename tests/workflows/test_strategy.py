@@ -241,6 +241,22 @@ async def test_earlier_versions_are_asked_for_the_trades_that_they_opened(
     assert (asked.preset_hash, asked.earlier) == ("v2", ("v1", "v3", "v4", "v5", "v6"))
 
 
+async def test_many_saves_do_not_push_out_the_version_that_has_a_trade(
+    stage: Any, until: Until
+) -> None:
+    stage.market.script.answer("evaluate", Proposals(proposals=(stage.proposal(),)))
+    strategy = await stage.start_strategy()
+    await strategy.signal("candle", candle())
+    await until(strategy, "status", candles_are(1))
+    trade_of(stage)
+
+    for number in range(12):
+        wish = ApplyWish(applied=stage.applied(preset_hash=f"v{number}"))
+        status = await strategy.execute_update(StrategyWorkflow.apply, wish)
+
+    assert status.earlier == ("c0ffee", "v6", "v7", "v8", "v9", "v10")
+
+
 async def test_a_pause_while_a_candle_is_evaluated_keeps_its_trade_away(
     stage: Any, until: Until
 ) -> None:

@@ -143,6 +143,9 @@ class StrategyStatus(Value):
     kept: tuple[Symbol, ...] = Field(default=(), description="Left, and not entered any more.")
     earlier: tuple[str, ...] = ()
     """Hashes of the versions before this one, oldest first; their trades may still run."""
+    traded: tuple[str, ...] = Field(
+        default=(), description="Hashes of the last versions that began a trade, oldest first."
+    )
     last_candle: AwareDatetime | None = None
     last_book: dict[str, int] = Field(
         default_factory=dict, description="Number of the last trigger of each symbol."
