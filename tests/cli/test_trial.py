@@ -176,6 +176,38 @@ def test_a_file_that_is_too_short_says_what_is_needed(
     assert f"it needs {needed} candles of 1m, and the file makes 10" in answer.err
 
 
+def test_a_plugin_that_raises_is_named_with_the_close(
+    call: Call, tmp_path: Path, write_candles: WriteCandles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fragile:
+        version = "1"
+        Params = plugin.Params
+        needs = plugin.Needs(candles=10)
+        factor_names = frozenset[str]()
+
+        def __init__(self, params: plugin.Params) -> None: ...
+
+        def evaluate(self, view: plugin.View) -> plugin.Evaluation:
+            raise ZeroDivisionError("no volume")
+
+    monkeypatch.setattr(plugin, "load", lambda name: Fragile)
+    path = tmp_path / "fragile.yaml"
+    path.write_text(
+        "version: 1\nname: fragile\nmarket: {category: linear, symbols: [BTCUSDT]}\n"
+        "trigger: {on: candle, timeframe: 1m}\nstrategy: {plugin: fragile}\n"
+        "entry: {type: market, expires_after: 30s}\nexits: {stop: {fraction: 0.01}}\n"
+        "risk: {sizing: risk_fraction, risk_fraction: 0.005}\n"
+    )
+
+    answer = call("try", path, "--candles", write_candles())
+
+    assert answer.code == 3
+    assert (
+        "preset fragile cannot be tried: strategy plugin 'fragile' raised ZeroDivisionError at the "
+        "close of 2026-01-05 00:10: no volume; mend the plugin"
+    ) in answer.err
+
+
 def test_a_file_of_longer_candles_cannot_make_shorter_ones(
     call: Call, tmp_path: Path, write_candles: WriteCandles
 ) -> None:

@@ -93,7 +93,7 @@ def trial(loaded: "LoadedPreset", symbol: str, files: Files, *, candles: int, sh
     kept = list[Said]()
     for count in range(first, len(own) + 1):
         view = window.view(count)
-        evaluation = evaluate(view)
+        evaluation = _asked(evaluate, view, preset)
         exits.update({wish.side for wish in evaluation.exits})
         if evaluation.signal is not None:
             signals[evaluation.signal.side] += 1
@@ -207,6 +207,18 @@ def _step(timeframe: Timeframe) -> int:
 def _evaluator(strategy: "Strategy") -> Callable[[View], Evaluation]:
     follow = getattr(strategy, "follow", None)
     return strategy.evaluate if follow is None else follow().evaluate
+
+
+def _asked(evaluate: Callable[[View], Evaluation], view: View, preset: "Preset") -> Evaluation:
+    try:
+        return evaluate(view)
+    # Foreign code may raise anything, and it is its author who reads this
+    except Exception as e:
+        raise TrialImpossible(
+            preset.name,
+            f"strategy plugin {preset.strategy.plugin!r} raised {type(e).__name__} at the close "
+            f"of {view.at:%Y-%m-%d %H:%M}: {e}; mend the plugin, --debug shows where",
+        ) from e
 
 
 def _said(preset: "Preset", view: View, evaluation: Evaluation) -> Said:
