@@ -11,6 +11,8 @@ MAX_DEPTH: Final = 20
 
 _QUOTED = re.compile(r"\"[A-Za-z0-9_:/+-]{1,40}\"|'[A-Za-z0-9_:/+-]{1,40}'")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_ .,()\[\]<>=!+\-*/%\t\r\n]")
+_SINGLE_EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
+_MEANT: Final = {"&": "write and", "|": "write or"}
 _NUMBER = re.compile(r"(?<![A-Za-z0-9_.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
@@ -32,6 +34,9 @@ def parsed(text: str) -> ast.expr:
     try:
         tree = ast.parse(flat.strip(), mode="eval").body
     except SyntaxError as e:
+        if single := _SINGLE_EQUALS.search(flat):
+            column = single.start() + 1
+            raise RuleInvalid(text, column, "'=' compares nothing", "write ==") from None
         detail = e.msg.split(". ")[0].removeprefix("invalid syntax").strip(" .")
         raise RuleInvalid(
             text,
@@ -57,7 +62,7 @@ def _check_characters(text: str) -> None:
             text,
             foreign.start() + 1,
             f"{foreign[0]!r} is not part of the language",
-            "use numbers, names, + - * / %, comparisons, and, or, not",
+            _MEANT.get(foreign[0], "use numbers, names, + - * / %, comparisons, and, or, not"),
         )
     # Python's parser warns of "1and 2" and takes 0x1f, 1_000 and 2j; none of it is a number here
     for number in _NUMBER.finditer(bare):
