@@ -57,6 +57,7 @@ class Library:
             raise PresetUnusable(preset_hash, f"{e}; correct it and apply it again") from None
         if loaded.hash != preset_hash:
             raise PresetUnusable(
-                preset_hash, "its plugin has another version now; apply the preset again"
+                preset_hash,
+                "its plugin has another version here; restart the workers, or apply it again",
             )
         return loaded

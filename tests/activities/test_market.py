@@ -310,7 +310,7 @@ async def test_a_plugin_of_another_version_does_not_trade_under_the_old_hash(
     wishes = await make_market(presets=MemoryPresets(older=PRESET)).evaluate(candle_of("older"))
 
     assert wishes.proposals == ()
-    assert "its plugin has another version now; apply the preset again" in wishes.note
+    assert "its plugin has another version here; restart the workers, or apply it again" in wishes.note
 
 
 async def test_a_preset_that_became_invalid_is_told(make_market: MakeMarket) -> None:
