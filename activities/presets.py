@@ -115,6 +115,7 @@ class PresetWatch:
                 self._memory,
                 [said for said, _ in sight.declared.values()],
                 faulty=sight.faults.keys() | sight.unread,
+                claimed=sight.claimed,
                 fresh=self._fresh,
             )
             renamed = {each.renamed: each.base.name for each in missing if each.renamed}
@@ -133,17 +134,14 @@ class PresetWatch:
         try:
             await work
         except TradewrightError as e:
-            if e.retry is Retry.NEVER:
+            if e.retry is Retry.NEVER and name in self._memory:
                 await self._leave(name, str(e))
             else:
                 self._waiting = f"preset {name}: {e}"
 
     async def _leave(self, name: str, why: str) -> None:
-        base = self._memory.get(name)
-        if base is not None:
-            await self._remember(
-                base.model_copy(update={"standing": Standing.LEFT, "expected": "", "note": why})
-            )
+        left = {"standing": Standing.LEFT, "expected": "", "note": why}
+        await self._remember(self._memory[name].model_copy(update=left))
 
     async def _declared(self, said: Declared, loaded: LoadedPreset, before: str | None) -> None:
         base = self._memory.get(said.name)

@@ -9,7 +9,7 @@ from typing import Final
 from activities.host import fault_of
 from tradewright import plugin
 from tradewright.domain.folder import Declared
-from tradewright.preset import LoadedPreset, PresetFault, PresetInvalid, outlined
+from tradewright.preset import LoadedPreset, PresetFault, PresetInvalid, document, outlined
 from tradewright.preset.folder import (
     FolderUnreadable,
     PresetFile,
@@ -43,6 +43,8 @@ class Sight:
     """By the preset's name."""
     faults: dict[str, tuple[PresetFault, ...]]
     """By the file."""
+    claimed: frozenset[str] = frozenset()
+    """Names that faulty files bear."""
     unread: frozenset[str] = frozenset()
     """Files of which it is not known yet what they say."""
     fault: str = ""
@@ -157,6 +159,7 @@ class FolderEye:
             if each.declared is not None and each.loaded is not None and each.file not in faults
         }
         self._keepers |= {name: said.file for name, (said, _) in declared.items()}
+        claimed = frozenset(_name(each.text) for each in contents if each.file in faults)
         unread = frozenset(file for file, each in self._files.items() if each.content is None)
         unsettled = any(
             each.content is None
@@ -165,7 +168,13 @@ class FolderEye:
             or each.missing_since is not None
             for each in self._files.values()
         )
-        return Sight(declared, dict(sorted(faults.items())), unread, fault, unsettled)
+        return Sight(declared, dict(sorted(faults.items())), claimed, unread, fault, unsettled)
+
+
+def _name(text: str) -> str:
+    """Return the name that a file bears, whatever else is wrong with it; empty if none."""
+    root, _ = document.parse(text)
+    return str(root.data.get("name", "")) if root and isinstance(root.data, dict) else ""
 
 
 def _endangered(path: Path, file: str) -> PresetFile | None:

@@ -129,6 +129,7 @@ def gone(
     declared: Collection[Declared],
     *,
     faulty: Collection[str] = (),
+    claimed: Collection[str] = (),
     fresh: Collection[str] = (),
 ) -> tuple[Gone, ...]:
     """Return the presets that the folder declares no more.
@@ -137,11 +138,12 @@ def gone(
         memory: What the folder said before, by name.
         declared: What it says now; nothing at all is no wish, whatever was there before.
         faulty: Files that cannot be understood: what they said last stays.
+        claimed: Names that such files bear: a file may be moved and broken at once.
         fresh: Names that came with this change of the folder: one may be a new name for another.
     """
     if not declared and not faulty:
         return ()
-    names = {each.name for each in declared}
+    names = {*claimed, *(each.name for each in declared)}
     known = {name for name, base in memory.items() if base.standing is not Standing.GONE}
     newcomers = [each for each in declared if each.name in fresh]
     return tuple(
