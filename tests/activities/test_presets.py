@@ -468,6 +468,19 @@ async def test_a_moved_file_changes_nothing(town: Town) -> None:
     assert town.runs() == Running(preset_hash=hash_of(text(20)))
 
 
+async def test_a_file_that_is_moved_and_broken_at_once_was_never_away(town: Town) -> None:
+    town.write("rsi.yaml", text(20, "rsi"))
+    town.write("ema.yaml", text(20))
+    await town.settle()
+
+    (town.folder / "ema.yaml").unlink()
+    town.write("mine.yaml", text(20).replace("fraction: 0.01", "fraction: -1"))
+    await town.settle()
+
+    assert list(town.faults) == ["mine.yaml"]
+    assert town.runs() == Running(preset_hash=hash_of(text(20)))
+
+
 @pytest.mark.parametrize("file", ["ema.yaml", "slow.yaml"])
 async def test_a_renamed_preset_is_seen_as_such(town: Town, file: str) -> None:
     town.write("rsi.yaml", text(20, "rsi"))
@@ -702,6 +715,23 @@ async def test_while_nobody_answers_a_version_waits_and_is_then_applied(town: To
     assert waiting.startswith("preset ema: ")
     assert town.workflow.of(town.place).waiting == ""
     assert town.strategies.applied == [("ema", hash_of(text(20)))]
+
+
+async def test_a_new_file_that_nobody_can_compare_waits_and_is_told(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: str) -> bool:
+        raise VersionRuns("the journal refuses")
+
+    monkeypatch.setattr(town.strategies, "was_applied", refused)
+    town.write("ema.yaml", text(20))
+    await town.settle()
+    waiting = town.workflow.of(town.place).waiting
+    monkeypatch.undo()
+    await town.settle()
+
+    assert waiting == "preset ema: the journal refuses"
+    assert town.runs() == Running(preset_hash=hash_of(text(20)))
 
 
 class EditingPresets(RuleBasedStateMachine):
