@@ -40,6 +40,22 @@ async def test_a_plan_says_what_would_start_change_and_stay(
     assert before in status.out, "nothing was applied"
 
 
+async def test_a_plan_says_when_only_the_plugin_has_changed(
+    working: System, write_preset: WritePreset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_preset("alpha", account=working.account)
+    loaded = preset.load(path)
+    await working.call("apply", path)
+
+    monkeypatch.setattr(type(loaded.strategy), "version", "another")
+    planned = await working.call("plan", path)
+
+    after = preset.load(path).hash
+    assert f"~ alpha: {loaded.hash} -> {after}" in planned.out
+    name = loaded.preset.strategy.plugin
+    assert f"the plugin {name} has another version now; the values are the same" in planned.out
+
+
 async def test_the_exit_code_of_a_plan_says_whether_there_are_changes(
     working: System, write_preset: WritePreset
 ) -> None:

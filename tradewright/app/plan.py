@@ -20,7 +20,7 @@ from tradewright.domain.folder import Standing, held_mode, mode_note
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
 from tradewright.ports import Folders, StrategyStatus
-from tradewright.preset import LoadedPreset
+from tradewright.preset import LoadedPreset, PresetInvalid, loads
 from tradewright.preset.difference import KeyChange, difference
 
 if TYPE_CHECKING:
@@ -162,18 +162,32 @@ async def _declared(
     if (running.preset_hash, running.enabled) == (loaded.hash, preset.enabled):
         return line.model_copy(update={"notes": notes})
     stored = await journal.preset(running.preset_hash) if journal else None
+    changes: tuple[KeyChange, ...] = ()
     if stored is None:
         notes += (f"the document of version {running.preset_hash} is not in the journal",)
     elif running.preset_hash == loaded.hash:
         notes += (f"entries are {'taken again' if preset.enabled else 'stopped'}",)
+    elif not (changes := difference(stored.document, loaded.document)):
+        notes += (_why_another_hash(stored),)
     return line.model_copy(
         update={
             "change": PlannedChange.CHANGE,
-            "changes": difference(stored.document, loaded.document) if stored else (),
+            "changes": changes,
             "open_trades": await _open_trades(journal, preset.name),
             "notes": notes,
         }
     )
+
+
+def _why_another_hash(before: "StoredPreset") -> str:
+    """Return why a version is another one although no value of it is."""
+    try:
+        is_plugin = loads(before.document).hash != before.hash
+    except PresetInvalid:
+        is_plugin = True
+    if is_plugin:
+        return f"the plugin {before.plugin} has another version now; the values are the same"
+    return "the values are the same, written otherwise"
 
 
 def _notes(loaded: LoadedPreset, mode: Mode, before: Mode | None) -> tuple[str, ...]:
