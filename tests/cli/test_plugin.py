@@ -53,7 +53,7 @@ def run(arguments: list[str], cwd: Path, environment: dict[str, str]) -> str:
 
 
 def test_a_new_plugin_passes_its_own_tests(project: Path, environment: dict[str, str]) -> None:
-    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error"]
+    quiet = ["-q", "-p", "no:cacheprovider", "-W", "error"]
 
     told = run(["-m", "pytest", *quiet, "tests"], project, environment)
 

@@ -29,6 +29,10 @@ dependencies = ["numpy>=2", "tradewright>={version}"]
 [dependency-groups]
 test = ["pytest>=9"]
 
+# What is installed for other tests has no say here
+[tool.pytest.ini_options]
+addopts = "-p no:asyncio"
+
 [tool.uv.build-backend]
 module-name = "{name}"
 module-root = ""
