@@ -118,7 +118,9 @@ class PresetWatch:
                 claimed=sight.claimed,
                 fresh=self._fresh,
             )
-            renamed = {each.renamed: each.base.name for each in missing if each.renamed}
+            # Remembered too: whoever finishes a rename later must not take it for a new preset
+            renamed = {each.renamed: each.name for each in self._memory.values() if each.renamed}
+            renamed |= {each.renamed: each.base.name for each in missing if each.renamed}
             for each in missing:
                 await self._trying(each.base.name, self._gone(each))
             for said, loaded in sight.declared.values():
@@ -147,6 +149,8 @@ class PresetWatch:
         base = self._memory.get(said.name)
         if base is not None and _is_done(base, said):
             return
+        if base is not None and base.standing is not Standing.INTENDED:
+            before = None
         refused = self._refused.get(said.file)
         if refused is not None and refused[0] == said.preset_hash:
             return
@@ -203,7 +207,7 @@ class PresetWatch:
                 reason=missing.why,
             )
             log.info("preset_disabled", preset=name, file=missing.base.file, why=missing.why)
-        await self._remember(found.remember)
+        await self._remember(found.remember.model_copy(update={"renamed": missing.renamed}))
 
     async def _remember(self, entry: Remembered) -> None:
         if self._memory.get(entry.name) != entry:

@@ -1,6 +1,7 @@
 """Hot reload, save by save: what a folder says, and what comes of it."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -507,6 +508,34 @@ async def test_a_rename_does_not_let_a_preset_trade_that_did_not(town: Town) -> 
     runs = town.runs("slow")
     assert runs is not None
     assert runs.mode is Mode.SHADOW
+
+
+@pytest.mark.parametrize("meanwhile", ["it dies", "nobody answers"])
+async def test_a_rename_that_is_finished_later_lets_nothing_trade_either(
+    town: Town, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.write("ema.yaml", text(20, mode="shadow"))
+    await town.settle()
+    strategies, disable = town.strategies, town.strategies.disable
+
+    async def disable_and_then(*args: Any, **more: Any) -> None:
+        await disable(*args, **more)
+        if meanwhile == "it dies":
+            strategies.dies = "before"
+        else:
+            strategies.away = 1
+
+    monkeypatch.setattr(strategies, "disable", disable_and_then)
+    town.write("ema.yaml", text(20, "slow", mode="trade"))
+    with contextlib.suppress(Died):
+        await town.settle()
+    if meanwhile == "it dies":
+        town.restart()
+    await town.settle()
+
+    runs = town.runs("slow")
+    assert runs is not None
+    assert (runs.mode, strategies.told[-1][1]) == (Mode.SHADOW, "renamed from ema")
 
 
 async def test_the_watcher_never_raises_a_mode_to_trade_and_says_who_may(town: Town) -> None:

@@ -52,6 +52,7 @@ class Remembered(Value):
     body: str = ""
     expected: str = Field(default="", description="The version that is to be replaced.")
     note: str = ""
+    renamed: str = Field(default="", description="What it is called now that it is gone.")
 
 
 class Running(Value):
