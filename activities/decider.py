@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 EXITS_GO_ON: Final = frozenset({RefusalCode.DATA_UNVERIFIED, RefusalCode.BOOK_STALE})
 """What keeps entries back, and nothing that is held from being left."""
+PRICE_IN_DOUBT: Final = EXITS_GO_ON | {RefusalCode.DATA_OUTLIER, RefusalCode.BOOK_CROSSED}
+"""What no degraded rules make good: nothing vouches for what an entry would pay."""
 BOOK_DEPTH: Final = 50
 """Levels that a strategy of candles sees of the order book."""
 BOOK_FRESH: Final = timedelta(seconds=30)
@@ -301,11 +303,12 @@ class Decider:
         symbol, view, terms = sight.view.symbol, sight.view, loaded.preset.data
         refusals = verdict.refusals(symbol, flaws, terms.on_bad, terms.pause)
         knows_degraded = getattr(loaded.strategy, "knows_degraded", False)
-        if flaws and terms.on_bad is OnBad.DEGRADE and knows_degraded and not sight.is_short:
+        if not EXITS_GO_ON.issuperset(flaw.code for flaw in flaws):
+            if terms.on_bad is not OnBad.DEGRADE or not knows_degraded or sight.is_short:
+                return None, refusals
             log.warning("decided_by_degraded_rules", symbol=symbol, flaws=[f.detail for f in flaws])
-            view, refusals = view.degraded_view(), ()
-        elif not EXITS_GO_ON.issuperset(flaw.code for flaw in flaws):
-            return None, refusals
+            view = view.degraded_view()
+            refusals = tuple(each for each in refusals if each.code in PRICE_IN_DOUBT)
         answer = await (
             self._strategist.ask(loaded, view)
             if book is None

@@ -400,6 +400,24 @@ async def test_on_bad_degrade_asks_for_what_is_declared_for_it(make_worker: Make
     assert wish.signal.reason == "degraded"
 
 
+async def test_degraded_rules_enter_nothing_at_a_price_that_nothing_vouches_for(
+    make_worker: MakeWorker,
+) -> None:
+    far, unknown = (degrading(make_worker(knows_degraded=True)) for _ in range(2))
+    far.exchange.ticker = {"markPrice": str(far.exchange.close() * 1.06)}
+    unknown.exchange.away = {"get_tickers"}
+
+    for worker, codes_told, degraded in (
+        (far, {"data_outlier"}, True),
+        (unknown, {"data_unverified"}, False),
+    ):
+        wishes = await worker.decide()
+
+        assert (set(codes(wishes)), wishes.proposals) == (codes_told, ())
+        assert len(wishes.exits) == 1
+        assert [view.degraded for view in worker.strategy.seen] == [degraded]
+
+
 async def test_degraded_rules_are_asked_neither_without_need_nor_without_candles(
     make_worker: MakeWorker,
 ) -> None:
@@ -415,9 +433,12 @@ async def test_degraded_rules_are_asked_neither_without_need_nor_without_candles
     assert codes(await unknowing.decide()) == ["data_gap"]
 
 
-@pytest.mark.parametrize("close", ["NaN", "inf", "0", "-5"])
+@pytest.mark.parametrize(
+    ("close", "code"),
+    [("NaN", "no_levels"), ("inf", "no_levels"), ("0", "data_outlier"), ("-5", "data_outlier")],
+)
 async def test_degraded_rules_enter_nothing_at_a_price_that_is_none(
-    make_worker: MakeWorker, close: str
+    make_worker: MakeWorker, close: str, code: str
 ) -> None:
     worker = degrading(make_worker(knows_degraded=True))
     worker.exchange.spoil, worker.exchange.spoiled_symbol = row_of(0, 4, close), "ETHUSDT"
@@ -425,7 +446,7 @@ async def test_degraded_rules_enter_nothing_at_a_price_that_is_none(
     wishes = await worker.decide(symbols=("BTCUSDT", "ETHUSDT"))
 
     assert [wish.symbol for wish in wishes.proposals] == ["BTCUSDT"]
-    assert [(r.symbol, r.code) for r in wishes.refusals] == [("ETHUSDT", "no_levels")]
+    assert [(r.symbol, r.code) for r in wishes.refusals] == [("ETHUSDT", code)]
 
 
 async def test_one_bad_symbol_keeps_no_other_from_trading(make_worker: MakeWorker) -> None:
@@ -572,14 +593,15 @@ async def test_a_book_is_decided_on_at_its_own_price(make_worker: MakeWorker) ->
 async def test_a_crossed_or_old_book_enters_nothing(
     make_worker: MakeWorker, changes: dict[str, float], late: int, code: str
 ) -> None:
-    worker = make_worker()
+    worker = make_worker(knows_degraded=True)
     trigger = trigger_of(worker)
     crossed = trigger.model_copy(update={"book": trigger.book | changes})
     worker.pace.late = timedelta(seconds=late)
 
-    wishes = await worker.decide(book=crossed)
+    for each in (worker, degrading(worker)):
+        wishes = await each.decide(book=crossed)
 
-    assert (codes(wishes), wishes.proposals) == ([code], ())
+        assert (codes(wishes), wishes.proposals) == ([code], ())
 
 
 SEES_BOOKS = Needs(candles=40, series=("book.imbalance",))
