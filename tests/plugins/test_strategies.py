@@ -82,6 +82,16 @@ def test_the_score_of_confluence_scales_its_size() -> None:
     assert len({signal.confidence for signal in found}) > 5
 
 
+def test_bad_data_halves_the_size_of_confluence() -> None:
+    asked, market = testing.made(*chosen("confluence")), testing.Market()
+    views = (market.view(asked.needs, number).degraded_view() for number in range(1_000))
+
+    found = [signal for view in views if (signal := asked.evaluate(view).signal)]
+
+    assert {signal.side for signal in found} == {Side.BUY, Side.SELL}
+    assert {float(signal.confidence) for signal in found} == {0.5}
+
+
 def test_an_imbalance_needs_its_cluster_and_its_share() -> None:
     for signal in signals("order-book-imbalance"):
         seen = signal.factors
