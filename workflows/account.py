@@ -25,6 +25,7 @@ from tradewright.domain.account import (
     Limits,
     RefusalCode,
     Released,
+    Resting,
     Snapshot,
     Unresolved,
     decide,
@@ -42,7 +43,7 @@ from tradewright.domain.trade import ExitRequested
 from tradewright.ports import AccountPort, Reconciled, SnapshotWish
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.desk_notice import DeskNotices
-from workflows.kill_switch import TripWish
+from workflows.kill_switch import SafeModeWish, TripWish
 from workflows.message import Unreadable, read, refused
 from workflows.outbox import Outbox
 from workflows.page import desk_page
@@ -355,6 +356,27 @@ class AccountWorkflow:
         self._account = self._account.with_channel(told)
         self._wanted += 1
         self._show()
+
+    @workflow.signal(description="A preset rests on symbols that it fails on")
+    async def resting(self, *args: RawValue) -> None:
+        told: Resting | None = self._read("resting", Resting, args)
+        if told is None:
+            return
+        before = self._account
+        self._account = before.with_resting(told)
+        reason = self._account.too_many_rest(self._limits)
+        self._account = self._account.model_copy(update={"safe_mode_wished": bool(reason)})
+        self._show()
+        if not reason or before.safe_mode_wished:
+            return
+        self._note("safe_mode_wished", reason)
+        switch = workflow.get_external_workflow_handle(ids.kill_switch_workflow(before.name))
+        try:
+            await switch.signal("safe_mode", SafeModeWish(on=True, reason=reason, by="desk"))
+        except ApplicationError as e:
+            # The next word of a preset tries it again
+            self._account = self._account.model_copy(update={"safe_mode_wished": False})
+            self._call_operator(f"safe mode could not be asked for: {e}")
 
     @workflow.signal(description="A strategy wants its trade on a symbol left")
     async def leave(self, *args: RawValue) -> None:

@@ -102,6 +102,10 @@ def desk_page(account: Account, limits: Limits, needs_operator: str, namespace: 
         lines.append("- **no entries** before the first snapshot of the account")
     if account.reconciled_at is not None:
         lines.append(f"- last reconciled {moment(account.reconciled_at)}")
+    lines += [
+        f"- {rest.preset} rests on {', '.join(s.symbol for s in rest.symbols)}, which it fails on"
+        for rest in account.resting
+    ]
     lines.append(f"- trades: {len(account.reservations)} of at most {limits.max_open_trades}")
     for plan in (reservation.plan for reservation in account.reservations):
         trade = quote(ids.trade_workflow(plan.symbol, plan.trade_id), safe="")

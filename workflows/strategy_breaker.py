@@ -1,4 +1,7 @@
-"""What follows where a preset fails: the candle is skipped, the symbol rests, then safe mode."""
+"""What follows where a preset fails: the candle is skipped, then it rests on the symbol.
+
+Where presets rest on too many symbols the desk of the account asks for safe mode.
+"""
 
 from datetime import datetime
 
@@ -6,9 +9,10 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from tradewright import ids
+from tradewright.domain.account import Resting
 from tradewright.domain.breaker import SymbolBreaker, failed, resting, worked
+from tradewright.domain.plan import Mode
 from tradewright.ports import Refusal
-from workflows.kill_wish import SafeModeWish
 from workflows.strategy_record import StrategyRecord
 
 
@@ -34,7 +38,7 @@ class StrategyBreaker:
         faults = {one.symbol: one for one in refusals if one.fault or one.rest}
         for symbol in asked:
             await self._count(symbol, faults.get(symbol), at, terms)
-        await self._guard(at, terms)
+        await self._tell_desk(at)
 
     async def _count(
         self, symbol: str, fault: Refusal | None, at: datetime, terms: SymbolBreaker
@@ -60,22 +64,21 @@ class StrategyBreaker:
         if before is None or before.until is None:
             await record.tell_rest(symbol, reason)
 
-    async def _guard(self, at: datetime, terms: SymbolBreaker) -> None:
-        """Ask for safe mode once so many symbols rest that it cannot be their own fault."""
+    async def _tell_desk(self, at: datetime) -> None:
+        """Let the desk know where it rests: failures of all its presets together mean more.
+
+        Of what does not trade it hears nothing: that may be tried out, and fails alone.
+        """
         record = self._record
-        rest = resting(record.status.broken, at)
-        too_many = bool(terms.safe_mode_after) and len(rest) >= terms.safe_mode_after
-        if too_many is record.status.safe_mode_wished:
-            return
-        record.change(safe_mode_wished=too_many)
-        if not too_many:
-            return
         status = record.status
-        reason = f"{status.preset} fails on {len(rest)} symbols: {', '.join(rest)}"
-        record.note("safe_mode_wished", "breaker", reason)
-        switch = workflow.get_external_workflow_handle(ids.kill_switch_workflow(status.account))
-        wish = SafeModeWish(on=True, reason=reason, by=f"strategy {status.preset}")
+        trades = status.mode is Mode.TRADE and status.enabled
+        rest = tuple(one for one in status.broken if one.rests(at)) if trades else ()
+        if rest == status.rests_told:
+            return
+        desk = workflow.get_external_workflow_handle(ids.account_workflow(status.account))
         try:
-            await switch.signal("safe_mode", wish)
+            await desk.signal("resting", Resting(preset=status.preset, symbols=rest, at=at))
         except ApplicationError as e:
-            record.call_operator(f"safe mode could not be asked for: {e}")
+            record.call_operator(f"the desk could not be told where it rests: {e}")
+            return
+        record.change(rests_told=rest)

@@ -9,8 +9,19 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from tests.workflows.script import NOON
 from tradewright import ids
-from tradewright.domain.account import Approved, Block, Limits, RefusalCode, Refused, Released
+from tradewright.domain.account import (
+    Approved,
+    Block,
+    LeaveWish,
+    Limits,
+    RefusalCode,
+    Refused,
+    Released,
+    Resting,
+)
+from tradewright.domain.breaker import BrokenSymbol
 from tradewright.domain.gate import GateState
 from tradewright.ports import Reconciled
 from workflows.account import AccountWorkflow, LimitsWish
@@ -346,3 +357,92 @@ async def test_one_odd_sample_of_equity_trips_nothing(stage: Any, until: Until) 
     await desk.execute_update(AccountWorkflow.refresh)
 
     assert await switch.query("heard") == []
+
+
+# --- presets that fail ----------------------------------------------------------------------------
+
+
+def rests(preset: str, *symbols: str, minute: int = 0) -> Resting:
+    at = NOON + timedelta(minutes=minute)
+    until = at + timedelta(minutes=5)
+    broken = (BrokenSymbol(symbol=s, failures=5, until=until, reason="it raised") for s in symbols)
+    return Resting(preset=preset, symbols=tuple(broken), at=at)
+
+
+async def test_presets_that_fail_in_too_many_places_together_bring_safe_mode_once(
+    stage: Any, until: Until
+) -> None:
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    desk = await open_desk(stage, until, limits=Limits(safe_mode_after=3))
+
+    await desk.signal("resting", rests("ema", "BTCUSDT", "ETHUSDT"))
+    await desk.signal("resting", rests("ema", "BTCUSDT", "ETHUSDT", minute=1))
+    two = await until(desk, "account", lambda a: a["resting"])
+    await desk.signal("resting", rests("drift", "BTCUSDT", minute=2))
+    await desk.signal("resting", rests("drift", "BTCUSDT", "SOLUSDT", minute=3))
+    heard = await until(switch, "heard", lambda heard: len(heard) == 1)
+
+    assert not two["safe_mode_wished"]
+    name, wish = heard[0]
+    assert (name, wish["on"], wish["by"]) == ("safe_mode", True, "desk")
+    assert "drift on BTCUSDT, ema on BTCUSDT, ema on ETHUSDT" in wish["reason"]
+    page = str(await desk.query("__temporal_workflow_metadata"))
+    assert "ema rests on BTCUSDT, ETHUSDT" in page
+
+
+async def test_what_rests_no_more_does_not_count(stage: Any, until: Until) -> None:
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    desk = await open_desk(stage, until, limits=Limits(safe_mode_after=2))
+
+    await desk.signal("resting", rests("ema", "BTCUSDT"))
+    await desk.signal("resting", rests("ema"))
+    await desk.signal("resting", rests("drift", "BTCUSDT", minute=1))
+    # Nothing was heard of that one since, and its time is over
+    await desk.signal("resting", rests("slow", "BTCUSDT", minute=7))
+    account = await until(desk, "account", lambda a: "slow" in str(a["resting"]))
+
+    assert [one["preset"] for one in account["resting"]] == ["slow"]
+    assert await switch.query("heard") == []
+
+
+async def test_a_switch_that_is_not_there_calls_a_person_and_is_asked_again(
+    stage: Any, until: Until
+) -> None:
+    desk = await open_desk(stage, until, limits=Limits(safe_mode_after=1))
+
+    await desk.signal("resting", rests("ema", "BTCUSDT"))
+    await until(
+        desk,
+        "__temporal_workflow_metadata",
+        lambda page: "safe mode could not be asked for" in str(page),
+    )
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    await desk.signal("resting", rests("ema", "BTCUSDT", minute=1))
+
+    [(name, _)] = await until(switch, "heard", lambda heard: len(heard) == 1)
+    assert name == "safe_mode"
+
+
+# --- trades that are moved ------------------------------------------------------------------------
+
+
+async def test_a_trade_that_was_moved_is_left_by_the_version_that_it_was_moved_to(
+    stage: Any, until: Until
+) -> None:
+    proposal = stage.proposal()
+    trade = await stage.listen_as(ids.trade_workflow(proposal.symbol, proposal.trade_id))
+    desk = await open_desk(stage, until)
+    approved = await desk.execute_update(AccountWorkflow.reserve, proposal)
+    moved = approved.plan.model_copy(update={"preset_hash": "beef"})
+
+    await desk.signal("migrated", moved)
+    for version in ("c0ffee", "beef"):
+        wish = LeaveWish(
+            preset=proposal.preset, symbol="BTCUSDT", preset_hash=version, reason=version
+        )
+        await desk.signal("leave", wish)
+    heard = await until(trade, "heard", lambda heard: len(heard) == 1)
+
+    assert heard[0][1]["note"] == "beef"
+    again = await desk.execute_update(AccountWorkflow.reserve, proposal)
+    assert again.plan == moved

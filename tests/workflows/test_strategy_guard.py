@@ -11,6 +11,7 @@ from tradewright import ids
 from tradewright.domain.account import LeaveWish
 from tradewright.domain.breaker import SymbolBreaker
 from tradewright.domain.event import EventKind
+from tradewright.domain.plan import Mode
 from tradewright.ports import ApplyWish, BookTrigger, CandleClosed, Proposals, Refusal, Universe
 from workflows.strategy import StrategyWorkflow
 
@@ -19,7 +20,7 @@ Failure = Callable[..., Any]
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-TERMS = SymbolBreaker(failures=2, pause=5 * MINUTE, safe_mode_after=2)
+TERMS = SymbolBreaker(failures=2, pause=5 * MINUTE)
 
 
 def candle(minute: int = 0, *symbols: str) -> CandleClosed:
@@ -176,6 +177,7 @@ async def test_a_symbol_that_fails_again_and_again_rests_and_is_tried_once(
 
 async def test_a_symbol_that_rests_is_shown_with_its_reason(stage: Any, until: Until) -> None:
     notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    await stage.listen_as(ids.account_workflow(stage.account))
     for _ in range(2):
         stage.market.script.answer("evaluate", broken("BTCUSDT"))
     strategy = await stage.start_strategy(breaker=TERMS)
@@ -193,24 +195,40 @@ async def test_a_symbol_that_rests_is_shown_with_its_reason(stage: Any, until: U
     assert heard[0][1]["title"] == f"{stage.preset} rests on BTCUSDT"
 
 
-async def test_several_symbols_that_rest_bring_safe_mode_once(stage: Any, until: Until) -> None:
-    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+async def test_the_desk_is_told_where_a_preset_rests_each_time_that_changes(
+    stage: Any, until: Until
+) -> None:
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
     for _ in range(2):
         stage.market.script.answer("evaluate", broken("BTCUSDT", "ETHUSDT"))
     strategy = await stage.start_strategy(breaker=TERMS)
 
-    for minute in range(4):
+    for minute in range(8):
         await strategy.signal("candle", candle(minute))
-    status = await until(strategy, "status", candles_are(4))
-    heard = await until(switch, "heard", lambda heard: len(heard) == 1)
+    await until(strategy, "status", candles_are(8))
+    heard = await until(desk, "heard", lambda heard: len(heard) == 2)
 
-    name, wish = heard[0]
-    assert (name, wish["on"], wish["by"]) == ("safe_mode", True, f"strategy {stage.preset}")
-    assert "fails on 2 symbols: BTCUSDT, ETHUSDT" in wish["reason"]
-    assert status["safe_mode_wished"]
+    assert [name for name, _ in heard] == ["resting", "resting"]
+    rests, works = (told for _, told in heard)
+    assert [one["symbol"] for one in rests["symbols"]] == ["BTCUSDT", "ETHUSDT"]
+    assert (rests["preset"], works["symbols"]) == (stage.preset, [])
 
 
-async def test_a_switch_that_is_not_there_calls_a_person(stage: Any, until: Until) -> None:
+async def test_what_does_not_trade_is_no_concern_of_the_desk(stage: Any, until: Until) -> None:
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
+    for _ in range(2):
+        stage.market.script.answer("evaluate", broken("BTCUSDT", "ETHUSDT"))
+    strategy = await stage.start_strategy(breaker=TERMS, mode=Mode.SHADOW)
+
+    for minute in range(3):
+        await strategy.signal("candle", candle(minute))
+    status = await until(strategy, "status", candles_are(3))
+
+    assert len(status["broken"]) == 2
+    assert await desk.query("heard") == []
+
+
+async def test_a_desk_that_is_not_there_calls_a_person(stage: Any, until: Until) -> None:
     for _ in range(2):
         stage.market.script.answer("evaluate", broken("BTCUSDT", "ETHUSDT"))
     strategy = await stage.start_strategy(breaker=TERMS)
@@ -219,7 +237,8 @@ async def test_a_switch_that_is_not_there_calls_a_person(stage: Any, until: Unti
         await strategy.signal("candle", candle(minute))
     status = await until(strategy, "status", candles_are(2))
 
-    assert status["needs_operator"].startswith("safe mode could not be asked for")
+    assert status["needs_operator"].startswith("the desk could not be told where it rests")
+    assert status["rests_told"] == []
 
 
 async def test_another_version_forgets_what_was_broken(stage: Any, until: Until) -> None:

@@ -13,9 +13,6 @@ class SymbolBreaker(Value):
 
     failures: int = Field(default=5, ge=1, description="In a row.")
     pause: timedelta = Field(default=timedelta(minutes=5), gt=timedelta(0))
-    safe_mode_after: int = Field(
-        default=5, ge=0, description="So many symbols rest at once: safe mode; 0 is never."
-    )
 
 
 class BrokenSymbol(Value):

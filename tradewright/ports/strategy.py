@@ -162,7 +162,9 @@ class StrategyStatus(Value):
     universe_at: AwareDatetime | None = Field(
         default=None, description="When the symbols were chosen last; wall clock."
     )
-    safe_mode_wished: bool = Field(default=False, description="Too many symbols rest.")
+    rests_told: tuple[BrokenSymbol, ...] = Field(
+        default=(), description="What the desk knows of `broken`: where it rests."
+    )
     note: str = ""
     note_at: AwareDatetime | None = None
     """Wall clock."""

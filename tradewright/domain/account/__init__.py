@@ -28,6 +28,7 @@ from tradewright.domain.account.message import (
     Filled,
     LeaveWish,
     Released,
+    Resting,
     Unresolved,
 )
 from tradewright.domain.account.monitor import (
@@ -79,6 +80,7 @@ __all__ = [
     "Refused",
     "Released",
     "Reservation",
+    "Resting",
     "Result",
     "Snapshot",
     "Tally",

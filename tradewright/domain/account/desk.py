@@ -8,7 +8,13 @@ from pydantic import AwareDatetime, Field
 
 from tradewright.domain.account.guard import LONGEST_MEMORY, Lift, Result, memory, remembered
 from tradewright.domain.account.limits import Limits, MarginMode, PositionMode
-from tradewright.domain.account.message import Channel, LeaveWish, Released, Unresolved
+from tradewright.domain.account.message import (
+    Channel,
+    LeaveWish,
+    Released,
+    Resting,
+    Unresolved,
+)
 from tradewright.domain.account.past import Baseline, Fired, Past, Pause
 from tradewright.domain.account.refusal import RefusalCode
 from tradewright.domain.account.snapshot import Snapshot
@@ -98,6 +104,10 @@ class Account(Value):
     """Of the last hour, and those that still are."""
     channels: tuple[Channel, ...] = ()
     """The degraded ones."""
+    resting: tuple[Resting, ...] = ()
+    """Where presets fail, one for each preset."""
+    safe_mode_wished: bool = False
+    """They are too many."""
 
     @property
     def compared_at(self) -> datetime:
@@ -222,6 +232,23 @@ class Account(Value):
         since = min(before.since, told.since) if before else told.since
         degraded = told.model_copy(update={"since": since})
         return self.model_copy(update={"channels": (*others, degraded)})
+
+    def with_resting(self, told: Resting) -> "Account":
+        """Return the account that knows where the preset rests; what rests no more is forgotten."""
+        known = (*(r for r in self.resting if r.preset != told.preset), told)
+        resting = (
+            r.model_copy(update={"symbols": tuple(s for s in r.symbols if s.rests(told.at))})
+            for r in sorted(known, key=lambda r: r.preset)
+        )
+        return self.model_copy(update={"resting": tuple(r for r in resting if r.symbols)})
+
+    def too_many_rest(self, limits: Limits) -> str:
+        """Return where presets fail, if that is too much to be their own fault; else nothing."""
+        count = sum(len(r.symbols) for r in self.resting)
+        if not limits.safe_mode_after or count < limits.safe_mode_after:
+            return ""
+        told = ", ".join(f"{r.preset} on {s.symbol}" for r in self.resting for s in r.symbols)
+        return f"presets fail in {count} places, the limit is {limits.safe_mode_after}: {told}"
 
     def held_by(self, wish: LeaveWish) -> tuple[TradePlan, ...]:
         """Return the trades that the strategy's wish is about."""

@@ -134,6 +134,12 @@ class Limits(Value):
         gt=timedelta(0),
         description="Silence of the private stream that counts as its death.",
     )
+    safe_mode_after: int = Field(
+        default=5,
+        ge=0,
+        description="Symbols that presets rest on for failures, all presets together and each "
+        "symbol once for each of them: so many at once, and safe mode is switched on; 0: never.",
+    )
     margin_modes: tuple[MarginMode, ...] = Field(
         default=(MarginMode.CROSS, MarginMode.ISOLATED),
         min_length=1,

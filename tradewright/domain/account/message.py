@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from tradewright.domain.breaker import BrokenSymbol
 from tradewright.domain.market import Side, Symbol, Value
 
 
@@ -34,6 +35,14 @@ class Channel(Value):
     name: Literal["private", "public"]
     fault: str = Field(default="", description="Why it cannot be relied on; empty when it can.")
     since: AwareDatetime = Field(description="Wall clock.")
+
+
+class Resting(Value):
+    """A preset that trades rests on these symbols, for it fails on them."""
+
+    preset: str
+    symbols: tuple[BrokenSymbol, ...] = Field(description="All of them; none: it works again.")
+    at: AwareDatetime = Field(description="Market clock.")
 
 
 class LeaveWish(Value):

@@ -16,6 +16,7 @@ OF_ENTRIES: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("loss_streak_pause", "pause"), ""),
         "max_position_notional": "cut",
+        "safe_mode_after": "safe_mode",
     }
 )
 """What limits bring about that no breach of the account has a consequence for; else: refuse."""
@@ -108,6 +109,7 @@ def _measured(
         return told, seconds / Decimal(str(limit.total_seconds()))
 
     trades, doubts = len(account.reservations), len(account.doubts(now))
+    resting = sum(len(r.symbols) for r in account.resting)
     largest = max((r.plan.notional for r in account.reservations), default=Decimal(0))
     found = {
         "max_open_trades": part(trades, limits.max_open_trades, str(trades)),
@@ -116,6 +118,7 @@ def _measured(
             account.exposure, limits.max_total_exposure, f"{account.exposure:.2f}"
         ),
         "loss_streak": part(account.losses, limits.loss_streak, str(account.losses)),
+        "safe_mode_after": part(resting, limits.safe_mode_after, str(resting)),
         "max_unresolved": part(doubts, limits.max_unresolved, str(doubts)),
     }
     dead = [now - channel.since for channel in account.channels if channel.name == "private"]
