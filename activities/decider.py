@@ -173,10 +173,12 @@ class Decider:
     async def _leave(
         self, loaded: LoadedPreset, symbol: str, asked: Evaluation
     ) -> tuple[LeaveWish, ...]:
-        sight = await self.sight(loaded, symbol, asked.close_time, asked.shadows, reads_book=True)
+        at = asked.close_time
         try:
+            sight = await self.sight(loaded, symbol, at, asked.shadows, reads_book=True)
             answer, _ = await self._answer(loaded, sight, sight.flaws, None)
-        except StrategyFailed as e:
+        except TradewrightError as e:
+            # A symbol that is listed no more, perhaps: what is traded now does not depend on it
             log.warning("exits_unknown", preset=asked.preset, version=loaded.hash, detail=str(e))
             return ()
         return () if answer is None else _leaves(loaded, symbol, answer)

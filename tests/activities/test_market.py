@@ -14,7 +14,7 @@ from activities.feed import LastPrice
 from activities.market import BybitMarket
 from activities.pace import WallPace, milliseconds, moment
 from tradewright import ids
-from tradewright.domain.errors import ExchangeUnreachable
+from tradewright.domain.errors import ExchangeUnreachable, OrderRejected
 from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
 from tradewright.plugin import Evaluation as Answer
@@ -247,6 +247,29 @@ async def test_a_trade_is_left_by_the_rules_of_the_version_that_opened_it(
     assert sides(await evaluating.evaluate(kept)) == [(LEAVING, Side.SELL)]
 
 
+class WithoutEther(ScriptedExchange):
+    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        if arguments.get("symbol") == "ETHUSDT" and method == "get_kline":
+            raise OrderRejected(method, 10001, "symbol invalid")
+        return await super().call(method, **arguments)
+
+
+async def test_a_symbol_that_only_an_earlier_version_trades_ends_no_decision(
+    make_market: MakeMarket, make_instrument: MakeInstrument
+) -> None:
+    both = LEAVES.replace("[BTCUSDT]", "[BTCUSDT, ETHUSDT]")
+    documents = VERSIONS | {(earlier := loads(both).hash): both}
+    exchange = WithoutEther(make_instrument(), "50100", 1000)
+    evaluating = make_market(presets=MemoryPresets(**documents), bybit=exchange)
+
+    wishes = await evaluating.evaluate(
+        candle_of(STAYING).model_copy(update={"earlier": (earlier,)})
+    )
+
+    assert sides(wishes) == [(earlier, Side.SELL)]
+    assert [wish.symbol for wish in wishes.proposals] == ["BTCUSDT"]
+
+
 @pytest.mark.parametrize(
     ("expires_after", "speed", "age", "is_stale"),
     [
@@ -310,7 +333,9 @@ async def test_a_plugin_of_another_version_does_not_trade_under_the_old_hash(
     wishes = await make_market(presets=MemoryPresets(older=PRESET)).evaluate(candle_of("older"))
 
     assert wishes.proposals == ()
-    assert "its plugin has another version here; restart the workers, or apply it again" in wishes.note
+    assert (
+        "its plugin has another version here; restart the workers, or apply it again" in wishes.note
+    )
 
 
 async def test_a_preset_that_became_invalid_is_told(make_market: MakeMarket) -> None:
