@@ -27,6 +27,23 @@ def test_a_project_is_valid_as_it_is_made(call: Call, tmp_path: Path) -> None:
     assert schema == preset.schema()
 
 
+def test_the_schemas_of_a_project_are_fresh_as_it_is_made(call: Call) -> None:
+    call("init", ".")
+
+    checked = call("schema", "--check")
+
+    assert (checked.code, checked.out) == (0, "")
+
+
+def test_what_the_order_book_asks_is_not_offered_to_be_tried(call: Call) -> None:
+    of_candles = call("new", "my-candles", "--template", "ema-cross")
+    of_books = call("new", "my-books", "--template", "order-book-imbalance")
+
+    assert "tradewright try strategies/my-candles.yaml" in of_candles.err
+    assert "tradewright explain strategies/my-books.yaml" in of_books.err
+    assert "tradewright try" not in of_books.err
+
+
 def test_a_project_is_never_written_over(call: Call, tmp_path: Path) -> None:
     call("init", "desk")
     mine = tmp_path / "desk/strategies/my-first.yaml"

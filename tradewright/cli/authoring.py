@@ -28,8 +28,9 @@ def init(
 ) -> None:
     """Make a project: a first preset, the schemas and what editors need; overwrites nothing."""
     from tradewright.app.authoring.project import FIRST_PRESET, make_project
+    from tradewright.paper.schema import schemas as paper_schemas
 
-    made = make_project(folder)
+    made = make_project(folder, paper_schemas())
     if output is Format.JSON:
         files = [{"path": str(each.path), "new": each.is_new} for each in made]
         print_document("project", folder=str(folder), files=files)
@@ -70,6 +71,7 @@ def new(
     """Write a preset from a template; it begins in the shadow and sends nothing."""
     from tradewright.app.authoring.project import make_preset
     from tradewright.app.authoring.template import modeline
+    from tradewright.preset import load
 
     if listing:
         _list_templates(output)
@@ -87,7 +89,7 @@ def new(
         say("\n".join(fault["message"] for fault in valid))
         raise typer.Exit(ExitCode.INVALID)
     say("")
-    _say_next(path)
+    _say_next(path, has_candles=load(path).preset.trigger.on == "candle")
     if not modeline(folder):
         say("`tradewright init` writes the schema too, with which an editor completes and checks")
 
@@ -113,8 +115,9 @@ def _list_templates(output: Format) -> None:
     print_table(("TEMPLATE", "IDEA"), [(each.name, each.summary) for each in found])
 
 
-def _say_next(preset: Path) -> None:
+def _say_next(preset: Path, *, has_candles: bool = True) -> None:
     shown = os.path.relpath(preset) if not preset.is_absolute() else str(preset)
     say(f"what it means, what it costs: tradewright explain {shown}")
-    say(f"what it would have said:      tradewright try {shown} --candles FILE")
+    if has_candles:
+        say(f"what it would have said:      tradewright try {shown} --candles FILE")
     say(f"hand it to a running system:  tradewright apply {shown}")

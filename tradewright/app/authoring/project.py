@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tradewright.app.authoring.template import NAME, modeline, template
 from tradewright.domain.errors import TradewrightError
@@ -23,11 +23,11 @@ README: Final = """\
 Each file in `strategies/` is a preset: what to trade, when to ask which strategy, how to enter
 and leave, how much to risk. `schemas/` lets an editor complete and check it while you type.
 
-    tradewright validate strategies/                      # every mistake, with its place
-    tradewright explain {preset}            # what it means, what it costs
-    tradewright try {preset} --candles candles.csv   # what it would have said
-    tradewright plan strategies/                          # what applying would change
-    tradewright apply strategies/                         # hand it to the running system
+    tradewright validate strategies/                # every mistake, with its place
+    tradewright explain {preset}    # what it means, what it costs
+    tradewright try {preset} --candles candles.csv    # what it would have said
+    tradewright plan strategies/                    # what applying would change
+    tradewright apply strategies/                   # hand it to the running system
 
 `{preset}` begins in `mode: shadow`: it decides and follows its trades on live prices,
 and sends nothing. `tradewright new NAME --template T` writes another one; `tradewright new
@@ -61,12 +61,17 @@ class FolderUnwritable(TradewrightError):
         super().__init__(f"{path} cannot be written: {reason}; choose another folder")
 
 
-def make_project(folder: Path) -> list[Made]:
-    """Write a project into *folder*; files that are there are left as they are."""
+def make_project(folder: Path, also: Mapping[str, Mapping[str, Any]]) -> list[Made]:
+    """Write a project into *folder*; files that are there are left as they are.
+
+    Args:
+        folder: Made if it is not there.
+        also: Schemas of other documents, by the file that they belong in.
+    """
     from tradewright.preset.schema import schema_files
 
     preset = folder / "strategies" / f"{FIRST_PRESET}.yaml"
-    content = {folder / name: text for name, text in schema_files().items()}
+    content = {folder / name: text for name, text in schema_files(also).items()}
     content |= {
         folder / ".vscode" / "settings.json": json.dumps(EDITOR_SETTINGS, indent=2) + "\n",
         folder / ".gitignore": ".tradewright/\n",
