@@ -158,8 +158,11 @@ def test_apply_refuses_a_preset_of_another_account(call: Call, write_preset: Wri
 
 
 def test_apply_without_temporal_says_what_to_do(
-    call: Call, exchange: str, write_preset: WritePreset
+    call: Call, write_preset: WritePreset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Where nothing runs the exchange is silent too, and that is not what a person must be told
+    monkeypatch.setenv("TRADEWRIGHT_PAPER_URL", "http://127.0.0.1:1")
+
     answer = call("apply", write_preset("alpha"))
 
     assert answer.code == 5

@@ -120,7 +120,7 @@ def apply(
         raise typer.BadParameter("--expect goes with one preset", param_hint="--expect")
     checked.add(account_faults(settings, checked.good))
     if not checked.faults:
-        checked.add(run(_symbol_faults(settings, checked.good)))
+        checked.add(run(_faults_there(settings, checked.good)))
     if checked.faults:
         if output is Format.JSON:
             print_document("validation", **checked.document())
@@ -219,6 +219,16 @@ def account_faults(
         for path, loaded in presets.items()
         if loaded.preset.account != settings.account
     ]
+
+
+async def _faults_there(
+    settings: "Settings", presets: dict[Path, "LoadedPreset"]
+) -> list["PresetFault"]:
+    from tradewright.app.connect import connect
+
+    # Where nothing runs, a person is told how to start it, not that the exchange is silent
+    await connect(settings)
+    return await _symbol_faults(settings, presets)
 
 
 async def _symbol_faults(
