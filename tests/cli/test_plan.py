@@ -77,6 +77,21 @@ async def test_the_exit_code_of_a_plan_says_whether_there_are_changes(
     assert f"{path}:1:" in wrong.out
 
 
+async def test_a_plan_stops_nothing_whose_file_is_only_not_valid(
+    working: System, write_preset: WritePreset
+) -> None:
+    path = write_preset("alpha", account=working.account)
+    await working.call("apply", path)
+    await working.listed(f"Account = '{working.account}' AND WorkflowType = 'StrategyWorkflow'", 1)
+    write_preset("alpha", account=working.account, replace=("version: 1", "version: 9"))
+
+    planned = await working.call("plan", path.parent, "--prune")
+
+    assert planned.code == 3
+    assert "? alpha: runs, and no valid file here declares it; it is left alone" in planned.out
+    assert "nothing to apply: 0 unchanged" in planned.out
+
+
 async def test_a_plan_without_files_takes_the_folder_here(
     working: System, write_preset: WritePreset
 ) -> None:

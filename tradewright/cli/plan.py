@@ -60,7 +60,8 @@ def plan(
     settings = invocation_of(ctx).settings()
     checked = Checked(preset_files(paths or [settings.presets or FOLDER]))
     checked.add(account_faults(settings, checked.good))
-    planned = run(_plan(settings, checked, prune=prune))
+    # As `apply`: who cannot be read may be the one that would be stopped
+    planned = run(_plan(settings, checked, prune=prune and not checked.faults))
     if output is Format.JSON:
         print_document(
             "plan",
@@ -69,7 +70,8 @@ def plan(
             faults=[fault.model_dump(mode="json") for fault in checked.faults],
         )
     else:
-        typer.echo("\n".join([*checked.lines(listing=False), *plan_lines(planned)]))
+        lines = plan_lines(planned, has_faults=bool(checked.faults))
+        typer.echo("\n".join([*checked.lines(listing=False), *lines]))
     if checked.faults:
         say("error: what is not valid is left as it is; correct it")
         raise typer.Exit(ExitCode.INVALID)
@@ -89,11 +91,12 @@ async def _plan(settings: "Settings", checked: "Checked", *, prune: bool) -> "Pl
         return await planning.plan(client, None, checked.good, account, prune=prune)
 
 
-def plan_lines(planned: "Plan") -> list[str]:
+def plan_lines(planned: "Plan", *, has_faults: bool = False) -> list[str]:
     """Return a plan as a person reads it."""
     lines = [text for line in planned.lines for text in _told(line)]
     for name in planned.undeclared:
-        lines.append(f"? {name}: runs, and no file here declares it; it is left alone")
+        file = "valid file" if has_faults else "file"
+        lines.append(f"? {name}: runs, and no {file} here declares it; it is left alone")
     counts = {mark: planned.count(kind) for kind, mark in _kinds()}
     if not planned.has_changes:
         lines.append(f"nothing to apply: {counts['=']} unchanged")
