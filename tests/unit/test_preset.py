@@ -178,6 +178,8 @@ def test_a_fixed_notional_needs_no_fraction() -> None:
         ("name: ema-pullback", "name: ^^012", "name", "the number 12 where text belongs; put it"),
         ("linear", "^^spot", "market.category", "'spot' does not work; write linear"),
         ("[BTCUSDT, ETHUSDT]", "[BTCUSDT, ^^btc]", "market.symbols.1", "it must match"),
+        ("[BTCUSDT, ETHUSDT]", "[^^btcusdt]", "market.symbols.0", "did you mean 'BTCUSDT'?"),
+        ("name: ema-pullback", "name: ^^EMA", "name", "did you mean 'ema'?"),
         ("[BTCUSDT, ETHUSDT]", "[BTCUSDT, ^^BTCUSDT]", "market.symbols.1", "listed twice"),
         ("[BTCUSDT, ETHUSDT]", "^^[]", "market.symbols", "too few; give at least 1"),
         ("[BTCUSDT, ETHUSDT]", "^^BTCUSDT", "market.symbols", "where a list belongs; write [A"),
@@ -512,6 +514,12 @@ def test_windows_line_ends_are_taken() -> None:
 
     assert (fault.line, fault.column) == (line, column)
     assert not fault.excerpt.endswith("\r")
+
+
+def test_a_list_whose_items_are_wrong_is_not_called_too_short() -> None:
+    (fault,) = _faults(VALID.replace("[BTCUSDT, ETHUSDT]", "[btcusdt]"))
+
+    assert fault.path == "market.symbols.0"
 
 
 def test_faults_are_shown_with_their_line_and_a_caret() -> None:

@@ -1,5 +1,6 @@
 """Pydantic's errors in the words of a person who writes a preset."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -43,6 +44,11 @@ def mistakes(
             for other in unknown
         ):
             # The misspelt key tells it already
+            continue
+        if detail["type"] == "too_short" and any(
+            len(other) > len(path) and other[: len(path)] == path for other, _ in details
+        ):
+            # Pydantic does not count what is wrong in itself
             continue
         found += [
             mistake._replace(path=(*prefix, *mistake.path))
@@ -165,6 +171,9 @@ def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]
                 return f"{shown} does not work; write {', '.join(sorted(choices, key=int))}"
             return f"unknown value {shown}; {suggestion(str(value), choices)}"
         case "string_pattern_mismatch":
+            for meant in (value.upper(), value.lower()):
+                if re.fullmatch(context["pattern"], meant):
+                    return f"{shown} does not fit; did you mean {meant!r}?"
             return f"{shown} does not fit; it must match {context['pattern']}"
         case "string_type":
             return f"{_thing(value)} where text belongs; {_quoting(value)}"
