@@ -36,7 +36,7 @@ class Rules:
         self.factor_names = frozenset(
             each.name
             for each in programme.definitions
-            if isinstance(each, Measure) and each.function.distance
+            if isinstance(each, Measure) and programme.is_distance(each)
         )
         self._boards: dict[str, Board] = {}
 

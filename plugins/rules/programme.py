@@ -77,3 +77,13 @@ class Programme:
     """Names that are used and not defined: columns and extra series."""
     looked_back: frozenset[str]
     """Of `sources`, those at which rules look back from candle to candle of the trigger's."""
+
+    def is_distance(self, measure: Measure) -> bool:
+        """Return whether *measure* is a distance in the price of the symbol that is looked at."""
+        return measure.function.distance and all(map(self._may_be_price, measure.inputs))
+
+    def _may_be_price(self, name: str) -> bool:
+        source, _, column = name.rpartition(".")
+        if source in self.sources and self.sources[source].symbol:
+            return False
+        return column != "volume" and name not in ("funding_rate", "open_interest")

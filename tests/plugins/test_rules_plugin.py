@@ -162,6 +162,25 @@ def test_only_distances_in_price_are_offered_to_exits() -> None:
     assert _strategy(**EMA_CROSS).factor_names == {"atr"}
 
 
+def test_distances_in_volume_or_in_the_price_of_another_symbol_are_none_in_price() -> None:
+    strategy = _strategy(
+        symbols={"btc": "BTCUSDT"},
+        timeframes={"h1": "1h"},
+        indicators={
+            "own": {"ta": "ATR"},
+            "longer": {"ta": "STDDEV", "on": "h1"},
+            "volumes": {"ta": "STDDEV", "of": "volume"},
+            "theirs": {"ta": "ATR", "on": "btc"},
+            "their_hours": {"ta": "AVGDEV", "of": "btc", "on": "h1"},
+            "their_closes": {"ta": "STDDEV", "of": "btc.close"},
+            "interest": {"ta": "AVGDEV", "of": "open_interest"},
+        },
+        long="close > 0",
+    )
+
+    assert strategy.factor_names == {"own", "longer"}
+
+
 # --- other candles --------------------------------------------------------------------------------
 
 
