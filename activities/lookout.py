@@ -53,11 +53,8 @@ class Sight:
     window: Window
     view: View
     flaws: tuple[Flaw, ...]
-
-    @property
-    def is_short(self) -> bool:
-        """Whether there is not enough to decide on, for whatever strategy."""
-        return any(flaw.code in _SHORT for flaw in self.flaws)
+    is_short: bool
+    """Whether there are not enough candles to decide on, for whatever strategy."""
 
 
 _SHORT = frozenset({RefusalCode.CANDLE_MISSING, RefusalCode.WARMING_UP, RefusalCode.DATA_EMPTY})
@@ -110,7 +107,8 @@ class Lookout:
             others={n: w.candles if w else _NONE for n, (w, _) in others.items()},
             series=series,
         )
-        return Sight(own, view, (*flaws, *more))
+        is_short = any(flaw.code in _SHORT for flaw in flaws)
+        return Sight(own, view, (*flaws, *more), is_short)
 
     async def _others(
         self, needs: Mapping[str, Need], symbol: str, timeframe: Timeframe, at: datetime

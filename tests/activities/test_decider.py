@@ -495,6 +495,19 @@ async def test_a_history_that_cannot_be_read_is_told(make_worker: MakeWorker) ->
     assert refusal.reason.startswith("funding_rate: ")
 
 
+async def test_degraded_rules_decide_where_a_history_cannot_be_read(
+    make_worker: MakeWorker,
+) -> None:
+    needs = Needs(candles=40, series=("funding_rate",))
+    worker = degrading(make_worker(needs=needs, knows_degraded=True))
+    worker.exchange.away = {"get_funding_rate_history"}
+
+    (wish,) = (await worker.decide()).proposals
+
+    assert wish.signal.reason == "degraded"
+    assert np.isnan(worker.strategy.seen[0].series["funding_rate"]).all()
+
+
 # --- protections ----------------------------------------------------------------------------------
 
 
