@@ -100,14 +100,6 @@ def _flaws_of_prices(candles: Candles, max_flat: int, max_empty: int) -> list[Fl
     return found
 
 
-def age_flaws(closed: datetime, now: datetime, max_age: timedelta) -> list[Flaw]:
-    """Return whether what closed at *closed* is too old at *now*; both of the market clock."""
-    if now - closed <= max_age:
-        return []
-    detail = f"the candle that closed at {closed:%Y-%m-%d %H:%M} is {_age(now - closed)} old"
-    return [Flaw(RefusalCode.DATA_STALE, detail)]
-
-
 def outlier_flaws(
     price: float, mark: float | None, index: float | None, max_fraction: float
 ) -> list[Flaw]:

@@ -118,18 +118,6 @@ def test_a_flaw_says_which_candle_it_is() -> None:
     assert flaw.detail == "the candle of 2024-12-31 23:41 comes after a gap"
 
 
-def test_an_old_candle_is_stale_from_its_age_on() -> None:
-    age = timedelta(minutes=5)
-
-    assert quality.age_flaws(AT, AT + age, age) == []
-    (flaw,) = quality.age_flaws(AT, AT + age + timedelta(seconds=6), age)
-
-    assert flaw == (
-        RefusalCode.DATA_STALE,
-        "the candle that closed at 2025-01-01 00:00 is 5.1 min old",
-    )
-
-
 @pytest.mark.parametrize(
     ("price", "mark", "index", "found"),
     [
