@@ -113,3 +113,36 @@ async def test_what_ran_is_what_the_code_would_do_again(live: LiveSystem, tmp_pa
             await ran.fetch_history(), raise_on_replay_failure=False
         )
         assert replayed.replay_failure is None
+
+
+async def test_a_named_person_moves_an_open_trade_to_the_version_that_runs(
+    live: LiveSystem, tmp_path: Path
+) -> None:
+    preset = PresetAtWork(live, "moved", "XRPUSDT", tmp_path)
+    first = await preset.applied(BUYS, "stop: {fraction: 0.05}")
+    handle = await preset.trade()
+    opened = (await live.view(handle)).trade
+    second = await preset.applied(
+        f"{BUYS}, exit_long: position.candles >= 2",
+        "stop: {fraction: 0.2}, break_even: {after_r: 9}",
+    )
+
+    nameless = await live.command("trade", "migrate", handle.id, "--reason", "a rule of its own")
+    moved = await live.command(
+        *("trade", "migrate", handle.id, "--by", "ann", "--reason", "a rule of its own")
+    )
+    kept = (await live.view(handle)).trade
+    await live.kill_and_restart("worker")
+    trade = await preset.ended(handle)
+
+    assert nameless.code != 0
+    assert moved.code == 0, moved
+    assert (kept.plan.preset_hash, kept.plan.exits.break_even_after_r) == (second, 9)
+    assert (kept.stop, kept.plan.stop_loss) == (opened.stop, opened.plan.stop_loss)
+    # By the exit rule of the version that it was moved to: the one that opened it has none
+    assert (trade.exit_reason, trade.exit_by) == (ExitReason.SIGNAL, "moved")
+    assert trade.migrations[0].from_hash == first
+    told = [str(e.event.data) for e in await live.journal.trade_history(trade.plan.trade_id)]
+    assert any("'kind': 'migrated'" in each and "a rule of its own" in each for each in told)
+    assert await live.differences(trade) == []
+    await preset.stop()
