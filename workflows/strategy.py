@@ -171,10 +171,11 @@ class StrategyWorkflow:
 
     def _universe_due_at(self) -> datetime | None:
         """Return when the symbols are to be chosen anew; None where they are named."""
-        every, chosen_at = self._applied.universe_every, self._record.status.universe_at
-        if every is None:
-            return None
-        return workflow.now() if chosen_at is None else chosen_at + every
+        every, status = self._applied.universe_every, self._record.status
+        if every is None or status.universe_at is None:
+            return None if every is None else workflow.now()
+        # With nothing to trade it is not waited for long
+        return status.universe_at + (every if status.symbols else min(every, UNIVERSE_TIME))
 
     def _is_universe_due(self) -> bool:
         due = self._universe_due_at()
@@ -325,7 +326,7 @@ class StrategyWorkflow:
             # Only `set_mode`, which names a person, lets one trade that did not; and what is
             # said once more takes nothing back
             applied = applied.model_copy(update={"mode": status.mode})
-        self._applied = applied
+        kept, self._applied = self._kept(applied), applied
         is_other = applied.preset_hash != status.preset_hash
         record.change(
             preset_hash=applied.preset_hash,
@@ -335,7 +336,7 @@ class StrategyWorkflow:
             book_depth=applied.book_depth,
             enabled=applied.enabled,
             mode=applied.mode,
-            kept=status.kept if applied.universe_every else (),
+            kept=kept,
             universe_at=None if is_other else status.universe_at,
             # What was broken may be mended
             broken=() if is_other else status.broken,
@@ -345,6 +346,12 @@ class StrategyWorkflow:
         record.note_version(applied)
         record.show()
         return record.status
+
+    def _kept(self, applied: Applied) -> tuple[str, ...]:
+        """Return what is left and not entered: nothing else tells what a filter had chosen."""
+        status = self._record.status
+        chosen = status.symbols if self._applied.universe_every else ()
+        return tuple(sorted({*status.kept, *chosen} - {*applied.symbols}))
 
     @apply.validator
     def _may_apply(self, wish: ApplyWish) -> None:

@@ -294,6 +294,36 @@ async def test_a_symbol_that_is_only_kept_is_not_entered(stage: Any, until: Unti
     assert status["approved"] == 0
 
 
+async def test_a_first_choice_that_fails_is_made_again_soon(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    chosen = Universe(symbols=("BTCUSDT",))
+    stage.market.script.answer("universe", failure("no list", final=True), chosen)
+    with stage.env.with_time_skipping_disabled():
+        strategy = await stage.start_strategy(symbols=(), universe_every=timedelta(hours=6))
+        await until(strategy, "status", lambda s: bool(s["note"]))
+        await stage.env.fast_forward(strategy, timedelta(minutes=3))
+        status = await until(strategy, "status", lambda s: bool(s["symbols"]))
+
+    assert status["symbols"] == ["BTCUSDT"]
+
+
+async def test_what_a_filter_had_chosen_is_left_by_its_rules_when_names_replace_it(
+    stage: Any, until: Until
+) -> None:
+    chosen = Universe(symbols=("BTCUSDT", "ETHUSDT"))
+    stage.market.script.answer("universe", chosen)
+    with stage.env.with_time_skipping_disabled():
+        strategy = await stage.start_strategy(symbols=(), universe_every=timedelta(hours=1))
+        await until(strategy, "status", lambda s: bool(s["symbols"]))
+
+        for preset_hash in ("beef", "dead"):
+            named = stage.applied(symbols=("ETHUSDT",), preset_hash=preset_hash)
+            status = await strategy.execute_update(StrategyWorkflow.apply, ApplyWish(applied=named))
+
+    assert (status.symbols, status.kept) == (("ETHUSDT",), ("BTCUSDT",))
+
+
 async def test_a_universe_that_cannot_be_chosen_leaves_the_last_one(
     stage: Any, until: Until, failure: Failure
 ) -> None:
