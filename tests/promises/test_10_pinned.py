@@ -1,5 +1,6 @@
 """A trade is pinned to the preset version, and to the code, that opened it."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ async def test_a_named_person_moves_an_open_trade_to_the_version_that_runs(
 
     assert nameless.code != 0
     assert moved.code == 0, moved
-    assert (kept.plan.preset_hash, kept.plan.exits.break_even_after_r) == (second, 9)
+    assert (kept.plan.preset_hash, kept.plan.exits.break_even_after_r) == (second, Decimal(9))
     assert (kept.stop, kept.plan.stop_loss) == (opened.stop, opened.plan.stop_loss)
     # By the exit rule of the version that it was moved to: the one that opened it has none
     assert (trade.exit_reason, trade.exit_by) == (ExitReason.SIGNAL, "moved")
