@@ -1,12 +1,13 @@
 """The six strategies that ship, on a recorded and on a generated market, edited and struck.
 
-``python -m bench.six_strategies recorded [FROM TO]``, ``… generated [CANDLES] [SEED]`` or ``…
-brief`` (that of the test suite) runs the whole system in lockstep on the paper exchange. Presets
-are saved, spoiled, disabled, renamed, deleted and promoted through the watched folder, faults of
-`deploy/paper` are in force, and the worker is killed; then everything is left and the books are
-compared. Exits 1 if a promise was broken: books or cash that differ, a position without a stop, an
-order while all presets are in the shadow, a version that was lost or applied twice. KEEP=FOLDER
-keeps logs and books there.
+``python -m bench.six_strategies recorded [FROM TO [LATE…]]``, ``… generated [CANDLES] [SEED]`` or
+``… brief`` (that of the test suite) runs the whole system in lockstep on the paper exchange.
+Presets are saved, spoiled, disabled, renamed, deleted and promoted through the watched folder,
+faults of `deploy/paper` are in force, and the worker is killed; then everything is left and the
+books are compared. Exits 1 if a promise was broken: books or cash that differ, a position without
+a stop, an order of a preset in the shadow, a trade of a version that nobody saved, a version that
+was lost or applied twice. LATE are presets that trade only towards the end. KEEP=FOLDER keeps
+logs and books there.
 """
 
 import asyncio
@@ -30,8 +31,8 @@ def scene_of(arguments: list[str]) -> Scene:
     if kind == "brief":
         return brief()
     if kind == "recorded":
-        begin, end = map(datetime.fromisoformat, more or WINDOW)
-        return recorded(begin, end)
+        begin, end = map(datetime.fromisoformat, more[:2] or WINDOW)
+        return recorded(begin, end, *([more[2:]] if more[2:] else []))
     steps, seed = [int(a) for a in more] + [CANDLES, SEED][len(more) :]
     return generated(BEGIN, steps, seed)
 

@@ -23,15 +23,23 @@ TOLD = 360
 THREE = '["BTCUSDT", "ETHUSDT", "SOLUSDT"]'
 
 
-def recorded(begin: datetime, end: datetime) -> Scene:
-    """Bitcoin's recorded candles, with a book made around them, all six on one symbol."""
+def recorded(
+    begin: datetime, end: datetime, late: Collection[str] = ("multi-timeframe-trend",)
+) -> Scene:
+    """Bitcoin's recorded candles, with a book made around them, all six on one symbol.
+
+    Args:
+        begin: First candle.
+        end: After the last one.
+        late: Presets that trade only towards the end, to leave the symbol to others until then.
+    """
     arguments = ("--market", str(RECORDED), "--symbol", "BTCUSDT", "--volume-unit", "quote")
     window = ("--from", begin.isoformat(), "--to", end.isoformat())
     return Scene(
         market=Market(speed="lockstep", arguments=(*arguments, *window)),
         paper=LEANING,
         presets=shipped("[BTCUSDT]"),
-        deeds=_recorded_story((end - begin) // timedelta(minutes=1)),
+        deeds=_recorded_story((end - begin) // timedelta(minutes=1), late),
     )
 
 
@@ -80,16 +88,14 @@ def brief_story() -> list[tuple[int, Deed]]:
     ]
 
 
-def _recorded_story(steps: int) -> list[tuple[int, Deed]]:
-    # Who holds the one symbol for days would leave nothing to the others
-    late = "multi-timeframe-trend"
+def _recorded_story(steps: int, late: Collection[str]) -> list[tuple[int, Deed]]:
     return _told(
         steps,
         "flaky-network",
-        (30, _promote_all(but=("confluence", late))),
+        (30, _promote_all(but=("confluence", *late))),
         (245, _unguarded),
         (255, _promote("confluence")),
-        (310, _promote(late)),
+        *((310, _promote(name)) for name in late),
     )
 
 
