@@ -32,6 +32,8 @@ RENEWED = frozenset(
     }
 )
 """What is wrong with an answer, not with the market: the candles are fetched anew."""
+LOOK_AGAIN = timedelta(hours=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DOUBTS = {
     "duplicate": Flaw(RefusalCode.DATA_DUPLICATE, "the exchange's answer holds a candle twice"),
     "out_of_order": Flaw(
@@ -66,6 +68,7 @@ class Lookout:
     def __init__(self, source: MarketSource, candles: CandleCache) -> None:
         self._candles = candles
         self._histories = Histories(source)
+        self._looked_again: dict[tuple[str, Timeframe], datetime] = {}
 
     async def sight(
         self,
@@ -150,9 +153,20 @@ class Lookout:
             detail = f"the candle that closed at {closed} is not listed yet"
             return [Flaw(RefusalCode.CANDLE_MISSING, detail), *found]
         if len(window.candles) < needed:
+            self._look_again(window, closed)
             detail = f"warming up, {len(window.candles)} of {needed} candles"
             return [Flaw(RefusalCode.WARMING_UP, detail), *found]
         return found
+
+    def _look_again(self, window: Window, closed: datetime) -> None:
+        """Have the candles fetched anew, once in a while.
+
+        Perhaps the answer was short, and not the market young; of one that is there are few.
+        """
+        key = window.symbol, window.timeframe
+        if closed - self._looked_again.get(key, _EPOCH) >= LOOK_AGAIN:
+            self._looked_again[key] = closed
+            self._candles.forget(*key)
 
     async def _series(
         self, loaded: LoadedPreset, own: Window, at: datetime, facts: Mapping[str, float]

@@ -362,6 +362,18 @@ async def test_a_young_market_is_no_failure(make_worker: MakeWorker) -> None:
     assert wishes.note == "BTCUSDT: warming up, 12 of 40 candles"
 
 
+async def test_an_answer_that_was_cut_short_is_not_taken_for_a_young_market(
+    make_worker: MakeWorker,
+) -> None:
+    worker = make_worker()
+    worker.exchange.spoil = lambda rows: rows.__delitem__(slice(12, None))
+    assert codes(await worker.decide()) == ["warming_up"]
+    worker.exchange.spoil = lambda rows: None
+    worker.exchange.now += timedelta(minutes=15)
+
+    assert len((await worker.decide()).proposals) == 1
+
+
 async def test_old_data_enters_nothing_and_leaves_all(make_worker: MakeWorker) -> None:
     worker = make_worker("data: {max_age: 20s}\n")
     worker.pace.late = timedelta(seconds=21)
