@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from temporalio.client import Client, RPCError
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.evaluation import reckon_exits
 from activities.library import Library, PresetUnusable
@@ -33,11 +34,15 @@ class Migrations:
     async def terms(self, wish: ExitsWish) -> ExitTerms:
         """Return the exits by the version that runs, or why the trade cannot be moved to it."""
         plan = wish.plan
-        status = await self._running(plan.preset)
-        if status is None:
+        if not await self._runs(plan.preset):
             return ExitTerms(
                 fault=f"preset {plan.preset} does not run; apply it, then move the trade"
             )
+        status = await self._messenger.ask_in_time(
+            ids.strategy_workflow(plan.preset), "status", StrategyStatus, WITHIN
+        )
+        if status is None:
+            return ExitTerms(fault=f"preset {plan.preset} does not answer; ask again")
         if fault := _mismatch(wish, status):
             return ExitTerms(fault=fault)
         try:
@@ -53,16 +58,16 @@ class Migrations:
             preset_hash=loaded.hash, exits=exits, targets=targets, take_profit=take_profit
         )
 
-    async def _running(self, preset: str) -> StrategyStatus | None:
-        """Return what runs of *preset*; a workflow that has ended answers questions, too."""
-        workflow_id = ids.strategy_workflow(preset)
+    async def _runs(self, preset: str) -> bool:
+        """Return whether *preset* runs: a workflow that has ended answers questions, too."""
+        handle = self._client.get_workflow_handle(ids.strategy_workflow(preset))
         try:
-            found = await self._client.get_workflow_handle(workflow_id).describe()
-        except RPCError:
-            return None
-        if found.close_time is not None:
-            return None
-        return await self._messenger.ask_in_time(workflow_id, "status", StrategyStatus, WITHIN)
+            found = await handle.describe()
+        except RPCError as e:
+            if e.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return found.close_time is None
 
     async def _factors(self, loaded: LoadedPreset, plan: TradePlan) -> dict[str, float]:
         """Return the version's indicators at the candle that the trade was decided on.

@@ -167,6 +167,18 @@ async def test_exits_are_reckoned_from_the_candle_that_the_trade_was_decided_on(
     assert terms.take_profit == Decimal(51_000)
 
 
+async def test_a_temporal_that_is_away_is_asked_again_and_not_taken_for_a_stop(
+    make_instrument: MakeInstrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: Temporal) -> Any:
+        raise RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
+
+    monkeypatch.setattr(Temporal, "describe", away)
+
+    with pytest.raises(RPCError):
+        await reckoned(make_instrument())
+
+
 async def test_a_version_whose_exits_need_no_indicator_is_asked_nothing(
     make_instrument: MakeInstrument,
 ) -> None:

@@ -31,6 +31,7 @@ def print_page(page: "TradePage", settings: "Settings") -> None:
             ("opened", _time(line.opened_at)),
             ("stop", price(line.stop)),
             ("target", _targets(trade, line.take_profit)),
+            ("moved", _moved(trade)),
             ("trailed by", trade.get("trailed_by") or ""),
             ("left at", _average(trade)),
             ("closed", _time(line.closed_at)),
@@ -70,6 +71,15 @@ def print_page(page: "TradePage", settings: "Settings") -> None:
     )
     for remark in page.remarks:
         typer.echo(f"note: {remark}", err=True)
+
+
+def _moved(trade: dict[str, Any]) -> str:
+    """Return who has moved the trade to which exits, and why."""
+    return "; ".join(
+        f"exits of version {each['preset_hash']} instead of {each['from_hash']}, by {each['by']}: "
+        f"{each['reason']}"
+        for each in trade.get("migrations", ())
+    )
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
