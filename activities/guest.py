@@ -2,7 +2,8 @@
 
 It answers what the worker asks over one socket, and ends with the worker. What it may take of
 memory is limited by the system; what it may take of time is the worker's business, who kills it.
-Without a socket, `- <bytes>`, it loads the document that it is given on stdin, and ends.
+Without a socket, `- <bytes>`, it loads the document that it is given on stdin, says on stdout what
+that comes to, and ends.
 """
 
 import json
@@ -16,12 +17,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from tradewright.book import Book
 from tradewright.plugin import COLUMNS, Evaluation, Follower, View
 from tradewright.preset import LoadedPreset, PresetInvalid, loads
+from tradewright.preset.folder import declaration
 
 LENGTH = struct.Struct("!I")
 TOLD = 4000
@@ -40,14 +41,7 @@ class Guest:
         """Return what the worker has to know of the strategy of *document*."""
         loaded = loads(document)
         self._loaded[loaded.hash] = loaded
-        strategy = loaded.strategy
-        return {
-            "hash": loaded.hash,
-            "needs": strategy.needs.model_dump(mode="json"),
-            "factor_names": sorted(strategy.factor_names),
-            "says_exits": bool(getattr(strategy, "says_exits", True)),
-            "knows_degraded": bool(getattr(strategy, "knows_degraded", False)),
-        }
+        return known_of(loaded)
 
     def evaluate(self, preset_hash: str, view: View) -> Mapping[str, Any]:
         frozen(view)
@@ -72,6 +66,18 @@ class Guest:
             self._views[key] = frozen(view)
         strategy: Any = self._loaded[preset_hash].strategy
         return told(strategy.on_book(self._views[key], book))
+
+
+def known_of(loaded: LoadedPreset) -> Mapping[str, Any]:
+    """Return what the worker has to know of a strategy that it never imports."""
+    strategy = loaded.strategy
+    return {
+        "hash": loaded.hash,
+        "needs": strategy.needs.model_dump(mode="json"),
+        "factor_names": sorted(strategy.factor_names),
+        "says_exits": bool(getattr(strategy, "says_exits", True)),
+        "knows_degraded": bool(getattr(strategy, "knows_degraded", False)),
+    }
 
 
 def told(answer: object) -> Mapping[str, Any]:
@@ -128,9 +134,20 @@ def listen(connection: socket.socket, asked: "queue.Queue[Any]") -> None:
 
 
 def check() -> None:
-    """Load the document on stdin; what is wrong with it is found by whoever loads it next."""
-    with suppress(PresetInvalid):
-        loads(sys.stdin.read())
+    """Load the document on stdin, and say on stdout what it comes to or what is wrong with it."""
+    text = sys.stdin.buffer.read().decode()
+    # Nothing that a plugin prints is taken for the answer
+    answer = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    found: dict[str, Any]
+    try:
+        loaded = loads(text)
+        declared = declaration("", loaded)
+        found = {"strategy": known_of(loaded), "declared": declared.model_dump(mode="json")}
+    except PresetInvalid as e:
+        found = {"faults": [fault.model_dump(mode="json") for fault in e.faults]}
+    with open(answer, "w", encoding="utf-8") as file:
+        json.dump(found, file)
     # What a plugin has started or registered is not waited for
     os._exit(0)
 

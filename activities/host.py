@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from asyncio.subprocess import Process
 from contextlib import suppress
 from typing import Any, Final
@@ -206,29 +207,42 @@ def _evaluation(told: dict[str, Any]) -> Evaluation:
         raise GuestFailed(f"its answer cannot be understood: {e}") from None
 
 
-def fault_of(document: str, within: float = LOAD_WITHIN) -> str:
-    """Return how loading *document* ends a process; empty if it does not.
+def loaded_apart(document: str, within: float = LOAD_WITHIN) -> dict[str, Any]:
+    """Return what *document* comes to, said by a process of its own that has loaded it.
 
-    What is merely wrong in the document is not told: whoever loads it next finds that. This one
-    blocks, for those who read presets in threads.
+    Either `strategy` and `declared`, or `faults`. It blocks, for those who read presets in threads.
+
+    Raises:
+        GuestFailed: The process was ended by what it loaded, or took too long.
     """
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-m", "activities.guest", "-", str(MOST_BYTES)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-        start_new_session=True,
-    )
+    # A pipe would stay open as long as anything that the plugin has started
+    with tempfile.TemporaryFile() as answer:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "activities.guest", "-", str(MOST_BYTES)],
+            stdin=subprocess.PIPE,
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,
+        )
+        try:
+            process.communicate(document.encode(), timeout=within)
+        except subprocess.TimeoutExpired:
+            raise GuestFailed(f"it was not loaded within {within:g} s") from None
+        finally:
+            _end_with_all(process.pid)
+            process.communicate()
+        answer.seek(0)
+        said = answer.read(MOST_ANSWERED + 1)
+    if process.returncode or not said:
+        raise GuestFailed(f"its process ended with code {process.returncode}")
+    if len(said) > MOST_ANSWERED:
+        raise GuestFailed("it says too much of itself")
     try:
-        process.communicate(document.encode(), timeout=within)
-    except subprocess.TimeoutExpired:
-        return f"it was not loaded within {within:g} s"
-    finally:
-        _end_with_all(process.pid)
-        process.communicate()
-    code = process.returncode
-    return f"its process ended with code {code}" if code else ""
+        found: dict[str, Any] = json.loads(said)
+    except ValueError as e:
+        raise GuestFailed(f"what it says of itself cannot be read: {e}") from None
+    return found
 
 
 def _end_with_all(leader: int) -> None:

@@ -4,12 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from activities.host import fault_of
+from pydantic import ValidationError
+
+from activities.host import GuestFailed, RemoteStrategy, loaded_apart
 from tradewright import plugin
 from tradewright.domain.folder import Declared
-from tradewright.preset import LoadedPreset, PresetFault, PresetInvalid, document, outlined
+from tradewright.preset import LoadedPreset, PresetFault, PresetInvalid, document, outlined, reading
 from tradewright.preset.folder import (
     FolderUnreadable,
     PresetFile,
@@ -132,7 +134,7 @@ class FolderEye:
     def _read(self, file: str, stamp: Stamp | None) -> PresetFile | None:
         """Return what the file says; None if it changed meanwhile."""
         path = self.folder / file
-        content = _endangered(path, file) or read_file(path, file)
+        content = _read_apart(path, file) or read_file(path, file)
         return content if stamp_of(path) == stamp else None
 
     def _sight(self, fault: str = "") -> Sight:
@@ -177,22 +179,31 @@ def _name(text: str) -> str:
     return str(root.data.get("name", "")) if root and isinstance(root.data, dict) else ""
 
 
-def _endangered(path: Path, file: str) -> PresetFile | None:
-    """Return what the file says, with its fault, if to load its strategy would end this process."""
+def _read_apart(path: Path, file: str) -> PresetFile | None:
+    """Return what the file says if its strategy is foreign: that is never imported here."""
     try:
-        text = path.read_bytes().decode()
-        name = outlined(text, file).strategy.plugin
-        if not plugin.is_foreign(name):
+        text = reading.decoded(reading.read(path, PresetInvalid), file, PresetInvalid)
+        root, _ = document.parse(text)
+        name = root.at(("strategy", "plugin")).data if root else None
+        if not isinstance(name, str) or not plugin.is_foreign(name):
             return None
-    except (OSError, UnicodeDecodeError, PresetInvalid, plugin.PluginUnknown):
-        # It is read, and its faults are told, without loading a strategy
-        return None
-    fault = fault_of(text, LOADED_WITHIN)
-    if not fault:
+    except (PresetInvalid, plugin.PluginUnknown):
+        # Its faults are told without loading a strategy
         return None
     content = PresetFile(file, text)
-    message = f"strategy plugin {name!r} cannot be loaded: {fault}; mend the plugin"
-    return replace(content, faults=(fault_in(content, ("strategy", "plugin"), message),))
+    try:
+        told = loaded_apart(text, LOADED_WITHIN)
+        if "faults" in told:
+            faults = (PresetFault.model_validate({**each, "file": file}) for each in told["faults"])
+            return replace(content, faults=tuple(faults))
+        declared = Declared.model_validate({**told["declared"], "file": file})
+        strategy: Any = RemoteStrategy(told["strategy"])
+        loaded = LoadedPreset(outlined(text, file), text, declared.preset_hash, strategy)
+    except (GuestFailed, ValidationError) as e:
+        detail = e if isinstance(e, GuestFailed) else "what it needs cannot be understood"
+        message = f"strategy plugin {name!r} cannot be loaded: {detail}; mend the plugin"
+        return replace(content, faults=(fault_in(content, ("strategy", "plugin"), message),))
+    return replace(content, loaded=loaded, declared=declared)
 
 
 def _patience(draft: PresetFile, before: PresetFile | None) -> float:

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from activities.host import GuestFailed, Host, RemoteStrategy, fault_of
-from activities.presets_folder import FolderEye
+from activities.host import GuestFailed, Host, RemoteStrategy, loaded_apart
+from activities.presets_folder import FolderEye, Sight
 from activities.strategist import Strategist, StrategyFailed
 from tradewright import plugin, testing
 from tradewright.domain.market import Side
@@ -41,6 +41,10 @@ class Foreign:
         self.deed, self.needs = params.deed, Needs(candles=20)
         if self.deed == "exit at once":
             os._exit(9)
+        if self.deed == "leave at once":
+            os._exit(0)
+        if self.deed == "chatter":
+            os.write(1, b"not json")
         if self.deed == "start another":
             told = open(os.environ["PYTHONPATH"] + "/started", "w")
             told.write(str(subprocess.Popen(["sleep", "60"]).pid))
@@ -273,7 +277,7 @@ async def test_a_follower_that_failed_half_way_is_not_followed_any_further(host:
 
 
 def test_what_a_document_starts_while_it_is_loaded_ends_with_it() -> None:
-    assert fault_of(document("start another")) == ""
+    assert "declared" in loaded_apart(document("start another"))
 
     started = int(Path(os.environ["PYTHONPATH"], "started").read_text())
     left = [process for process in psutil.process_iter() if process.pid == started]
@@ -316,19 +320,49 @@ async def test_what_cannot_be_loaded_is_told_and_harms_nobody(
 
 
 def test_a_document_is_loaded_apart_before_anybody_trusts_it(tmp_path: Path) -> None:
-    assert fault_of(document()) == ""
-    assert fault_of("nonsense") == ""
-    assert fault_of(document("exit at once")) == "its process ended with code 9"
-    assert fault_of(document(), within=0.001) == "it was not loaded within 0.001 s"
+    assert loaded_apart(document("chatter"))["declared"]["name"] == "foreign"
+    assert loaded_apart("nonsense")["faults"]
+    with pytest.raises(GuestFailed, match="its process ended with code 9"):
+        loaded_apart(document("exit at once"))
+    with pytest.raises(GuestFailed, match="its process ended with code 0"):
+        loaded_apart(document("leave at once"))
+    with pytest.raises(GuestFailed, match=r"it was not loaded within 0\.001 s"):
+        loaded_apart(document(), within=0.001)
 
     (tmp_path / "one.yaml").write_text(document("exit at once"))
-    eye = FolderEye(tmp_path, "main")
-    for now in range(5):
-        sight = eye.look(float(now))
+    sight = seen_in(tmp_path)
 
     ((fault,),) = sight.faults.values()
     assert fault.message.startswith("strategy plugin 'foreign_test' cannot be loaded: its process")
     assert (fault.line, sight.declared) == (5, {})
+
+
+def test_who_watches_the_presets_never_imports_a_foreign_strategy(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(document())
+    (tmp_path / "two.yaml").write_text(document("[1]").replace("name: foreign", "name: other"))
+    (tmp_path / "three.yaml").write_text(document().replace("notional: 500", "notionall: 500"))
+
+    sight = seen_in(tmp_path)
+
+    ((declared, loaded),) = sight.declared.values()
+    (wrong_deed,) = sight.faults["two.yaml"]
+    assert "foreign_test_plugin" not in sys.modules
+    assert (declared.file, loaded.hash) == ("one.yaml", declared.preset_hash)
+    assert loaded.strategy.factor_names == {"atr"}
+    assert (wrong_deed.path, wrong_deed.file, wrong_deed.line) == (
+        "strategy.params.deed",
+        "two.yaml",
+        5,
+    )
+    assert "risk.notionall" in [fault.path for fault in sight.faults["three.yaml"]]
+
+
+def seen_in(folder: Path) -> Sight:
+    """Return what a folder says once it has settled."""
+    eye = FolderEye(folder, "main")
+    for now in range(5):
+        sight = eye.look(float(now))
+    return sight
 
 
 async def test_the_process_ends_with_the_worker_even_while_a_strategy_hangs(

@@ -30,7 +30,7 @@ from workflows.strategy import StrategyStart, StrategyWorkflow
 if TYPE_CHECKING:
     from activities.bybit import BybitClient
     from tradewright.journal import Journal
-    from tradewright.preset import LoadedPreset
+    from tradewright.preset import LoadedPreset, Preset
 
 PAGE: Final = 1000
 """As many instruments as Bybit gives at once; all linear ones fit."""
@@ -173,7 +173,9 @@ async def replace(
     preset = loaded.preset
     before = running.preset_hash if running else version_before
     mode = held_mode(preset.mode, mode_before, is_same=before == loaded.hash)
-    applied = _applied(loaded, running, by=by, reason=reason, enabled=preset.enabled, mode=mode)
+    applied = _applied(
+        preset, loaded.hash, running, by=by, reason=reason, enabled=preset.enabled, mode=mode
+    )
     outcome = Application(
         preset=preset.name,
         workflow_id=ids.strategy_workflow(preset.name),
@@ -233,7 +235,7 @@ async def disable(
     dry_run: bool = False,
 ) -> Application:
     """Let the strategy take no more entries; its open trades run on to their end."""
-    from tradewright.preset import PresetInvalid, loads
+    from tradewright.preset import PresetInvalid, outlined
 
     applied = Applied(
         preset=running.preset,
@@ -247,16 +249,17 @@ async def disable(
         mode=running.mode,
     )
     if stored := await journal.preset(running.preset_hash):
-        # One that a newer plugin cannot read has no more to say
+        # What this build cannot read has no more to say
         with contextlib.suppress(PresetInvalid):
             applied = _applied(
-                loads(stored.document),
+                outlined(stored.document),
+                running.preset_hash,
                 running,
                 by=by,
                 reason=reason,
                 enabled=False,
                 mode=running.mode,
-            ).model_copy(update={"preset_hash": running.preset_hash})
+            )
     outcome = Application(
         preset=running.preset,
         workflow_id=ids.strategy_workflow(running.preset),
@@ -297,7 +300,8 @@ async def prune(
 
 
 def _applied(
-    loaded: "LoadedPreset",
+    preset: "Preset",
+    preset_hash: str,
     running: StrategyStatus | None,
     *,
     by: str,
@@ -305,11 +309,11 @@ def _applied(
     enabled: bool,
     mode: Mode,
 ) -> Applied:
-    preset, breaker = loaded.preset, loaded.preset.protections.breaker
+    breaker = preset.protections.breaker
     market, trigger = preset.market, preset.trigger
     return Applied(
         preset=preset.name,
-        preset_hash=loaded.hash,
+        preset_hash=preset_hash,
         account=preset.account,
         # A filter's symbols stay until it is asked again
         symbols=market.symbols or (running.symbols if running else ()),

@@ -87,10 +87,11 @@ def read_file(path: Path, file: str) -> PresetFile:
     except PresetInvalid as e:
         told = (fault.model_copy(update={"file": file}) for fault in e.faults)
         return PresetFile(file, text, faults=tuple(told))
-    return PresetFile(file, text, loaded, _declaration(file, loaded))
+    return PresetFile(file, text, loaded, declaration(file, loaded))
 
 
-def _declaration(file: str, loaded: LoadedPreset) -> Declared:
+def declaration(file: str, loaded: LoadedPreset) -> Declared:
+    """Return what a file comes to; its plugin is imported, for its version is part of it."""
     preset = loaded.preset
     root, _ = document.parse(loaded.document)
     said = dict(root.data) if root else {}
