@@ -102,7 +102,8 @@ class Strategies:
             raise VersionRuns(f"version {now} runs")
         wanted = (loaded.hash, loaded.preset.enabled)
         assert now is None or (now.preset_hash, now.enabled) != wanted, "applied twice"
-        mode = held_mode(loaded.preset.mode, mode_before)
+        is_same = now is not None and now.preset_hash == loaded.hash
+        mode = held_mode(loaded.preset.mode, mode_before, is_same=is_same)
         self.running_now[name] = Running(
             preset_hash=loaded.hash, enabled=loaded.preset.enabled, mode=mode
         )
@@ -508,6 +509,35 @@ async def test_a_rename_does_not_let_a_preset_trade_that_did_not(town: Town) -> 
     runs = town.runs("slow")
     assert runs is not None
     assert runs.mode is Mode.SHADOW
+
+
+@pytest.mark.parametrize("host", ["here", "elsewhere"])
+async def test_what_was_promoted_is_lowered_by_an_edit_and_by_nothing_else(
+    town: Town, host: str
+) -> None:
+    town.write("other.yaml", text(20, "other"))
+    town.write("ema.yaml", text(20, mode="shadow"))
+    await town.settle()
+    promoted = Running(preset_hash=hash_of(text(20, mode="shadow")), mode=Mode.TRADE)
+    town.strategies.running_now["ema"] = promoted
+
+    town.restart(host)
+    town.write("ema.yaml", text(20, mode="shadow"))
+    await town.settle()
+    after_a_restart = town.runs()
+    (town.folder / "ema.yaml").unlink()
+    await town.settle()
+    away = town.runs()
+    town.write("ema.yaml", text(20, mode="shadow"))
+    await town.settle()
+    back = town.runs()
+    town.write("ema.yaml", text(30, mode="shadow"))
+    await town.settle()
+    edited = town.runs()
+
+    assert after_a_restart == back == promoted
+    assert away == promoted.model_copy(update={"enabled": False})
+    assert edited == Running(preset_hash=hash_of(text(30, mode="shadow")), mode=Mode.SHADOW)
 
 
 @pytest.mark.parametrize("meanwhile", ["it dies", "nobody answers"])
