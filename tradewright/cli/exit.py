@@ -21,9 +21,11 @@ MEANING: Final[Mapping[ExitCode, str]] = MappingProxyType(
     {
         ExitCode.OK: "done",
         ExitCode.FAILED: "the operation failed, or found what it must not find",
-        ExitCode.USAGE: "wrong command line or settings; nothing was done",
+        ExitCode.USAGE: "wrong command line or settings; nothing was done. "
+        "With --exit-code: something differs",
         ExitCode.INVALID: "a preset, a fault or a recording is not valid; nothing was applied",
-        ExitCode.NOT_FOUND: "no such strategy, trade or case, or no journal to read",
+        ExitCode.NOT_FOUND: "no such strategy, trade or case, no preset in a folder, "
+        "or no journal to read",
         ExitCode.UNREACHABLE: "Temporal, a worker, the exchange, Vault or the journal is away",
         ExitCode.REFUSED: "the running system understood and said no",
         ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
