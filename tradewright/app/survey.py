@@ -131,7 +131,8 @@ async def strategies(
             return StrategyLine(name=name, workflow_id=workflow_id, state="stopped")
         try:
             status = await ask(client, workflow_id, "status", StrategyStatus)
-        except NoWorkerAnswers:
+        # One that fails is shown as such, and hides no other
+        except (NoWorkerAnswers, TemporalFailed):
             return StrategyLine(name=name, workflow_id=workflow_id, state="silent")
         state = strategy_state(status)
         return StrategyLine(name=name, workflow_id=workflow_id, state=state, status=status)
@@ -151,7 +152,7 @@ async def live_trades(
     async def line(found: WorkflowExecution) -> TradeLine:
         try:
             view = await ask(client, found.id, "trade", TradeView)
-        except (NoWorkerAnswers, NotRunning):
+        except (NoWorkerAnswers, NotRunning, TemporalFailed):
             return line_of_attributes(found)
         return line_of_trade(view.trade, found.id, view.needs_operator)
 
