@@ -220,7 +220,10 @@ class TradeWorkflow:
             self._insist_on("it is busy with something else; ask again")
         self._insist_on(self._trade.migration_fault(event))
         self.inbox.append(event)
-        await workflow.wait_condition(lambda: event not in self.inbox)
+        # A trade that ends takes no more events, and waits for this answer
+        await workflow.wait_condition(lambda: event not in self.inbox or self._trade.is_final)
+        if self._trade.plan.preset_hash != event.preset_hash:
+            self._insist_on("it was left before it could be moved")
         return self.trade()
 
     @migrate.validator
