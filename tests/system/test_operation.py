@@ -222,6 +222,7 @@ async def test_a_terminated_trade_keeps_its_stop_and_its_position_gets_another_o
 
     assert trade.plan.trade_id != terminated.plan.trade_id
     assert (trade.adopted_qty, trade.stop) == (terminated.open_qty, terminated.stop)
+    await live.refresh()
     snapshot = (await live.desk()).snapshot
     assert snapshot is not None
     held = {p.symbol: (p.qty, p.stop_loss) for p in snapshot.positions}
