@@ -77,6 +77,53 @@ def test_it_is_told_in_words_and_tables(call: Call, tmp_path: Path) -> None:
     assert "kline.15.BTCUSDT, kline.1.BTCUSDT" in answer.out
 
 
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ("after_r: 1.5", "by a stop that moves to the entry after 1.5 R"),
+        ("after_target: 1", "by a stop that moves to the entry after 1 target"),
+    ],
+)
+def test_a_stop_that_moves_to_the_entry_is_told_in_words(
+    call: Call, tmp_path: Path, declared: str, words: str
+) -> None:
+    path = tmp_path / "trend.yaml"
+    text = PRESET.format(market="symbols: [BTCUSDT]", trigger=CANDLE)
+    path.write_text(text.replace("exits: {", f"exits: {{break_even: {{{declared}}}, "))
+
+    answer = call("explain", path)
+
+    assert answer.code == 0, answer.err
+    assert words in answer.out
+
+
+def test_a_folder_is_answered_with_what_is_taken(call: Call, tmp_path: Path) -> None:
+    answer = call("explain", tmp_path)
+
+    assert answer.code == 3
+    assert "cannot be read: it is a folder, and one file belongs here; check the path" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("session", "words"),
+    [
+        ("to: '25:00'", "'25:00' does not fit; write a time as 08:00, up to 24:00"),
+        ("from: '24:00'", "'24:00' does not fit; write a time as 08:00, up to 23:59"),
+    ],
+)
+def test_a_time_that_is_none_is_answered_with_how_to_write_one(
+    call: Call, tmp_path: Path, session: str, words: str
+) -> None:
+    path = tmp_path / "trend.yaml"
+    text = PRESET.format(market="symbols: [BTCUSDT]", trigger=CANDLE)
+    path.write_text(f"{text}protections: {{sessions: [{{{session}}}]}}\n")
+
+    answer = call("explain", path)
+
+    assert answer.code == 3
+    assert words in answer.err
+
+
 def test_what_is_not_valid_is_not_explained(call: Call, write_preset: WritePreset) -> None:
     bad = write_preset("alpha", replace=("version: 1", "version: 9"))
 

@@ -26,6 +26,8 @@ def read(path: Path, invalid: type[PresetInvalid]) -> bytes:
             return file.read(document.MAX_BYTES + 1)
     except OSError as e:
         reason = e.strerror or type(e).__name__
+        if isinstance(e, IsADirectoryError):
+            reason = "it is a folder, and one file belongs here"
         flaw = Flaw(document.START, (), f"cannot be read: {reason}; check the path")
         raise invalid([fault_at("", str(path), flaw)]) from e
 

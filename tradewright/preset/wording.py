@@ -2,14 +2,20 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tradewright.plugin import ParamsInvalid, suggestion
+from tradewright.preset.protection import END, START
 
 Path = tuple[str | int, ...]
+TIMES: Final = {
+    START: "write a time as 08:00, up to 23:59",
+    END: "write a time as 08:00, up to 24:00",
+}
+"""What to write for patterns that no person wants to read."""
 
 
 class Mistake(NamedTuple):
@@ -174,7 +180,7 @@ def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]
             for meant in (value.upper(), value.lower()):
                 if re.fullmatch(context["pattern"], meant):
                     return f"{shown} does not fit; did you mean {meant!r}?"
-            return f"{shown} does not fit; it must match {context['pattern']}"
+            return f"{shown} does not fit; {_fitting(context['pattern'])}"
         case "string_type":
             return f"{_thing(value)} where text belongs; {_quoting(value)}"
         case "number_type" | "int_type" | "float_type" | "decimal_type":
@@ -207,6 +213,10 @@ def _phrase(detail: ErrorDetails, context: Mapping[str, Any], choices: list[str]
             return str(context["error"])
         case _:
             return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}; correct it"
+
+
+def _fitting(pattern: str) -> str:
+    return TIMES.get(pattern) or f"it must match {pattern}"
 
 
 def _thing(value: Any) -> str:

@@ -13,7 +13,13 @@ from tradewright.domain.plan import Mode
 from tradewright.plugin import Needs
 from tradewright.preset import LoadedPreset, Preset
 from tradewright.preset.effective import EffectiveValue, effective_values
-from tradewright.preset.model import ByFraction, ByIndicator, EntryByLimit
+from tradewright.preset.model import (
+    BreakEven,
+    BreakEvenAfterGain,
+    ByFraction,
+    ByIndicator,
+    EntryByLimit,
+)
 from tradewright.preset.risk import RiskByFraction, RiskByNotional
 
 MODES = {
@@ -116,6 +122,8 @@ def _leaves(preset: Preset, *, rules: bool) -> str:
     if exits.ladder:
         goals = ", ".join(f"{target.r:f} R" for target in exits.ladder)
         parts.append(f"at {goals}")
+    if exits.break_even is not None:
+        parts.append(f"by a stop that moves to the entry {_milestone(exits.break_even)}")
     if exits.trailing is not None:
         trailing = exits.trailing
         parts.append(f"by a stop that trails {_distance(trailing)} from {trailing.after_r:f} R on")
@@ -124,6 +132,12 @@ def _leaves(preset: Preset, *, rules: bool) -> str:
     if exits.max_candles is not None:
         parts.append(f"after {told(exits.max_candles * preset.trigger.timeframe.length)}")
     return f"leaves {'; '.join(parts)}"
+
+
+def _milestone(moves: BreakEven) -> str:
+    if isinstance(moves, BreakEvenAfterGain):
+        return f"after {moves.after_r.normalize():f} R"
+    return f"after {moves.after_target} {'target' if moves.after_target == 1 else 'targets'}"
 
 
 def _risks(preset: Preset) -> str:
