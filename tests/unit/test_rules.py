@@ -108,6 +108,7 @@ def test_the_language_is_taken(text: str) -> None:
         ('session("8:00", "16:00")', 9, "not a time of day", "as in"),
         ('session("08:00", "24:01")', 18, "not a time of day", "as in"),
         ('session("08:00", "08:00")', 18, "the session is empty", "later"),
+        ('session("24:00", "00:00")', 18, "the session is empty", "later"),
         ('session("08:00", "09:00", "Mars/Base")', 27, "not a time zone", "Europe/London"),
         ('session("08:00", "09:00", "../etc/passwd")', 27, "'\"' is not part", ""),
         ("session(8, 16)", 9, "not a time of day", "as in"),

@@ -31,6 +31,7 @@ _COMPARISON = {
     ast.NotEq: "!=",
 }
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
+_DAY: Final = 24 * 60
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -329,7 +330,7 @@ class _Builder:
 
     def _session(self, tree: ast.Call) -> Node:
         begin, end = (self._minute(argument) for argument in tree.args[:2])
-        if begin == end:
+        if begin in (end, end + _DAY):
             raise self._fault(tree.args[1], "the session is empty", "end it later than it begins")
         return nodes.Session(begin, end, self._zone(tree.args[2:]))
 
