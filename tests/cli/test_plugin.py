@@ -60,6 +60,13 @@ def test_a_new_plugin_passes_its_own_tests(project: Path, environment: dict[str,
     assert "23 passed" in told
 
 
+def test_a_new_plugin_is_told_what_its_process_protects_from(project: Path) -> None:
+    told = " ".join((project / "README.md").read_text().split())
+
+    assert "none of the worker's secrets in its environment" in told
+    assert "as the same user: it contains accidents, not malice" in told
+
+
 def test_a_new_plugin_is_as_clean_as_what_ships(project: Path) -> None:
     rules = ["--select", "ASYNC,B,C4,D,E,F,I,N,PGH,PT,RUF,SIM,T20,UP,W", "--line-length", "100"]
     ignored = ["--ignore", "D101,D102,D103,D105,D106,D107,D203,D205,D213,D212"]
@@ -115,6 +122,15 @@ def test_a_name_that_cannot_be_a_package_is_refused(name: str, tmp_path: Path) -
     code, _ = invoke("plugin", "new", name, "--folder", str(tmp_path))
 
     assert code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["null", "true", "off", "numpy", "json"])
+def test_a_name_that_means_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["plugin", "new", name, "--folder", str(tmp_path)])
+
+    assert answer.exit_code == 2
+    assert f"plugin name '{name}' means something else" in answer.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,6 +51,7 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "TemplateUnknown": ExitCode.NOT_FOUND,
         "PresetNameInvalid": ExitCode.USAGE,
         "PluginNameInvalid": ExitCode.USAGE,
+        "PluginNameTaken": ExitCode.USAGE,
         "PluginExists": ExitCode.USAGE,
         "NotRunning": ExitCode.NOT_FOUND,
         "TradeUnknown": ExitCode.NOT_FOUND,

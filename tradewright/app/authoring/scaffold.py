@@ -4,12 +4,15 @@ import keyword
 import re
 from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from tradewright.domain.errors import TradewrightError
 
 NAME: Final = r"[a-z][a-z0-9_]{2,39}"
+NO_TEXT: Final = {"null", "true", "false", "yes", "off"}
+"""Words that YAML 1.2 or 1.1 reads as something else."""
 
 PROJECT: Final = """\
 [build-system]
@@ -152,7 +155,8 @@ A strategy for tradewright.
     tradewright validate {short}.yaml
 
 `{name}/strategy.py` is yours to change. The system asks it in a process of its own, where it has
-five seconds for an answer and no access to keys.
+five seconds for an answer and none of the worker's secrets in its environment. That process runs
+as the same user: it contains accidents, not malice.
 """
 
 
@@ -162,6 +166,11 @@ class PluginNameInvalid(TradewrightError):
             f"plugin name {name!r} does not fit: use 3 to 40 of a-z, 0-9 and the underscore, "
             f"beginning with a letter, such as mean_reversion"
         )
+
+
+class PluginNameTaken(TradewrightError):
+    def __init__(self, name: str, means: str) -> None:
+        super().__init__(f"plugin name {name!r} means something else: {means}; choose another name")
 
 
 class PluginExists(TradewrightError):
@@ -183,6 +192,7 @@ def make_plugin(name: str, folder: Path) -> list[Path]:
 
     Raises:
         PluginNameInvalid: *name* cannot be a package's.
+        PluginNameTaken: YAML reads it as no text, or it would hide an installed package.
         PluginExists: The folder is there, or a plugin of that name is installed.
         PluginFolderUnwritable: It cannot be written.
     """
@@ -192,6 +202,12 @@ def make_plugin(name: str, folder: Path) -> list[Path]:
         raise PluginNameInvalid(name)
     if name in plugin.installed():
         raise PluginExists(f"strategy plugin {name!r}")
+    if name in NO_TEXT:
+        raise PluginNameTaken(name, "YAML reads it as a value, not as text")
+    spec = find_spec(name)
+    # A mere folder on the path has no origin, and hides behind a package
+    if spec is not None and spec.origin is not None:
+        raise PluginNameTaken(name, "a package of that name is installed")
     root = folder / f"tradewright-{name.replace('_', '-')}"
     try:
         root.mkdir(parents=True, exist_ok=False)
