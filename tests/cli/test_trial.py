@@ -4,13 +4,16 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 import duckdb
 import numpy as np
 import pytest
 
+from activities import host
 from tests.cli.conftest import Call, WritePreset
 from tradewright import plugin, preset
+from tradewright.app.authoring import trial as trial_module
 from tradewright.app.authoring.candle_file import read
 from tradewright.app.authoring.trial import trial
 from tradewright.domain.market import Timeframe
@@ -176,9 +179,11 @@ def test_a_file_that_is_too_short_says_what_is_needed(
     assert f"it needs {needed} candles of 1m, and the file makes 10" in answer.err
 
 
-def test_a_plugin_that_raises_is_named_with_the_close(
-    call: Call, tmp_path: Path, write_candles: WriteCandles, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def write_foreign(
+    path: Path, monkeypatch: pytest.MonkeyPatch, evaluate: Callable[[], plugin.Evaluation]
+) -> Path:
+    """Write a preset of the plugin `fragile`, which answers with what *evaluate* returns."""
+
     class Fragile:
         version = "1"
         Params = plugin.Params
@@ -188,16 +193,25 @@ def test_a_plugin_that_raises_is_named_with_the_close(
         def __init__(self, params: plugin.Params) -> None: ...
 
         def evaluate(self, view: plugin.View) -> plugin.Evaluation:
-            raise ZeroDivisionError("no volume")
+            return evaluate()
 
     monkeypatch.setattr(plugin, "load", lambda name: Fragile)
-    path = tmp_path / "fragile.yaml"
     path.write_text(
         "version: 1\nname: fragile\nmarket: {category: linear, symbols: [BTCUSDT]}\n"
         "trigger: {on: candle, timeframe: 1m}\nstrategy: {plugin: fragile}\n"
         "entry: {type: market, expires_after: 30s}\nexits: {stop: {fraction: 0.01}}\n"
         "risk: {sizing: risk_fraction, risk_fraction: 0.005}\n"
     )
+    return path
+
+
+def test_a_plugin_that_raises_is_named_with_the_close(
+    call: Call, tmp_path: Path, write_candles: WriteCandles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> plugin.Evaluation:
+        raise ZeroDivisionError("no volume")
+
+    path = write_foreign(tmp_path / "fragile.yaml", monkeypatch, fails)
 
     answer = call("try", path, "--candles", write_candles())
 
@@ -206,6 +220,56 @@ def test_a_plugin_that_raises_is_named_with_the_close(
         "preset fragile cannot be tried: strategy plugin 'fragile' raised ZeroDivisionError at the "
         "close of 2026-01-05 00:10: no volume; mend the plugin"
     ) in answer.err
+
+
+def test_a_plugin_that_hangs_is_named_with_the_close(
+    call: Call, tmp_path: Path, write_candles: WriteCandles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = Event()
+
+    def hangs() -> plugin.Evaluation:
+        over.wait()
+        return plugin.Evaluation()
+
+    monkeypatch.setattr(trial_module, "ANSWER_WITHIN", 0.05)
+    path = write_foreign(tmp_path / "fragile.yaml", monkeypatch, hangs)
+
+    answer = call("try", path, "--candles", write_candles())
+    over.set()
+
+    assert answer.code == 3
+    assert (
+        "strategy plugin 'fragile' did not answer within 0.05 s at the close of 2026-01-05 00:10; "
+        "mend the plugin"
+    ) in answer.err
+
+
+def test_an_evaluation_has_the_time_that_a_running_system_gives_it() -> None:
+    assert trial_module.ANSWER_WITHIN == host.ANSWER_WITHIN == 5
+
+
+def test_a_symbol_that_the_preset_does_not_trade_is_told(
+    call: Call, waves: Path, write_candles: WriteCandles
+) -> None:
+    path = write_candles()
+
+    other = call("try", waves, "--candles", path, "--symbol", "ETHUSDT")
+    own = call("try", waves, "--candles", path, "--symbol", "BTCUSDT")
+
+    assert other.code == 0
+    assert "the preset trades BTCUSDT, not ETHUSDT; it is asked as if it did" in other.err
+    assert own.err == ""
+
+
+def test_missing_minutes_are_counted(call: Call, waves: Path, write_candles: WriteCandles) -> None:
+    path = write_candles(count=600)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:50], *lines[52:90], *lines[91:]]) + "\n")
+
+    answer = call("try", waves, "--candles", path)
+
+    assert answer.code == 0
+    assert f"{path}: 3 of 600 candles of 1 min are missing; the others are used" in answer.err
 
 
 def test_a_file_of_longer_candles_cannot_make_shorter_ones(

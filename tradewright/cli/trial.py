@@ -64,6 +64,13 @@ def try_(
         detail = "the preset names no symbol; say whose candles the file holds"
         raise typer.BadParameter(detail, param_hint="--symbol")
     files = _files(candles, own, in_quote=volume_unit is VolumeUnit.QUOTE)
+    traded = loaded.preset.market.symbols
+    if traded and own not in traded:
+        say(f"the preset trades {', '.join(traded)}, not {own}; it is asked as if it did")
+    for file in files.values():
+        if file.missing:
+            candles_of = f"of {len(file.candles) + file.missing:,} candles of {file.minutes} min"
+            say(f"{file.path}: {file.missing:,} {candles_of} are missing; the others are used")
     done = trial(loaded, own, files, candles=last, shown=signals)
     if output is Format.JSON:
         print_document("trial", trial=done.model_dump(mode="json"))

@@ -43,6 +43,12 @@ class CandleFile(NamedTuple):
     histories: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
     """What else stands in its rows, known at their closes: by the names of `HISTORY_SERIES`."""
 
+    @property
+    def missing(self) -> int:
+        """Return how many candles are not there between the first and the last."""
+        first, last = self.candles.open_time[[0, -1]]
+        return int(last - first) // (self.minutes * MINUTE_MS) + 1 - len(self.candles)
+
     def history(self, name: str, closes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return what was known of *name* at each of *closes*; NaN where nothing was."""
         if name not in self.histories:

@@ -6,13 +6,16 @@ No order, no fee, no fill: a look at signals and factors, not a backtest.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from datetime import timedelta
 from decimal import Decimal
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import AwareDatetime, Field
 
+from activities.host import ANSWER_WITHIN
 from activities.pace import moment
 from tradewright.app.authoring.candle_file import CandleFile, Files, last_rows
 from tradewright.domain.errors import TradewrightError
@@ -210,8 +213,25 @@ def _evaluator(strategy: "Strategy") -> Callable[[View], Evaluation]:
 
 
 def _asked(evaluate: Callable[[View], Evaluation], view: View, preset: "Preset") -> Evaluation:
+    answer = Future[Evaluation]()
+
+    def ask() -> None:
+        try:
+            answer.set_result(evaluate(view))
+        except BaseException as e:
+            answer.set_exception(e)
+
+    # A thread cannot be stopped: as a daemon it does not outlive the command
+    Thread(target=ask, daemon=True, name="strategy").start()
+    if wait([answer], ANSWER_WITHIN).not_done:
+        raise TrialImpossible(
+            preset.name,
+            f"strategy plugin {preset.strategy.plugin!r} did not answer within "
+            f"{ANSWER_WITHIN:g} s at the close of {view.at:%Y-%m-%d %H:%M}; mend the plugin, "
+            "a running system would refuse the entry with strategy_failed",
+        )
     try:
-        return evaluate(view)
+        return answer.result()
     # Foreign code may raise anything, and it is its author who reads this
     except Exception as e:
         raise TrialImpossible(
