@@ -49,11 +49,21 @@ async def test_a_plan_says_when_only_the_plugin_has_changed(
 
     monkeypatch.setattr(type(loaded.strategy), "version", "another")
     planned = await working.call("plan", path)
+    unapplied = await working.call("diff", path, "--exit-code")
+    await working.call("apply", path)
+    await working.noted(ids.strategy_workflow("alpha"), 2)
+    versions = await working.call("diff", "alpha")
+    history = await working.call("strategy", "history", "alpha", "--output", "json")
 
     after = preset.load(path).hash
     assert f"~ alpha: {loaded.hash} -> {after}" in planned.out
     name = loaded.preset.strategy.plugin
-    assert f"the plugin {name} has another version now; the values are the same" in planned.out
+    told = f"the plugin {name} has another version now; the values are the same"
+    assert told in planned.out
+    assert told in unapplied.out
+    assert unapplied.code == 2
+    assert told in versions.out
+    assert [line["note"] for line in history.document["history"]] == [told, ""]
 
 
 async def test_the_exit_code_of_a_plan_says_whether_there_are_changes(
@@ -112,13 +122,17 @@ async def test_what_no_file_declares_is_told_and_stopped_only_when_asked(
     await working.listed(f"Account = '{working.account}' AND WorkflowType = 'StrategyWorkflow'", 2)
 
     alone = await working.call("plan", path, "--exit-code")
+    other.rename(other.with_suffix(".away"))
+    folder = await working.call("plan", path.parent, "--exit-code")
+    other.with_suffix(".away").rename(other)
     pruned = await working.call("plan", path, "--prune", "--exit-code")
     applied = await working.call("apply", path, "--prune", "--by", "ann", "--reason", "moved away")
     again = await working.call("plan", path, "--prune", "--exit-code")
     back = await working.call("apply", other)
 
     assert (alone.code, pruned.code, again.code) == (0, 2, 0), (alone, pruned, again)
-    assert "? beta: runs, and no file here declares it; it is left alone" in alone.out
+    assert "beta" not in alone.out, "who names a file asks about no other"
+    assert "? beta: runs, and no file here declares it; it is left alone" in folder.out
     assert "- beta: " in pruned.out
     assert "plan: 0 to start, 0 to change, 1 to stop, 1 unchanged" in pruned.out
     assert "beta: takes no more entries" in applied.out

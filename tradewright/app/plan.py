@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,7 +168,7 @@ async def _declared(
     elif running.preset_hash == loaded.hash:
         notes += (f"entries are {'taken again' if preset.enabled else 'stopped'}",)
     elif not (changes := difference(stored.document, loaded.document)):
-        notes += (_why_another_hash(stored),)
+        notes += (why_another_version(stored, loaded),)
     return line.model_copy(
         update={
             "change": PlannedChange.CHANGE,
@@ -179,10 +179,12 @@ async def _declared(
     )
 
 
-def _why_another_hash(before: "StoredPreset") -> str:
-    """Return why a version is another one although no value of it is."""
+def why_another_version(before: "StoredPreset", after: "StoredPreset | LoadedPreset") -> str:
+    """Return why a version is another one although no value is; empty if it is the same one."""
+    if before.hash == after.hash:
+        return ""
     try:
-        is_plugin = loads(before.document).hash != before.hash
+        is_plugin = loads(before.document).hash == loads(after.document).hash
     except PresetInvalid:
         is_plugin = True
     if is_plugin:
@@ -228,6 +230,8 @@ class VersionLine(Value):
     version: str = ""
     changes: tuple[KeyChange, ...] = ()
     """Against the version before."""
+    note: str = ""
+    """Why it is another version, if no value is another one."""
 
 
 async def history(journal: "Journal", preset: str, *, limit: int) -> tuple[VersionLine, ...]:
@@ -254,20 +258,18 @@ async def history(journal: "Journal", preset: str, *, limit: int) -> tuple[Versi
         if (mode := event.data.get("mode", Mode.TRADE)) != Mode.TRADE:
             said["change"] += f", mode {mode}"
         changes: tuple[KeyChange, ...] = ()
+        note = ""
         if version and before and version != before and {version, before} <= stored.keys():
             changes = difference(stored[before].document, stored[version].document)
-        lines.append(VersionLine(at=event.at, version=version, changes=changes, **said))
+            note = "" if changes else why_another_version(stored[before], stored[version])
+        lines.append(VersionLine(at=event.at, version=version, changes=changes, note=note, **said))
         before = version or before
     if not lines:
         lines = [
             VersionLine(at=each.applied_at, change="applied", by=each.by, version=each.hash)
-            for each in sorted(stored.values(), key=_applied_at)
+            for each in sorted(stored.values(), key=attrgetter("applied_at"))
         ]
     return tuple(reversed(lines))[:limit]
-
-
-def _applied_at(stored: "StoredPreset") -> datetime:
-    return stored.applied_at
 
 
 async def version(journal: "Journal", preset: str, wanted: str = "") -> "StoredPreset":

@@ -20,6 +20,7 @@ from tradewright.cli.preset import account_faults
 if TYPE_CHECKING:
     from tradewright.app.authoring.check import Checked
     from tradewright.app.plan import Plan, PlanLine, PlannedChange
+    from tradewright.journal import StoredPreset
     from tradewright.preset import LoadedPreset
     from tradewright.preset.difference import KeyChange
     from tradewright.settings import Settings
@@ -62,6 +63,9 @@ def plan(
     checked.add(account_faults(settings, checked.good))
     # As `apply`: who cannot be read may be the one that would be stopped
     planned = run(_plan(settings, checked, prune=prune and not checked.faults))
+    if paths and not prune and not any(path.is_dir() for path in paths):
+        # Who names single files asks about them, not about all that runs
+        planned = planned.model_copy(update={"undeclared": ()})
     if output is Format.JSON:
         print_document(
             "plan",
@@ -158,6 +162,7 @@ def diff(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Show what differs in meaning: a file and what was applied last, or two versions."""
+    from tradewright.app.plan import why_another_version
     from tradewright.preset import load
     from tradewright.preset.difference import difference
 
@@ -166,26 +171,28 @@ def diff(
     is_file = path.suffix in (".yaml", ".yml") or path.exists()
     loaded = load(path) if is_file else None
     before, after, names = run(_versions(settings, what, loaded, older, newer))
-    changes = difference(before, after)
+    changes = difference(before.document, after.document)
+    note = "" if changes else why_another_version(before, after)
     if output is Format.JSON:
         rows = [change.model_dump(mode="json") for change in changes]
-        print_document("difference", before=names[0], after=names[1], changes=rows)
+        print_document("difference", before=names[0], after=names[1], changes=rows, note=note)
     elif text:
         import difflib
 
-        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="")
+        texts = before.document.splitlines(), after.document.splitlines()
+        lines = difflib.unified_diff(*texts, *names, lineterm="")
         typer.echo("\n".join(lines) or "the texts are equal")
     else:
         typer.echo(f"{names[0]} -> {names[1]}")
-        typer.echo("\n".join(change_lines(changes)) or "nothing differs in meaning")
-    if exit_code and changes:
+        typer.echo("\n".join(change_lines(changes)) or note or "nothing differs in meaning")
+    if exit_code and (changes or note):
         raise typer.Exit(CHANGED)
 
 
 async def _versions(
     settings: "Settings", what: str, loaded: "LoadedPreset | None", older: str, newer: str
-) -> tuple[str, str, tuple[str, str]]:
-    """Return the two texts, and how they are called."""
+) -> tuple["StoredPreset", "StoredPreset | LoadedPreset", tuple[str, str]]:
+    """Return the two versions, and how they are called."""
     from tradewright.app.connect import opened_journal
     from tradewright.app.plan import version, version_before
 
@@ -194,7 +201,7 @@ async def _versions(
             name = loaded.preset.name
             before = await version(journal, name, older)
             if not newer:
-                return before.document, loaded.document, (f"{name} {before.hash}", what)
+                return before, loaded, (f"{name} {before.hash}", what)
         else:
             name, before = what, None
             if older:
@@ -202,4 +209,4 @@ async def _versions(
         after = await version(journal, name, newer)
         if before is None:
             before = await version_before(journal, name, after.hash)
-        return before.document, after.document, (f"{name} {before.hash}", f"{name} {after.hash}")
+        return before, after, (f"{name} {before.hash}", f"{name} {after.hash}")

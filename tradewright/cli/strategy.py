@@ -170,7 +170,7 @@ def show_history(
                 line.version,
                 line.by,
                 line.reason,
-                "; ".join(map(str, line.changes)),
+                "; ".join(map(str, line.changes)) or line.note,
             )
             for line in lines
         ],
