@@ -44,7 +44,7 @@ async def test_a_strategy_in_the_shadow_is_promoted_by_name_and_reason(
     assert line["state"] == "shadow"
     assert unnamed.code == 2
     assert (done.code, f"{in_shadow}: trade from now on" in done.out) == (0, True)
-    assert "is in mode trade already" in again.err
+    assert f"refused: preset {in_shadow} is in mode trade already" in again.err
     strategy = shown.document["strategy"]
     assert (strategy["state"], strategy["status"]["mode"]) == ("trading", "trade")
 

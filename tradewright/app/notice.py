@@ -12,7 +12,14 @@ from temporalio.client import (
 
 from activities.cancellation import raise_if_cancelled
 from tradewright import ids
-from tradewright.app.wish import NoWorkerAnswers, TemporalFailed, WishRefused, ask, tell
+from tradewright.app.wish import (
+    NoWorkerAnswers,
+    TemporalFailed,
+    WishRefused,
+    ask,
+    reason_of,
+    tell,
+)
 from tradewright.domain.notification import Delivery
 from tradewright.ports import Notices
 from workflows.notifier import AcknowledgeWish, TrialWish
@@ -46,7 +53,7 @@ async def try_receivers(client: Client, account: str, *, by: str) -> Delivery:
             "test", TrialWish(by=by), result_type=Delivery, rpc_timeout=TRIED_WITHIN
         )
     except WorkflowUpdateFailedError as e:
-        raise WishRefused(workflow_id, str(e.cause)) from None
+        raise WishRefused(workflow_id, reason_of(e)) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         raise_if_cancelled()
         raise NoWorkerAnswers(workflow_id, "the test was sent and not answered") from None

@@ -22,6 +22,7 @@ from tradewright.app.wish import (
     WishRefused,
     WishStored,
     ask,
+    reason_of,
     remedy,
     tell,
     tell_or_store,
@@ -395,7 +396,7 @@ async def reconcile(
                 progress(line)
         return Reconciliation(workflow_id=handle.id, report=books(result.result()))
     except WorkflowFailureError as e:
-        raise WishRefused(handle.id, str(e.cause)) from None
+        raise WishRefused(handle.id, reason_of(e)) from None
     except RPCError as e:
         raise TemporalFailed(f"the wait for {handle.id}", e.message) from None
     finally:

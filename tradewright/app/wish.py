@@ -12,10 +12,12 @@ from typing import Final, TypeVar
 from temporalio.client import (
     Client,
     RPCError,
+    WorkflowFailureError,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
+from temporalio.exceptions import FailureError
 from temporalio.service import RPCStatusCode
 
 from activities.cancellation import raise_if_cancelled
@@ -78,6 +80,12 @@ class TemporalFailed(TradewrightError):
 
     def __init__(self, request: str, detail: str) -> None:
         super().__init__(f"temporal failed {request}: {detail}; ask again")
+
+
+def reason_of(failed: WorkflowUpdateFailedError | WorkflowFailureError) -> str:
+    """Return what the workflow said, without the type of its failure."""
+    cause = failed.cause
+    return cause.message if isinstance(cause, FailureError) else str(cause)
 
 
 def worker_of(workflow_id: str) -> str:
@@ -169,7 +177,7 @@ async def tell(
             name, wish, result_type=shape, rpc_timeout=within or ANSWER_WITHIN
         )
     except WorkflowUpdateFailedError as e:
-        raise WishRefused(workflow_id, str(e.cause)) from None
+        raise WishRefused(workflow_id, reason_of(e)) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         raise_if_cancelled()
         raise NoWorkerAnswers(
