@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from activities.bybit import BybitClient, http_session
 from activities.exchange import BybitExchange
 from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
+from tests.activities.preset_town import Town
 from tradewright import ids
 from tradewright.app.paper_control import control
 from tradewright.domain.account import Past
@@ -376,3 +378,13 @@ async def make_plan(bench: Bench) -> MakePlan:
         return TradePlan.model_validate(fields | changes)
 
     return make
+
+
+# --- other places -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    folder = tmp_path / "strategies"
+    folder.mkdir()
+    return Town(folder)
