@@ -17,10 +17,13 @@ from pydantic import SecretStr
 from requests import ReadTimeout
 from temporalio.testing import ActivityEnvironment
 
+from activities import lookout
 from activities.bybit import BybitClient, http_session
 from activities.exchange import BybitExchange
 from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
+from tests.activities.decider_worker import DOCUMENT, MakeWorker, Watcher, Worker
+from tests.activities.exchange_of_data import DataExchange
 from tests.activities.preset_town import Town
 from tradewright import ids
 from tradewright.app.paper_control import control
@@ -28,7 +31,7 @@ from tradewright.domain.account import Past
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.gate import Gate, GateState
-from tradewright.domain.market import Side
+from tradewright.domain.market import Instrument, Side
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.trade import EntryPlaced
 from tradewright.matching import OrderStatus
@@ -388,3 +391,17 @@ def town(tmp_path: Path) -> Town:
     folder = tmp_path / "strategies"
     folder.mkdir()
     return Town(folder)
+
+
+@pytest.fixture
+def make_worker(
+    make_instrument: Callable[..., Instrument], monkeypatch: pytest.MonkeyPatch
+) -> MakeWorker:
+    """A worker that waits for no candle."""
+    monkeypatch.setattr(lookout, "CANDLE_WAIT", 0.0)
+
+    def make(more: str = "", **strategy: Any) -> Worker:
+        exchange = DataExchange(make_instrument())
+        return Worker(exchange, DOCUMENT + more, Watcher(**strategy))
+
+    return make
