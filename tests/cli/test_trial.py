@@ -13,7 +13,6 @@ import pytest
 from activities import host
 from tests.cli.conftest import Call, WritePreset
 from tradewright import plugin, preset
-from tradewright.app.authoring import trial as trial_module
 from tradewright.app.authoring.candle_file import read
 from tradewright.app.authoring.trial import trial
 from tradewright.domain.market import Timeframe
@@ -231,7 +230,7 @@ def test_a_plugin_that_hangs_is_named_with_the_close(
         over.wait()
         return plugin.Evaluation()
 
-    monkeypatch.setattr(trial_module, "ANSWER_WITHIN", 0.05)
+    monkeypatch.setattr(host, "ANSWER_WITHIN", 0.05)
     path = write_foreign(tmp_path / "fragile.yaml", monkeypatch, hangs)
 
     answer = call("try", path, "--candles", write_candles())
@@ -242,10 +241,6 @@ def test_a_plugin_that_hangs_is_named_with_the_close(
         "strategy plugin 'fragile' did not answer within 0.05 s at the close of 2026-01-05 00:10; "
         "mend the plugin"
     ) in answer.err
-
-
-def test_an_evaluation_has_the_time_that_a_running_system_gives_it() -> None:
-    assert trial_module.ANSWER_WITHIN == host.ANSWER_WITHIN == 5
 
 
 def test_a_symbol_that_the_preset_does_not_trade_is_told(

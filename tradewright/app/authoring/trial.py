@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import AwareDatetime, Field
 
-from activities.host import ANSWER_WITHIN
+from activities import host
 from activities.pace import moment
 from tradewright.app.authoring.candle_file import CandleFile, Files, last_rows
 from tradewright.domain.errors import TradewrightError
@@ -223,11 +223,11 @@ def _asked(evaluate: Callable[[View], Evaluation], view: View, preset: "Preset")
 
     # A thread cannot be stopped: as a daemon it does not outlive the command
     Thread(target=ask, daemon=True, name="strategy").start()
-    if wait([answer], ANSWER_WITHIN).not_done:
+    if wait([answer], host.ANSWER_WITHIN).not_done:
         raise TrialImpossible(
             preset.name,
             f"strategy plugin {preset.strategy.plugin!r} did not answer within "
-            f"{ANSWER_WITHIN:g} s at the close of {view.at:%Y-%m-%d %H:%M}; mend the plugin, "
+            f"{host.ANSWER_WITHIN:g} s at the close of {view.at:%Y-%m-%d %H:%M}; mend the plugin, "
             "a running system would refuse the entry with strategy_failed",
         )
     try:
