@@ -11,7 +11,7 @@ import itertools
 import os
 import statistics
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -122,6 +122,11 @@ async def main(symbols: int, presets: int, closes: int) -> None:
 
             await until(enough, within=60.0 * (closes + 4))
             after = memory(live)
+            refused = Counter[str]()
+            for name in names:
+                handle = live.client.get_workflow_handle(ids.strategy_workflow(name))
+                status = await live.told(handle, "status", StrategyStatus)
+                refused.update(refusal.code for refusal in status.refusals)
             by_close: dict[datetime, list[list[float]]] = defaultdict(list)
             for name in names:
                 for close, times in (await decided(live.client, name, ahead)).items():
@@ -144,6 +149,8 @@ async def main(symbols: int, presets: int, closes: int) -> None:
         f"last decision after a close  median {statistics.median(lasts):.2f} s, "
         f"worst {max(lasts):.2f} s (aim: {LATE:g} s)"
     )
+    unseen = ", ".join(f"{count} {code}" for code, count in refused.items()) or "none"
+    print(f"refused before a decision    {unseen} of {len(traded) * presets} at the last close")
     print(
         "memory                       "
         + ", ".join(
