@@ -7,6 +7,8 @@ starts them under ``temporal_env.with_time_skipping_disabled()`` and moves their
 """
 
 import atexit
+import gc
+import logging
 import os
 import socket
 import sys
@@ -55,6 +57,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Modules that run a whole system take longest: begun last, one worker would wait for them
     items.sort(key=lambda item: not item.nodeid.startswith(("tests/system", "tests/promises")))
+
+
+def pytest_collection_finish() -> None:
+    # What was imported stays: looking through all of it again and again takes a tenth of the time,
+    # and stops a workflow for longer than Temporal lets one stand still
+    gc.collect()
+    gc.freeze()
+    # A thread may log when the test that captured its output is over
+    logging.raiseExceptions = False
 
 
 class NetworkForbidden(BaseException):

@@ -23,13 +23,11 @@ Until = Callable[..., Any]
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 HOURS = timedelta(hours=4)
-WEEKS = 3
+WEEKS = 2
 CANDLES = WEEKS * 7 * 6
 
 
-async def test_three_weeks_in_the_shadow_end_as_they_should(
-    impatient_stage: Any, until: Until
-) -> None:
+async def test_weeks_in_the_shadow_end_as_they_should(impatient_stage: Any, until: Until) -> None:
     """A signal a day, a bad morning each week, a universe chosen weekly; every run is short."""
     stage = impatient_stage
     by_day: dict[int, str] = {}
