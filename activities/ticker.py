@@ -20,6 +20,8 @@ WITHIN: Final = 3.0
 """Seconds for one read; then what was known last has to do, where it may."""
 FRESH: Final = timedelta(seconds=1)
 """Wall time for which a ticker serves all who decide."""
+UNDATED: Final = datetime.min.replace(tzinfo=UTC)
+"""Of what was read by the wall's clock alone: it vouches for no moment of the market's."""
 WHOLE_FROM: Final = 5
 """From so many symbols on, one answer with all of them is cheaper than one for each."""
 SHOWN: Final = {
@@ -63,7 +65,7 @@ class Tickers:
         """
         now = datetime.now(UTC)
         try:
-            row = (await self._read_one(symbol, now)).row
+            row = (await self._read_one(symbol, UNDATED)).row
         except (TradewrightError, TimeoutError) as e:
             return self._remembered(symbol, now, e)
         return Decimal(row["lastPrice"]), shown(row)
