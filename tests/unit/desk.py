@@ -33,12 +33,13 @@ def trade_id(number: int) -> str:
 
 def proposal(number: int = 1, **changes: Any) -> Proposal:
     side = changes.pop("side", Side.BUY)
+    symbol = changes.pop("symbol", "BTCUSDT")
     fields = {
         "trade_id": trade_id(number),
         "account": "main",
         "preset": "ema",
         "preset_hash": "c0ffee",
-        "symbol": "BTCUSDT",
+        "symbol": symbol,
         "signal": Signal(side=side, reason="test"),
         "trigger": NOON,
         "price": Decimal(50_000),
@@ -49,7 +50,7 @@ def proposal(number: int = 1, **changes: Any) -> Proposal:
         "max_open_trades": 2,
         "expires_after": timedelta(seconds=30),
         "instrument": Instrument(
-            symbol="BTCUSDT",
+            symbol=symbol,
             base_coin="BTC",
             tick_size=Decimal("0.1"),
             qty_step=Decimal("0.001"),

@@ -1,7 +1,7 @@
-"""Presets rest after what their own trades have come to, and trade less of what moves alike."""
+"""Presets rest after what their own trades have come to."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.desk import HOUR, NOON, NOW, desk, proposal, refusal, trade_id
 from tradewright.domain.account import (
     Account,
     Approved,
     Baseline,
-    Decision,
     Lift,
     Limits,
     Past,
@@ -21,69 +21,15 @@ from tradewright.domain.account import (
     Refused,
     Released,
     Result,
-    Snapshot,
     decide,
     lifted,
 )
 from tradewright.domain.account.guard import REMEMBERED_RESULTS, memory, remembered
-from tradewright.domain.market import Instrument, Side, Timeframe
-from tradewright.domain.plan import CorrelationCap, ExitRules, Proposal, RiskFraction
+from tradewright.domain.plan import Proposal
 from tradewright.domain.protection import DrawdownGuard, Guards, LossGuard
-from tradewright.domain.signal import Signal
 
-NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-"""Market clock."""
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAY = timedelta(days=1)
 THREE = LossGuard(losses=3, within=DAY, pause=4 * HOUR)
-HALF = CorrelationCap(max=Decimal("0.8"), share=Decimal("0.5"))
-LIMITS = Limits(
-    max_position_notional=Decimal(1_000_000),
-    max_total_exposure=Decimal(1_000_000),
-    max_heat_fraction=Decimal("0.5"),
-    max_leverage=Decimal(20),
-)
-
-
-def trade_id(number: int) -> str:
-    return "tw" + f"{number:04d}".translate(str.maketrans("0123456789", "abcdefghij")) * 4
-
-
-def proposal(number: int = 0, symbol: str = "BTCUSDT", **changes: Any) -> Proposal:
-    side = changes.pop("side", Side.BUY)
-    fields = {
-        "trade_id": trade_id(number),
-        "account": "main",
-        "preset": "ema",
-        "preset_hash": "c0ffee",
-        "symbol": symbol,
-        "signal": Signal(side=side, reason="test", confidence=Decimal("0.5")),
-        "trigger": NOON,
-        "price": Decimal(50_000),
-        "stop_loss": Decimal(50_000) - 500 * side.sign,
-        "exits": ExitRules(timeframe=Timeframe.M1),
-        "sizing": RiskFraction(risk_fraction=Decimal("0.02")),
-        "leverage": Decimal(3),
-        "max_open_trades": 9,
-        "expires_after": timedelta(seconds=30),
-        "instrument": Instrument(
-            symbol=symbol,
-            base_coin="BTC",
-            tick_size=Decimal("0.1"),
-            qty_step=Decimal("0.001"),
-            min_qty=Decimal("0.001"),
-            max_qty=Decimal(1000),
-            max_market_qty=Decimal(100),
-        ),
-        "window": "w",
-    }
-    return Proposal.model_validate(fields | changes)
-
-
-def desk(*results: Result) -> Account:
-    seen = Snapshot(at=NOW, market_at=NOON, equity=Decimal(10_000), wallet=Decimal(10_000))
-    started = Account(name="main", started_at=NOW - HOUR, reconciled_at=NOW).observed(seen)
-    return started.model_copy(update={"results": results})
 
 
 def result(pnl: int, ago: timedelta, symbol: str = "BTCUSDT", preset: str = "ema") -> Result:
@@ -97,13 +43,12 @@ def result(pnl: int, ago: timedelta, symbol: str = "BTCUSDT", preset: str = "ema
     )
 
 
-def decided(account: Account, wish: Proposal) -> Decision:
-    return decide(wish, account, LIMITS, NOW)
+def having(*results: Result) -> Account:
+    return desk(results=results)
 
 
 def code(account: Account, wish: Proposal) -> RefusalCode | None:
-    decision = decided(account, wish)
-    return decision.code if isinstance(decision, Refused) else None
+    return refusal(decide(wish, account, Limits(), NOW))
 
 
 def guarded(**guards: Any) -> Proposal:
@@ -137,7 +82,7 @@ def guarded(**guards: Any) -> Proposal:
     ],
 )
 def test_a_preset_rests_after_so_many_losses(results: tuple[Result, ...], rests: bool) -> None:
-    found = code(desk(*results), guarded(stop_guard=THREE))
+    found = code(having(*results), guarded(stop_guard=THREE))
 
     assert found == (RefusalCode.STOP_GUARD if rests else None)
 
@@ -145,16 +90,16 @@ def test_a_preset_rests_after_so_many_losses(results: tuple[Result, ...], rests:
 def test_without_a_guard_losses_do_not_let_a_preset_rest() -> None:
     losses = [result(-50, number * HOUR) for number in range(5, 0, -1)]
 
-    assert code(desk(*losses), proposal()) is None
+    assert code(having(*losses), proposal()) is None
 
 
 def test_a_preset_rests_on_the_symbol_that_loses_and_on_no_other() -> None:
     losses = [result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)]
     wish = guarded(losing_symbol=THREE)
 
-    assert code(desk(*losses), wish) is RefusalCode.LOSING_SYMBOL
+    assert code(having(*losses), wish) is RefusalCode.LOSING_SYMBOL
     elsewhere = proposal(symbol="ETHUSDT", guards=wish.guards)
-    assert code(desk(*losses), elsewhere) is None
+    assert code(having(*losses), elsewhere) is None
 
 
 @pytest.mark.parametrize(
@@ -173,7 +118,7 @@ def test_a_preset_rests_after_its_drawdown(pnl: list[int], rests: bool) -> None:
     guard = DrawdownGuard(fraction=Decimal("0.05"), within=7 * DAY, pause=DAY)
     results = [result(each, (len(pnl) - number) * HOUR) for number, each in enumerate(pnl)]
 
-    found = code(desk(*results), guarded(max_drawdown=guard))
+    found = code(having(*results), guarded(max_drawdown=guard))
 
     assert found == (RefusalCode.PRESET_DRAWDOWN if rests else None)
 
@@ -182,9 +127,9 @@ def test_a_drawdown_is_over_after_its_pause_and_looks_no_farther_than_told() -> 
     guard = DrawdownGuard(fraction=Decimal("0.05"), within=2 * HOUR, pause=HOUR)
     wish = guarded(max_drawdown=guard)
 
-    assert code(desk(result(-500, HOUR)), wish) is None
-    assert code(desk(result(-400, 3 * HOUR), result(-100, HOUR / 2)), wish) is None
-    both = desk(result(-400, 2 * HOUR), result(-100, HOUR / 2))
+    assert code(having(result(-500, HOUR)), wish) is None
+    assert code(having(result(-400, 3 * HOUR), result(-100, HOUR / 2)), wish) is None
+    both = having(result(-400, 2 * HOUR), result(-100, HOUR / 2))
     assert code(both, wish) is RefusalCode.PRESET_DRAWDOWN
 
 
@@ -192,7 +137,7 @@ def test_a_person_lifts_one_guard_and_later_losses_count_again() -> None:
     losses = [result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)]
     wish = guarded(stop_guard=THREE, losing_symbol=THREE)
 
-    eased = lifted(desk(*losses), RefusalCode.STOP_GUARD)
+    eased = lifted(having(*losses), RefusalCode.STOP_GUARD)
     free = lifted(eased, RefusalCode.LOSING_SYMBOL)
 
     assert code(eased, wish) is RefusalCode.LOSING_SYMBOL
@@ -211,7 +156,7 @@ def test_a_guard_is_lifted_of_one_preset_alone() -> None:
         proposal(preset="other", guards=Guards(stop_guard=THREE)),
     )
 
-    eased = lifted(desk(*of_both), RefusalCode.STOP_GUARD, "ema")
+    eased = lifted(having(*of_both), RefusalCode.STOP_GUARD, "ema")
 
     assert (code(eased, ours), code(eased, other)) == (None, RefusalCode.STOP_GUARD)
     assert len(lifted(eased, RefusalCode.STOP_GUARD, "ema").lifts) == 1
@@ -220,7 +165,7 @@ def test_a_guard_is_lifted_of_one_preset_alone() -> None:
 def test_the_reason_says_until_when() -> None:
     losses = [result(-1, 3 * HOUR), result(-1, 2 * HOUR), result(-1, HOUR)]
 
-    decision = decided(desk(*losses), guarded(stop_guard=THREE))
+    decision = decide(guarded(stop_guard=THREE), having(*losses), Limits(), NOW)
 
     assert isinstance(decision, Refused)
     assert decision.reason == (
@@ -232,7 +177,7 @@ def test_the_reason_says_until_when() -> None:
 
 
 def closed(account: Account, wish: Proposal, pnl: int, at: datetime) -> Account:
-    decision = decided(account, wish)
+    decision = decide(wish, account, Limits(), NOW)
     assert isinstance(decision, Approved), decision
     held = account.reserved(decision.plan, NOW)
     return held.released(Released(trade_id=wish.trade_id, at=at, pnl=Decimal(pnl)))
@@ -283,7 +228,7 @@ def test_a_preset_that_trades_much_forgets_its_own_results_and_nobody_elses() ->
     assert len(kept) == REMEMBERED_RESULTS
     assert [r for r in kept if r.preset == "ema"] == slow
     guard = LossGuard(losses=3, within=7 * DAY, pause=7 * DAY)
-    assert code(desk(*kept), guarded(stop_guard=guard)) is RefusalCode.STOP_GUARD
+    assert code(having(*kept), guarded(stop_guard=guard)) is RefusalCode.STOP_GUARD
 
 
 def test_what_a_person_has_lifted_stays_lifted_as_long_as_the_losses_are_remembered() -> None:
@@ -305,7 +250,7 @@ def test_what_a_person_has_lifted_stays_lifted_as_long_as_the_losses_are_remembe
 
 def test_a_new_desk_learns_from_the_journal_and_keeps_what_it_heard_meanwhile() -> None:
     losses = (result(-1, 3 * HOUR), result(-1, 2 * HOUR))
-    fresh = desk(result(-1, HOUR)).model_copy(update={"is_rebuilt": False})
+    fresh = having(result(-1, HOUR)).model_copy(update={"is_rebuilt": False})
     past = Past(
         baseline=Baseline(lifts=(Lift(code=RefusalCode.LOSING_SYMBOL, at=NOON - HOUR),)),
         results=losses,
@@ -349,7 +294,7 @@ def test_a_guard_rests_exactly_while_so_many_losses_lie_behind(
     guard = LossGuard(losses=losses, within=within * HOUR, pause=pause * HOUR)
     results = [result(-1, timedelta(minutes=m)) for m in sorted(minutes, reverse=True)]
 
-    found = code(desk(*results), guarded(stop_guard=guard))
+    found = code(having(*results), guarded(stop_guard=guard))
 
     times = [r.at for r in results]
     expected = any(
@@ -372,7 +317,7 @@ def test_a_drawdown_is_the_fall_from_the_best_moment_of_its_time(
     guard = DrawdownGuard(fraction=Decimal(fell) / 10_000, within=within * HOUR, pause=pause * HOUR)
     results = [result(pnl, timedelta(minutes=ago)) for ago, pnl in sorted(told, reverse=True)]
 
-    found = code(desk(*results), guarded(max_drawdown=guard))
+    found = code(having(*results), guarded(max_drawdown=guard))
 
     def fall(until: int) -> Decimal:
         last = results[until]
@@ -397,82 +342,9 @@ def test_all_that_is_remembered_is_looked_at_in_no_time() -> None:
         max_drawdown=DrawdownGuard(fraction=Decimal("0.5"), **longest),
         stop_guard=LossGuard(losses=REMEMBERED_RESULTS, **longest),
     )
-    account = desk(*many)
+    account = having(*many)
     begun = time.process_time()
 
     assert code(account, wish) is None
 
     assert time.process_time() - begun < 0.1
-
-
-# --- correlation ----------------------------------------------------------------------------------
-
-
-def qty(account: Account, wish: Proposal) -> Decimal | RefusalCode:
-    decision = decided(account, wish)
-    return decision.plan.qty if isinstance(decision, Approved) else decision.code
-
-
-def holding(*wishes: Proposal) -> Account:
-    account = desk()
-    for wish in wishes:
-        decision = decided(account, wish)
-        assert isinstance(decision, Approved), decision
-        account = account.reserved(decision.plan, NOW)
-    return account
-
-
-LONG = proposal(1, symbol="ETHUSDT")
-SHORT = proposal(2, symbol="XRPUSDT", side=Side.SELL)
-
-
-@pytest.mark.parametrize(
-    ("held", "side", "correlations", "expected"),
-    [
-        ((LONG,), Side.BUY, {"ETHUSDT": 0.81}, "0.100"),
-        ((LONG,), Side.BUY, {"ETHUSDT": 0.8}, "0.200"),
-        ((LONG,), Side.BUY, {"ETHUSDT": -0.9}, "0.200"),
-        ((LONG,), Side.SELL, {"ETHUSDT": 0.9}, "0.200"),
-        ((LONG,), Side.SELL, {"ETHUSDT": -0.9}, "0.100"),
-        ((SHORT,), Side.SELL, {"XRPUSDT": 0.9}, "0.100"),
-        # Unknown is not diversified
-        ((LONG,), Side.BUY, {}, "0.100"),
-        ((LONG, SHORT), Side.BUY, {"ETHUSDT": 0.9, "XRPUSDT": -0.9}, "0.050"),
-        ((LONG, SHORT), Side.BUY, {"ETHUSDT": 0.9, "XRPUSDT": 0.9}, "0.100"),
-        ((), Side.BUY, {"ETHUSDT": 0.9}, "0.200"),
-    ],
-)
-def test_what_moves_as_open_trades_do_is_traded_less(
-    held: tuple[Proposal, ...], side: Side, correlations: dict[str, float], expected: str
-) -> None:
-    wish = proposal(side=side, correlation=HALF, correlations=correlations)
-
-    assert qty(holding(*held), wish) == Decimal(expected)
-
-
-def test_the_plan_says_what_was_cut_and_why() -> None:
-    cut = decided(holding(LONG), proposal(correlation=HALF))
-    whole = decided(desk(), proposal(correlation=HALF))
-
-    assert isinstance(cut, Approved)
-    assert cut.plan.reason == "test (it moves as ETHUSDT: of the size 0.5 is left)"
-    assert isinstance(whole, Approved)
-    assert whole.plan.reason == "test"
-
-
-def test_correlation_does_not_matter_unless_declared() -> None:
-    assert qty(holding(LONG), proposal(correlations={"ETHUSDT": 1.0})) == Decimal("0.200")
-
-
-def test_what_a_cap_leaves_too_small_is_refused_for_it() -> None:
-    none = CorrelationCap(max=Decimal("0.8"), share=Decimal(0))
-    little = CorrelationCap(max=Decimal("0.8"), share=Decimal("0.001"))
-
-    for cap in (none, little):
-        assert qty(holding(LONG), proposal(correlation=cap)) is RefusalCode.CORRELATED
-    assert qty(desk(), proposal(correlation=none)) == Decimal("0.200")
-
-
-def test_confidence_scales_unless_it_is_not_to() -> None:
-    assert qty(desk(), proposal()) == Decimal("0.200")
-    assert qty(desk(), proposal(scale_by_confidence=False)) == Decimal("0.400")
