@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from tests.cli.scripted import NOW, ScriptedDesk, execution
 from tradewright import ids
+from tradewright.app import wish
 from tradewright.cli import app
 from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
@@ -358,3 +359,8 @@ def write_preset(tmp_path: Path) -> WritePreset:
         return path
 
     return write
+
+
+@pytest.fixture
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wish, "ANSWER_WITHIN", timedelta(seconds=1))

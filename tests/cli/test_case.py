@@ -1,23 +1,17 @@
 """Cases from the command line, on the real workflow."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.cli.conftest import System
 from tradewright import ids
-from tradewright.app import wish
 from tradewright.domain.case import CaseOpening
 from tradewright.domain.reconciliation import Discrepancy, Kind
 from tradewright.domain.ruling import opening_of
 from workflows.attributes import ACCOUNT, attributes
 from workflows.case import CaseStart
 from workflows.case_life import CaseWorkflow
-
-
-@pytest.fixture
-def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wish, "ANSWER_WITHIN", timedelta(seconds=1))
 
 
 def opening(system: System, symbol: str) -> CaseOpening:
