@@ -15,6 +15,8 @@ import pytest
 import requests
 from pybit.exceptions import InvalidRequestError
 from pydantic import SecretStr
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from tradewright.paper import PaperExchange, PaperSettings, running
 from tradewright.paper.routes import ROUTES
@@ -240,6 +242,12 @@ def _pybit_urls() -> Iterator[None]:
     before = pybit.PRIVATE_WSS, pybit.PUBLIC_WSS
     yield
     pybit.PRIVATE_WSS, pybit.PUBLIC_WSS = before
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    with capture_logs() as captured:
+        yield captured
 
 
 FLAT: Row = (50_000, 50_000, 50_000, 50_000)

@@ -1,29 +1,12 @@
 """Faults of orders, over the wire: refused, accepted and ended, filled in part."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from tests.paper.conftest import Desk, eventually
-
-LINK = "tw-e1"
-
-
-@pytest.fixture
-def lines() -> Iterator[list[EventDict]]:
-    with capture_logs() as captured:
-        yield captured
-
-
-async def put(desk: Desk, text: str) -> None:
-    await desk.request("POST", "/paper/faults", data=text)
-
-
-def struck(lines: list[EventDict]) -> list[EventDict]:
-    return [line for line in lines if line["event"] == "fault_struck"]
+from tests.paper.fault import LINK, put, struck
 
 
 async def order_of(desk: Desk, link: str = LINK) -> dict[str, Any]:

@@ -3,27 +3,20 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from tests.paper.conftest import Desk, eventually, signed_auth
+from tests.paper.fault import LINK, put, struck
 
-LINK = "tw-e1"
 TOPICS = ["order", "execution", "position", "wallet"]
 Message = dict[str, Any]
-
-
-@pytest.fixture
-def lines() -> Iterator[list[EventDict]]:
-    with capture_logs() as captured:
-        yield captured
 
 
 @pytest.fixture
@@ -83,14 +76,6 @@ async def of_a_fill(desk: Desk, socket: ClientConnection, link: str = LINK) -> l
 
 def topics(messages: list[Message]) -> list[str]:
     return [message["topic"] for message in messages]
-
-
-async def put(desk: Desk, text: str) -> None:
-    await desk.request("POST", "/paper/faults", data=text)
-
-
-def struck(lines: list[EventDict], kind: str) -> list[EventDict]:
-    return [line for line in lines if line["event"] == "fault_struck" and line["kind"] == kind]
 
 
 # --- messages ---------------------------------------------------------------------------------
@@ -419,7 +404,7 @@ async def test_a_stream_may_not_open(
         assert (await say(public, {"op": "ping"}))["ret_msg"] == "pong"
 
     assert failure.value.response.status_code == status
-    (line,) = [line for line in lines if line["event"] == "fault_struck"]
+    (line,) = struck(lines)
     assert line["place"] == "/v5/private"
 
 
