@@ -282,7 +282,7 @@ class Strategy(Protocol):
     - `knows_degraded = True`: it has an answer for a view that is degraded.
     - `looks_back: frozenset[str]`: names in `needs.others` of which it looks at what they were at
       earlier candles of the trigger; these must not be of a shorter timeframe.
-    - `follow(self) -> Follower`.
+    - `follow(self) -> Follower`: a follower of one symbol that has seen nothing yet.
     - `on_book(self, view: View, book: Book) -> Evaluation`: see `ReadsBook`.
     """
 
@@ -301,13 +301,6 @@ class Strategy(Protocol):
 
         With fewer candles than needed the answer is empty.
         """
-
-
-class Followed(Protocol):
-    """A strategy that can be followed."""
-
-    def follow(self) -> Follower:
-        """Return a follower of one symbol that has seen nothing yet."""
 
 
 class ReadsBook(Protocol):

@@ -70,9 +70,8 @@ def test_the_liquidation_price_is_the_one_of_the_fact_sheet(
 
     assert price is not None
     assert round(price, 2) == D(liq)
-    assert account(engine).bust_price("BTCUSDT") == D(bust)
+    assert account(engine).bust_price(account(engine).positions["BTCUSDT"]) == D(bust)
     assert account(engine).liq_price("ETHUSDT") is None
-    assert account(engine).bust_price("ETHUSDT") is None
 
 
 def test_added_margin_moves_the_liquidation_price_away() -> None:
@@ -82,7 +81,7 @@ def test_added_margin_moves_the_liquidation_price_away() -> None:
 
     price = account(engine).liq_price("BTCUSDT")
     assert price == (D(19_600) - D(20) / D("0.1")) / D("0.995")
-    assert account(engine).bust_price("BTCUSDT") == 19_400
+    assert account(engine).bust_price(account(engine).positions["BTCUSDT"]) == 19_400
 
 
 def test_a_glide_liquidates_at_the_liquidation_price() -> None:

@@ -119,7 +119,6 @@ def test_an_order_costs_its_margin_and_both_fees(side: Side, bankrupt: str) -> N
     place(engine, limit(str(price), side))
 
     assert account(engine).order_margin() == value / 10 + value * TAKER * (1 + D(bankrupt))
-    assert account(engine).order_margin_of("BTCUSDT") == account(engine).order_margin()
     assert account(engine).available() == 10_000 - account(engine).order_margin()
 
 

@@ -107,18 +107,7 @@ def _show(found: "Notices", settings: "Settings", output: Format, sent: int) -> 
     else:
         print_table(
             ("KEY", "PRIORITY", "WHAT", "SINCE", "TOLD", "ANSWERED BY", "AGAIN"),
-            [
-                (
-                    n.key,
-                    n.priority,
-                    n.title,
-                    when(n.since),
-                    n.told,
-                    n.acknowledged_by,
-                    when(n.next_at),
-                )
-                for n in shown.open
-            ],
+            map(_open_row, shown.open),
             empty="nothing is open",
         )
         if shown.sent:

@@ -106,9 +106,6 @@ class Account:
     def order_margin(self) -> Decimal:
         return sum((self._cost(*key, *demand) for key, demand in self._demand.items()), ZERO)
 
-    def order_margin_of(self, symbol: str) -> Decimal:
-        return sum((self._cost(symbol, side, *self._wanted(symbol, side)) for side in Side), ZERO)
-
     def available(self) -> Decimal:
         """Return what new orders may use.
 
@@ -167,12 +164,8 @@ class Account:
         tick = market.instrument.tick_size
         return price if price and tick <= price <= tick * _MOST_TICKS else None
 
-    def bust_price(self, symbol: str) -> Decimal | None:
-        """Return the price at which the position is worth nothing any more."""
-        position = self.positions[symbol]
-        return self.bust_price_of(position) if position.size else None
-
-    def bust_price_of(self, position: Position) -> Decimal:
+    def bust_price(self, position: Position) -> Decimal:
+        """Return the price at which the open *position* is worth nothing any more."""
         market = self.board.markets[position.symbol]
         if self.is_isolated:
             return margin.isolated_bust_price(position, market)

@@ -105,7 +105,7 @@ class Liquidator(Matcher):
 
     def _reduce(self, account: Account, position: Position, qty: Decimal, now: datetime) -> bool:
         """Sell *qty* into the book, all of it or nothing; return whether that was possible."""
-        bust = account.bust_price_of(position)
+        bust = account.bust_price(position)
         if not self._fills_whole(self._draft(position, qty, bust, _REDUCE, now)):
             return False
         order = self._liquidation_order(position, qty, bust, _REDUCE, now)
@@ -116,7 +116,7 @@ class Liquidator(Matcher):
 
     def _take_over(self, account: Account, symbol: str, now: datetime) -> None:
         position = account.positions[symbol]
-        bust = account.bust_price_of(position)
+        bust = account.bust_price(position)
         order = self._liquidation_order(position, position.size, bust, _TAKE_OVER, now)
         self._put(order)
         self._fill(order, bust, position.size, now, is_maker=False, exec_type=ExecType.BUST)

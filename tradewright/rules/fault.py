@@ -1,7 +1,5 @@
 """What is wrong with a rule, and where."""
 
-import re
-
 from tradewright.domain.errors import TradewrightError
 
 
@@ -14,8 +12,3 @@ class RuleInvalid(TradewrightError, ValueError):
         self.problem = problem
         self.advice = advice
         super().__init__(f"rule {text!r} is invalid: {problem}, at column {self.column}; {advice}")
-
-    def caret(self) -> str:
-        """Return the text with a caret below the place, for a terminal."""
-        flat = re.sub(r"\s", " ", self.text)
-        return f"{flat}\n{' ' * (self.column - 1)}^"

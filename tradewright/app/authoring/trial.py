@@ -5,7 +5,7 @@ No order, no fee, no fill: a look at signals and factors, not a backtest.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from datetime import timedelta
 from decimal import Decimal
@@ -117,11 +117,6 @@ def trial(loaded: "LoadedPreset", symbol: str, files: Files, *, candles: int, sh
         signals=tuple(kept[-shown:] if shown else ()),
         latest=_said(preset, view, evaluation),
     )
-
-
-def symbols_needed(needs: Needs) -> Iterator[str]:
-    """Yield the symbols beside its own that a strategy looks at."""
-    yield from dict.fromkeys(need.symbol for need in needs.others.values() if need.symbol)
 
 
 class _Windows:

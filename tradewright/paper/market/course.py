@@ -26,7 +26,6 @@ _JUMP_CHANCE = 1 / 1500
 _JUMP = 20.0
 _MEMORY = 0.985 ** np.arange(600)[::-1]
 _DAY_STEP = 0.028
-_MARKET_SHARE = 0.7
 
 Ints = npt.NDArray[np.int64]
 
