@@ -26,6 +26,7 @@ from tradewright import ids
 from tradewright.domain.account import Account
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.plan import TradePlan
+from tradewright.domain.record import read_back
 from tradewright.domain.universe import Filter
 from tradewright.ports import (
     CandlesDone,
@@ -130,7 +131,7 @@ class BybitMarket(MarketPort):
     @activity.defn
     async def consume_market(self, watchlist: Watchlist) -> None:
         carried = activity.info().heartbeat_details
-        cursor = MarketCursor.model_validate(carried[0]) if carried else MarketCursor()
+        cursor = read_back(MarketCursor, carried[0]) if carried else MarketCursor()
         feed = CandleFeed(self._url, self._prices)
         report = ChannelReport(
             self._messenger,

@@ -24,6 +24,7 @@ from activities.secrets import ExchangeKey
 from activities.silence import Source
 from activities.wire import STEADY_AFTER, BackOff, Wire
 from tradewright.domain.errors import TradewrightError
+from tradewright.domain.record import read_back
 from tradewright.ports import StreamPort
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ class BybitStream(StreamPort):
     @activity.defn
     async def consume_stream(self, account: str) -> None:
         carried = activity.info().heartbeat_details
-        cursor = StreamCursor.model_validate(carried[0]) if carried else StreamCursor()
+        cursor = read_back(StreamCursor, carried[0]) if carried else StreamCursor()
         post = Post(self._messenger, account)
         report = ChannelReport(
             self._messenger, account, "private", fault=cursor.fault, since=cursor.fault_since

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
 from activities.bybit import LINEAR, SETTLE_COIN, BybitClient
@@ -35,6 +34,7 @@ from tradewright import ids, telemetry
 from tradewright.app.process import ProcessSpec, running
 from tradewright.app.services import LOOPBACK, free_port, http_ready, temporal_server
 from tradewright.app.workers import workflow_runner
+from tradewright.converter import DATA_CONVERTER
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.gate import QUIET_TIME, GateState
 from tradewright.journal import Journal
@@ -145,9 +145,7 @@ async def stage(home: Path) -> AsyncIterator[Ready]:
     url = f"http://{LOOPBACK}:{paper_port}"
     temporal = temporal_server(port=temporal_port, log=home / "temporal.log")
     async with running(temporal), running(paper):
-        client = await Client.connect(
-            f"{LOOPBACK}:{temporal_port}", data_converter=pydantic_data_converter
-        )
+        client = await Client.connect(f"{LOOPBACK}:{temporal_port}", data_converter=DATA_CONVERTER)
         journal = await Journal.open(f"sqlite:///{home / 'journal.db'}", venue="paper")
         person = BybitClient(url, BenchKey())
         worker = Worker(

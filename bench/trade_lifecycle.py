@@ -18,13 +18,13 @@ from typing import Any
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import Priority, RawValue
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from tradewright import ids
 from tradewright.app import services
 from tradewright.app.workers import workflow_runner
+from tradewright.converter import DATA_CONVERTER
 from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Instrument, Side, Timeframe
 from tradewright.domain.plan import ExitRules, TradePlan
@@ -299,7 +299,7 @@ async def at_once(client: Client, kinds: tuple[str, ...], count: int) -> dict[st
 
 async def main(trades: int) -> None:
     async with await WorkflowEnvironment.start_local(
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         dev_server_existing_path=services.program("temporal"),
         dev_server_log_level="error",
         dev_server_extra_args=[*services.temporal_arguments()],

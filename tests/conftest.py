@@ -22,11 +22,11 @@ import hypothesis
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from tradewright.app import services
 from tradewright.app.process import running
+from tradewright.converter import DATA_CONVERTER
 from tradewright.domain.market import Instrument
 from tradewright.settings import VaultSettings
 
@@ -145,7 +145,7 @@ async def temporal_env(
 ) -> AsyncIterator[WorkflowEnvironment]:
     """A real Temporal server, in memory, that skips the time of the workflows it runs."""
     environment = await WorkflowEnvironment.start_time_skipping_v2(
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         dev_server_existing_path=services.program("temporal"),
         dev_server_log_level="error",
         dev_server_extra_args=[

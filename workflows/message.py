@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails
 from temporalio import workflow
 from temporalio.common import RawValue
 
+from tradewright.converter import is_ours
+
 
 class Unreadable(Exception):
     """The message does not say what is needed."""
@@ -22,7 +24,8 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
     """Return the message in *args* as *shape*, and a remark on what was ignored in it.
 
     No argument at all means the shape's defaults. Unknown keys, however deep, and further
-    arguments are ignored for the action; the remark names them.
+    arguments are ignored for the action; the remark names them. Keys in what a process of ours
+    sent are no remark: another version knows them, or did.
 
     Raises:
         Unreadable: A needed key is missing or a value does not fit.
@@ -43,7 +46,11 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
         unknown = [fault["loc"] for fault in faults if fault["type"] == "extra_forbidden"]
         if len(unknown) < len(faults):
             raise _unreadable(faults) from None
-        remarks.append(f"unknown keys were ignored: {', '.join(sorted(map(_named, unknown)))}")
+        ignored = f"unknown keys were ignored: {', '.join(sorted(map(_named, unknown)))}"
+        if args and isinstance(args[0], RawValue) and is_ours(args[0].payload):
+            workflow.logger.info(ignored)
+        else:
+            remarks.append(ignored)
         try:
             message = adapter.validate_python(content, extra="ignore")
         except ValidationError as still:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tests.promises.preset_at_work import PresetAtWork
 from tests.system.live_system import LiveSystem
 from tradewright import ids
 from tradewright.app.workers import workflow_runner
+from tradewright.converter import DATA_CONVERTER
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.market import Side
 from workflows.strategy import StrategyWorkflow
@@ -102,7 +102,7 @@ async def test_what_ran_is_what_the_code_would_do_again(live: LiveSystem, tmp_pa
     await preset.stop()
     replayer = Replayer(
         workflows=[TradeWorkflow, StrategyWorkflow],
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         workflow_runner=workflow_runner(),
     )
     strategy: WorkflowHandle[object, object] = live.client.get_workflow_handle(

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from playwright.async_api import FrameLocator, Page, expect
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from tests.workflows.script import NOON
@@ -14,6 +13,7 @@ from tests.workflows.stage import Stage
 from tradewright import ids
 from tradewright.app import services
 from tradewright.app.process import running
+from tradewright.converter import DATA_CONVERTER
 from tradewright.domain.market import Instrument
 from tradewright.ports import CandleClosed, Proposals
 from tradewright.settings import Settings, TemporalSettings
@@ -39,7 +39,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sett
 async def stage(
     server: Settings, make_instrument: Callable[..., Instrument]
 ) -> AsyncIterator[Stage]:
-    client = await Client.connect(server.temporal.address, data_converter=pydantic_data_converter)
+    client = await Client.connect(server.temporal.address, data_converter=DATA_CONVERTER)
     environment = WorkflowEnvironment.from_client(client)
     async with Stage(environment, make_instrument()).running() as running_stage:
         yield running_stage

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -12,6 +11,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from tests.workflows.stage import Stage
 from tests.workflows.stage import until as ask_until
 from tradewright.app import services
+from tradewright.converter import DATA_CONVERTER
 from tradewright.domain.market import Instrument
 
 SUGGEST_AFTER = 40
@@ -54,7 +54,7 @@ async def strict_stage(
 async def impatient_env() -> AsyncIterator[WorkflowEnvironment]:
     """A server that suggests to continue as new after a few events."""
     environment = await WorkflowEnvironment.start_time_skipping_v2(
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         dev_server_existing_path=services.program("temporal"),
         dev_server_log_level="error",
         dev_server_extra_args=[

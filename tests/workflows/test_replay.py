@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from tradewright.app.workers import workflow_runner
+from tradewright.converter import DATA_CONVERTER
 from workflows.account import AccountWorkflow
 from workflows.kill_switch import KillSwitchWorkflow
 from workflows.reconciliation import ReconciliationWorkflow
@@ -26,7 +26,7 @@ async def test_the_code_still_does_what_the_history_says(path: Path) -> None:
     history = _history(path)
     replayer = Replayer(
         workflows=WORKFLOWS,
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         workflow_runner=workflow_runner(),
     )
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
+from tradewright.converter import DATA_CONVERTER
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.settings import Settings, Venue
 
@@ -68,7 +68,7 @@ async def connect(settings: Settings, *, within: timedelta = ANSWER_WITHIN) -> C
         async with asyncio.timeout(within.total_seconds()):
             await _knock(address)
             client = await Client.connect(
-                address, namespace=namespace, data_converter=pydantic_data_converter
+                address, namespace=namespace, data_converter=DATA_CONVERTER
             )
             await client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=namespace)

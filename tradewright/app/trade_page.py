@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from temporalio.client import Client
 
 from tradewright.app.line import TradeLine, line_of_row, line_of_trade
@@ -11,13 +11,13 @@ from tradewright.app.wish import NotRunning, NoWorkerAnswers, TemporalFailed, as
 from tradewright.domain.errors import TradewrightError
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.market import Value
+from tradewright.domain.record import read_back
 from tradewright.domain.trade import Trade, TradeEvent
 from tradewright.ports import Choice, MarketView, TradeView
 
 if TYPE_CHECKING:
     from tradewright.journal import ExecutionRow, Journal, OrderRow, TradeRow
 
-_TRADE_EVENT: Final[TypeAdapter[TradeEvent]] = TypeAdapter(TradeEvent)
 SHORTEST_REFERENCE: Final = 4
 SEARCHED: Final = 2000
 """Trades of the journal, newest first, among which the beginning of an id is looked for."""
@@ -180,11 +180,11 @@ def _as_journaled(events: list[JournalEvent]) -> Trade | None:
         if event.kind not in {EventKind.TRADE_CHANGED, EventKind.SHADOW_CHANGED}:
             continue
         if "trade" in event.data:
-            trade = Trade.model_validate(event.data["trade"])
+            trade = read_back(Trade, event.data["trade"])
             for change in reversed(later):
                 trade = trade.after(change)
             return trade
-        later.append(_TRADE_EVENT.validate_python(event.data["event"]))
+        later.append(read_back(TradeEvent, event.data["event"]))
     return None
 
 

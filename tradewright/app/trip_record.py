@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from tradewright.domain.event import EventKind, JournalEvent
 from tradewright.domain.gate import Gate, GateState
+from tradewright.domain.record import read_back
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +114,7 @@ async def _take_one_in(
     events = _read(path, file)
     if not events or events[0].account != account or "gate" not in events[0].data:
         return False
-    wish = Gate.model_validate(events[0].data["gate"])
+    wish = read_back(Gate, events[0].data["gate"])
     if events[-1].data.get("step") != FLAT:
         detail = "the command ended before flat was read twice"
         count = len(events) + 1
@@ -132,7 +133,7 @@ def _read(path: Path, file: IO[str]) -> list[JournalEvent]:
     events = []
     for line in file:
         try:
-            events.append(JournalEvent.model_validate_json(line))
+            events.append(JournalEvent.model_validate_json(line, extra="ignore"))
         except ValidationError:
             # The last line, of a process that was killed while it wrote
             log.warning("direct_trip_line_torn", record=path.name)

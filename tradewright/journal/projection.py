@@ -5,14 +5,14 @@ again over all of them and comes to the same rows.
 """
 
 from collections.abc import Iterable
-from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import Connection, insert
 
 from tradewright.domain.account import Snapshot
 from tradewright.domain.event import EventKind
 from tradewright.domain.plan import Proposal, TradePlan
+from tradewright.domain.record import read_back
 from tradewright.domain.trade import (
     EntryRejected,
     Executed,
@@ -25,8 +25,6 @@ from tradewright.journal.errors import UnreadableEvent
 from tradewright.journal.row import Stage
 from tradewright.journal.table import refusals, shadow_trades, signals, snapshots
 from tradewright.journal.trade_projection import TradeRows
-
-_TRADE_EVENT: Final[TypeAdapter[TradeEvent]] = TypeAdapter(TradeEvent)
 
 
 def project(connection: Connection, appended: Iterable[Appended]) -> None:
@@ -54,7 +52,7 @@ def _project(
             case EventKind.SIGNAL_APPROVED | EventKind.SIGNAL_REFUSED:
                 _signal(connection, appended)
             case EventKind.SHADOW_CHANGED:
-                shadows.follow(appended, Trade.model_validate(event.data["trade"]))
+                shadows.follow(appended, read_back(Trade, event.data["trade"]))
             case EventKind.ENTRY_INTENDED:
                 order_projection.entry_intended(connection, appended)
             case EventKind.TRADE_CHANGED:
@@ -69,9 +67,9 @@ def _project(
 
 def _signal(connection: Connection, appended: Appended) -> None:
     event = appended.event
-    proposal = Proposal.model_validate(event.data["proposal"])
+    proposal = read_back(Proposal, event.data["proposal"])
     approved = event.kind is EventKind.SIGNAL_APPROVED
-    plan = TradePlan.model_validate(event.data["plan"]) if approved else None
+    plan = read_back(TradePlan, event.data["plan"]) if approved else None
     code = "" if approved else str(event.data["code"])
     refusal = "" if approved else str(event.data["reason"])
     connection.execute(
@@ -139,7 +137,7 @@ def _message_refused(connection: Connection, appended: Appended, rows: TradeRows
 
 
 def _snapshot(connection: Connection, appended: Appended) -> None:
-    snapshot = Snapshot.model_validate(appended.event.data["snapshot"])
+    snapshot = read_back(Snapshot, appended.event.data["snapshot"])
     row = {
         "seq": appended.seq,
         "account": appended.event.account,
@@ -154,9 +152,9 @@ def _snapshot(connection: Connection, appended: Appended) -> None:
 
 def _trade_changed(connection: Connection, appended: Appended, rows: TradeRows) -> None:
     data = appended.event.data
-    change = _TRADE_EVENT.validate_python(data["event"])
+    change: TradeEvent = read_back(TradeEvent, data["event"])
     # Of fills that came at once only the last one's event tells what became of the trade
-    trade = Trade.model_validate(data["trade"]) if "trade" in data else None
+    trade = read_back(Trade, data["trade"]) if "trade" in data else None
     if isinstance(change, Executed):
         order_projection.executed(connection, appended, change.execution)
     if trade is None:

@@ -12,6 +12,7 @@ from tradewright.domain.gate import Gate
 from tradewright.domain.ledger import Books
 from tradewright.domain.market import Value
 from tradewright.domain.position import PositionState
+from tradewright.domain.record import read_back
 from tradewright.journal.chain import read_event
 from tradewright.journal.database import Database
 from tradewright.journal.row import (
@@ -251,7 +252,7 @@ class Queries:
         def work(connection: Connection) -> Baseline | None:
             for row in connection.execute(query):
                 if (told := read_event(row).data.get("baseline")) is not None:
-                    return Baseline.model_validate(told)
+                    return read_back(Baseline, told)
             return None
 
         return await self._database.read(work)
@@ -283,7 +284,7 @@ class Queries:
     async def _all(self, model: type[V], query: Select[Any]) -> tuple[V, ...]:
         def work(connection: Connection) -> tuple[V, ...]:
             rows = connection.execute(query)
-            return tuple(model.model_validate(fields_of(model, row)) for row in rows)
+            return tuple(read_back(model, fields_of(model, row)) for row in rows)
 
         return await self._database.read(work)
 

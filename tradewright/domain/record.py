@@ -1,0 +1,28 @@
+"""What was written down before, perhaps by another version."""
+
+from functools import lru_cache
+from typing import Any, TypeVar, overload
+
+from pydantic import TypeAdapter
+
+V = TypeVar("V")
+
+
+@overload
+def read_back(shape: type[V], data: Any) -> V: ...
+@overload
+def read_back(shape: Any, data: Any) -> Any: ...
+def read_back(shape: Any, data: Any) -> Any:
+    """Return *data*, which a process of ours wrote, as *shape*.
+
+    Keys that this version does not know, however deep, are left out.
+
+    Raises:
+        ValidationError: A needed key is missing or a value does not fit.
+    """
+    return _adapter(shape).validate_python(data, extra="ignore")
+
+
+@lru_cache(maxsize=256)
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
