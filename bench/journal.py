@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, text
 from bench.state_machine import life, plan
 from tradewright import ids
 from tradewright.domain.event import EventKind, JournalEvent
-from tradewright.domain.trade import Trade
+from tradewright.domain.trade import EntryPlaced, Executed, Trade, TradeEvent
 from tradewright.journal import Journal
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -56,10 +56,7 @@ def events_of(number: int) -> list[list[JournalEvent]]:
     )
     trade, changes = Trade(plan=of), []
     for count, event in enumerate(life(of), start=1):
-        if hasattr(event, "execution"):
-            execution = event.execution
-            update = {"exec_id": f"{number}-{execution.exec_id}"}
-            event = event.model_copy(update={"execution": execution.model_copy(update=update)})
+        event = _of(number, event)
         trade = trade.after(event)
         changes.append(
             JournalEvent.model_validate(
@@ -77,6 +74,18 @@ def events_of(number: int) -> list[list[JournalEvent]]:
             )
         )
     return [[intent], changes[:5], changes[5:8], changes[8:]]
+
+
+def _of(number: int, event: TradeEvent) -> TradeEvent:
+    """Return *event* with the ids that an exchange would give to this trade's alone."""
+    match event:
+        case EntryPlaced(order_id=order_id):
+            return event.model_copy(update={"order_id": f"{number}-{order_id}"})
+        case Executed(execution=execution):
+            own = {name: f"{number}-{getattr(execution, name)}" for name in ("exec_id", "order_id")}
+            return event.model_copy(update={"execution": execution.model_copy(update=own)})
+        case _:
+            return event
 
 
 def anchors(url: str) -> tuple[list[float], list[float]]:

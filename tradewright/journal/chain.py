@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Connection, Row, RowMapping, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, insert, select, tuple_, update
 
 from tradewright.domain.event import JournalEvent
 from tradewright.domain.market import Value
@@ -224,10 +224,7 @@ def _in_chain_order(connection: Connection) -> Iterator[Row[Any]]:
     while True:
         page = connection.execute(
             select(events)
-            .where(
-                (events.c.chain > after[0])
-                | ((events.c.chain == after[0]) & (events.c.chain_seq > after[1]))
-            )
+            .where(tuple_(events.c.chain, events.c.chain_seq) > after)
             .order_by(events.c.chain, events.c.chain_seq)
             .limit(PAGE)
         ).all()

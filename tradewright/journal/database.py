@@ -22,7 +22,7 @@ from tradewright.journal.errors import JournalConflict, JournalUnavailable, Wron
 from tradewright.journal.postgresql import PostgresqlStore
 from tradewright.journal.sqlite import SqliteStore
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The migration that these tables belong to."""
 
 ATTEMPTS: Final = 5

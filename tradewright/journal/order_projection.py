@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from tradewright import ids
 from tradewright.domain.errors import IllegalTransition
@@ -232,16 +232,14 @@ def complete(connection: Connection, appended: Appended, trade: Trade) -> None:
 def _filled(connection: Connection, appended: Appended, execution: Execution) -> None:
     """Add *execution* to its order; discover the order if need be."""
     key = execution.order_link_id or execution.order_id
+    account = orders.c.account == appended.event.account
+    # One after the other: for either at once SQLite reads all the orders of the account.
     # Locked, for what it has filled is added to
-    order = connection.execute(
-        select(orders)
-        .where(
-            orders.c.account == appended.event.account,
-            or_(orders.c.key == key, orders.c.order_id == execution.order_id),
-        )
-        .with_for_update()
-    ).first()
-    if order is None:
+    for named in (orders.c.key == key, orders.c.order_id == execution.order_id):
+        order = connection.execute(select(orders).where(account, named).with_for_update()).first()
+        if order is not None:
+            break
+    else:
         row = _order(
             appended,
             execution.side,

@@ -2,7 +2,7 @@
 the rest is projected from the events and can be made again.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -23,6 +23,12 @@ metadata: Final = MetaData(
     naming_convention={"uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
 )
 SEQ: Final = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _where(sqlite: str, postgresql: str) -> dict[str, Any]:
+    """Return which rows an index is of; SQLite uses it only for a query that says the same."""
+    return {"sqlite_where": text(sqlite), "postgresql_where": text(postgresql)}
+
 
 events: Final = Table(
     "events",
@@ -54,6 +60,7 @@ heads: Final = Table(
     Column("chain_seq", Integer, nullable=False),
     Column("hash", Text, nullable=False),
     Column("anchored", Boolean, nullable=False),
+    Index("ix_heads_moved", "chain", **_where("anchored = 0", "NOT anchored")),
 )
 
 anchors: Final = Table(
@@ -176,13 +183,12 @@ executions: Final = Table(
     Column("cause", Text),
     Index("ix_executions_trade_id", "trade_id"),
     Index("ix_executions_order_id", "order_id"),
-    Index("ix_executions_at", "at"),
+    Index("ix_executions_at", "account", "at"),
 )
 
 
 def _trades(name: str) -> Table:
     """Return a table of trades; those that are virtual have one of their own."""
-    live = text("live")
     return Table(
         name,
         metadata,
@@ -227,7 +233,7 @@ def _trades(name: str) -> Table:
         Column("open_view", Json),
         Column("close_view", Json),
         Index(f"ix_{name}_seq", "seq"),
-        Index(f"ix_{name}_live", "account", sqlite_where=live, postgresql_where=live),
+        Index(f"ix_{name}_live", "account", "seq", **_where("live = 1", "live")),
     )
 
 
@@ -244,6 +250,7 @@ snapshots: Final = Table(
     Column("equity", Money, nullable=False),
     Column("wallet", Money, nullable=False),
     Index("ix_snapshots_account", "account", "market_at"),
+    Index("ix_snapshots_seq", "account", "seq"),
 )
 
 positions: Final = Table(
