@@ -16,6 +16,7 @@ from tradewright.ports import (
     Evaluation,
     MarketPort,
     Proposals,
+    StrategyStatus,
 )
 from workflows.strategy_breaker import StrategyBreaker
 from workflows.strategy_record import StrategyRecord
@@ -89,6 +90,8 @@ class StrategyDecision:
             )
         except ActivityError as e:
             record.remark(f"{what} was not evaluated: {e.cause}")
+            # Nor was it asked what is to be left: nobody else says so
+            record.hear_of_evaluation(record.status.note)
             return
         record.remark(wishes.note)
         record.hear_of_evaluation(wishes.fault)
@@ -99,8 +102,7 @@ class StrategyDecision:
         for proposal in wishes.proposals:
             # While it was evaluated somebody may have paused the preset
             if not record.status.takes_entries:
-                why = "paused" if record.status.paused else "disabled"
-                record.remark(f"{proposal.symbol} not entered: {why}")
+                record.remark(f"{proposal.symbol} not entered: {_stopped(record.status)}")
                 return
             await self._take(proposal)
 
@@ -143,7 +145,7 @@ class StrategyDecision:
             return
         if isinstance(decision, Approved):
             # While the desk decided somebody may have taken back that it trades
-            if not record.status.enabled or record.status.mode is not Mode.TRADE:
+            if not record.status.takes_entries or record.status.mode is not Mode.TRADE:
                 await self._give_back(decision.plan)
                 return
             await start_trade(decision.plan)
@@ -156,7 +158,7 @@ class StrategyDecision:
     async def _give_back(self, plan: TradePlan) -> None:
         """Let the desk have the risk of a trade that is not begun."""
         status = self._record.status
-        why = f"in mode {status.mode} by now" if status.enabled else "disabled"
+        why = f"in mode {status.mode} by now" if status.takes_entries else _stopped(status)
         self._record.remark(f"{plan.symbol} not entered: {why}")
         desk = workflow.get_external_workflow_handle(ids.account_workflow(plan.account))
         try:
@@ -164,3 +166,7 @@ class StrategyDecision:
         except ApplicationError as e:
             # The next reconciliation gives the risk back
             workflow.logger.warning("desk_not_told", extra={"about": "release", "error": str(e)})
+
+
+def _stopped(status: StrategyStatus) -> str:
+    return "paused" if status.paused else "disabled"

@@ -140,8 +140,10 @@ async def test_a_candle_that_cannot_be_evaluated_is_noted_and_the_next_one_is(
     await strategy.signal("candle", candle(minute=1))
     second = await until(strategy, "status", candles_are(2))
 
-    assert first["note"] == "candle 12:00 was not evaluated: TestFailure: no data"
-    assert second["note"] == ""
+    fault = "candle 12:00 was not evaluated: TestFailure: no data"
+    assert first["note"] == fault
+    assert first["needs_operator"] == f"it cannot decide: {fault}"
+    assert (second["note"], second["needs_operator"]) == ("", "")
 
 
 async def test_a_desk_that_does_not_decide_is_noted(
@@ -284,7 +286,7 @@ async def test_a_pause_while_the_desk_decides_is_kept(stage: Any, until: Until) 
     hanging.let_go()
     status = await until(strategy, "status", candles_are(1))
 
-    assert (status["approved"], status["paused"]) == (1, True)
+    assert (status["approved"], status["paused"]) == (0, True)
 
 
 async def test_cancelled_while_deciding_the_decision_comes_to_its_end(

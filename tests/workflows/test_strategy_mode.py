@@ -99,7 +99,7 @@ async def test_a_preset_that_is_disabled_while_it_decides_enters_nothing(
     assert changes(stage)[1] == ("applied", "ann", "deleted")
 
 
-@pytest.mark.parametrize("change", ["demoted", "disabled"])
+@pytest.mark.parametrize("change", ["demoted", "disabled", "paused"])
 async def test_what_the_desk_approves_too_late_is_given_back(
     stage: Any, until: Until, change: str
 ) -> None:
@@ -114,6 +114,8 @@ async def test_what_the_desk_approves_too_late_is_given_back(
     if change == "demoted":
         lower = ModeWish(mode=Mode.SHADOW, by="ann", reason="news")
         await strategy.execute_update(StrategyWorkflow.set_mode, lower)
+    elif change == "paused":
+        await strategy.execute_update(StrategyWorkflow.pause_by_update, PauseWish(by="ann"))
     else:
         wish = ApplyWish(applied=stage.applied(enabled=False))
         await strategy.execute_update(StrategyWorkflow.apply, wish)
