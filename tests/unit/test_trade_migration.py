@@ -205,3 +205,13 @@ def test_no_migration_ever_loosens_a_stop(
         assert trade.wanted_stop is not None
         assert found.price > trade.wanted_stop
     assert trade.plan.trigger == NOON
+
+
+def test_targets_that_were_reached_before_the_move_secure_the_trade_as_well() -> None:
+    before = reached()
+
+    moved = before.after(move({"break_even_after_target": 1}, targets=(GOAL,)))
+
+    assert before.wanted_stop == Decimal(49_500)
+    assert moved.wanted_stop == Decimal(50_000)
+    assert due(before, moved) == (Command.SET_STOP,)

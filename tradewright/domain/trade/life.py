@@ -227,11 +227,13 @@ class Trade(Fills):
         )
         # Where the exchange refused to trail before, it is asked for what is trailed now
         is_other = event.exits.trailing != self.plan.exits.trailing
-        return {
+        changes: dict[str, Any] = {
             "plan": plan,
             "migrations": (*self.migrations, done),
             "trailed_by": None if is_other else self.trailed_by,
         }
+        # Targets that were reached before count for the break-even that it has now
+        return changes | self.model_copy(update=changes)._secured()
 
     @property
     def standing_fault(self) -> str:
