@@ -85,6 +85,7 @@ def test_the_last_signals_are_shown_with_every_factor(
 def test_each_signal_is_what_the_strategy_says_of_the_window_it_has_live(
     call: Call, waves: Path, write_candles: WriteCandles
 ) -> None:
+    """F8: what is tried on a file and what trades differ in nothing but the clock."""
     path = write_candles()
 
     found = call("try", waves, "--candles", path, "-o", "json").document["trial"]
