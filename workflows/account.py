@@ -217,7 +217,7 @@ class AccountWorkflow:
             self._wanted += 1
         for fire in found.fires:
             await self._bring_about(fire)
-        await self._notices.standing(self._account, self._limits)
+        await self._notices.standing(self._account, self._limits, self._needs_operator)
 
     async def _bring_about(self, fire: Breach) -> None:
         """Let the consequence come that the breach was declared to have."""
@@ -231,9 +231,11 @@ class AccountWorkflow:
             except ApplicationError as e:
                 self._account = unfired(self._account, fire.code)
                 self._needs_operator = f"the kill switch could not be tripped: {e}"
+                await self._notices.untripped(f"{fire.reason} ({e})")
                 return
             if self._needs_operator.startswith("the kill switch"):
                 self._needs_operator = ""
+            await self._notices.untripped("")
         await self._notices.fired(fire)
 
     @workflow.update(description="Ask for the risk of one trade; the same trade, the same answer")

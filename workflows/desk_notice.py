@@ -42,8 +42,24 @@ class DeskNotices:
             breach.reason,
         )
 
-    async def standing(self, account: Account, limits: Limits) -> None:
-        """Tell what *account* needs a person for, and what is over."""
+    async def untripped(self, fault: str) -> None:
+        """Tell that nobody heard of a trip; without a fault, that somebody has."""
+        await self._while(
+            bool(fault),
+            "untripped",
+            Priority.URGENT,
+            "the kill switch could not be tripped: trip it by hand",
+            f"`tradewright kill trip`; {fault}",
+        )
+
+    async def standing(self, account: Account, limits: Limits, fault: str = "") -> None:
+        """Tell what *account* needs a person for, and what is over.
+
+        Args:
+            account: The desk as it stands.
+            limits: The account's limits.
+            fault: Why there is no newer snapshot, if that failed.
+        """
         lasting = {*account.suspected, *(pause.code for pause in account.pauses)}
         for code in RefusalCode:
             if code not in lasting:
@@ -77,6 +93,14 @@ class DeskNotices:
             Priority.WARNING,
             "the wallet is not what the transaction log leads to: the difference counts as a loss",
             account.snapshot.cash_fault if account.snapshot else "",
+        )
+        seen_at = account.snapshot.at if account.snapshot else account.started_at
+        await self._while(
+            workflow.now() - seen_at > limits.max_snapshot_age,
+            "no_snapshot",
+            Priority.URGENT,
+            f"no entries, and no limit is watched: the account was not seen since {seen_at}",
+            fault,
         )
 
     async def _while(

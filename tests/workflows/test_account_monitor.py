@@ -309,6 +309,42 @@ async def test_hedge_mode_refuses_entries_and_tells_a_person_what_to_do(
     assert [wish.modes for wish in stage.desk.script.of("read_snapshot")] == [True, True, True]
 
 
+async def test_a_person_is_told_that_no_limit_is_watched(
+    stage: Any, until: Until, failure: Failure
+) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    desk = await open_desk(stage, until)
+    strict = Limits(max_snapshot_age=timedelta(microseconds=1))
+    await desk.signal("limits", LimitsWish(limits=strict, by="ann"))
+    stage.desk.script.answer("read_snapshot", failure("the key was refused", final=True))
+
+    with pytest.raises(WorkflowUpdateFailedError):
+        await desk.execute_update(AccountWorkflow.refresh)
+    await desk.signal("limits", LimitsWish(limits=Limits(), by="ann"))
+    await look(stage, desk)
+
+    assert await told(notifier) == [("no_snapshot", False), ("no_snapshot", True)]
+    (_, first), _ = await notifier.query("heard")
+    assert "the key was refused" in first["text"]
+    assert (first["priority"], "no limit is watched" in first["title"]) == ("urgent", True)
+
+
+async def test_a_person_is_told_of_a_trip_that_nobody_hears(stage: Any, until: Until) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    desk = await open_desk(stage, until)
+    since = datetime.now(UTC) - timedelta(minutes=6)
+
+    await desk.signal("channel", Channel(name="private", fault="it does not answer", since=since))
+    await desk.execute_update(AccountWorkflow.refresh)
+    alone = await told(notifier)
+    switch = await stage.listen_as(ids.kill_switch_workflow(stage.account))
+    await desk.execute_update(AccountWorkflow.refresh)
+
+    assert alone == [("untripped", False)]
+    assert [name for name, _ in await switch.query("heard")] == ["trip"]
+    assert await told(notifier) == [*alone, ("untripped", True), ("limit/stream_dead", False)]
+
+
 async def test_entries_wait_for_a_look_at_the_exchange_that_is_fresh(
     stage: Any, until: Until, failure: Failure
 ) -> None:
