@@ -17,6 +17,7 @@ from pybit.exceptions import InvalidRequestError
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
+from websockets.asyncio.client import ClientConnection, connect
 
 from tradewright.paper import PaperExchange, PaperSettings, running
 from tradewright.paper.routes import ROUTES
@@ -27,6 +28,7 @@ START = datetime(2022, 1, 1, tzinfo=UTC)
 Row = tuple[float, float, float, float]
 WriteCandles = Callable[..., Path]
 Open = Callable[..., Awaitable["Desk"]]
+Dial = Callable[..., Awaitable[ClientConnection]]
 
 
 def signed_auth(*, age_ms: int = 0, key: str = KEY, secret: str = SECRET) -> dict[str, Any]:
@@ -259,3 +261,22 @@ async def desk(open_desk: Open, write_candles: WriteCandles) -> Desk:
     fall, calm = (50_000, 50_100, 49_000, 50_050), (50_050, 50_060, 50_040, 50_050)
     data = write_candles(FLAT, FLAT, fall, calm)
     return await open_desk(market=data, data_from=START + timedelta(minutes=1))
+
+
+@pytest.fixture
+async def quick(open_desk: Open) -> Desk:
+    """An exchange that acknowledges at once."""
+    return await open_desk(symbols=("BTCUSDT",), history=5, ack_delay_ms=0)
+
+
+@pytest.fixture
+async def dial(quick: Desk) -> AsyncIterator[Dial]:
+    """Connect to a channel of that exchange by its path; all end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def to(channel: str, **options: Any) -> ClientConnection:
+            url = f"{quick.paper.stream_url}/{channel}"
+            socket = connect(url, proxy=None, close_timeout=1, **options)
+            return await stack.enter_async_context(socket)
+
+        yield to
