@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from tests.paper.conftest import KEY, SECRET, eventually
+from tests.paper.process import KEYS, ready
 from tests.paper.test_auth import signed
-from tests.paper.test_state import KEYS, ready
 
 STORM = Path(__file__).parents[2] / "deploy/paper/stormy-day.yaml"
 PROGRAM = """

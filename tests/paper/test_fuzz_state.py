@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.paper.test_state import holdings, stored, trade_by_chance
+from tests.paper.chance import holdings, stored, trade_by_chance
 from tradewright.paper import PaperSettings
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.layout import StateUnusable

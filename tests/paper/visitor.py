@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 
 from tests.paper import mischief
+from tests.paper.chance import holdings
 from tests.paper.mischief import Asked
-from tests.paper.test_state import holdings
 from tradewright.paper import PaperExchange, PaperSettings, running
 from tradewright.paper.exchange import Exchange
 from tradewright.paper.ledger import ledger
