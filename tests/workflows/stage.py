@@ -20,7 +20,6 @@ from temporalio.worker import Worker, WorkflowRunner
 from tests.workflows.script import (
     NOON,
     ScriptedDesk,
-    ScriptedExchange,
     ScriptedFolder,
     ScriptedJournal,
     ScriptedKillSwitch,
@@ -29,6 +28,7 @@ from tests.workflows.script import (
     ScriptedReconciliation,
     ScriptedStream,
 )
+from tests.workflows.scripted_exchange import ScriptedExchange
 from tradewright import ids
 from tradewright.app.workers import workflow_runner
 from tradewright.domain.gate import Gate, GateState
