@@ -33,6 +33,7 @@ from tradewright.domain.account import (
 )
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Side
+from tradewright.domain.notice import Priority
 from tradewright.domain.protection import Guards, LossGuard
 from tradewright.ports import Reconciled
 from workflows.account import AccountWorkflow, LiftWish, LimitsWish
@@ -326,7 +327,7 @@ async def test_a_person_is_told_that_no_limit_is_watched(
     assert await told(notifier) == [("no_snapshot", False), ("no_snapshot", True)]
     (_, first), _ = await notifier.query("heard")
     assert "the key was refused" in first["text"]
-    assert (first["priority"], "no limit is watched" in first["title"]) == ("urgent", True)
+    assert (first["priority"], "no limit is watched" in first["title"]) == (Priority.URGENT, True)
 
 
 async def test_a_person_is_told_of_a_trip_that_nobody_hears(stage: Any, until: Until) -> None:
