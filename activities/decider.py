@@ -14,6 +14,7 @@ from activities.correlation import Correlations
 from activities.evaluation import leave_wishes, propose
 from activities.facts import Facts, book_numbers
 from activities.flight import SingleFlight
+from activities.holding import Holdings
 from activities.library import Library, PresetUnusable
 from activities.lookout import Lookout, Sight
 from activities.messenger import Messenger
@@ -87,13 +88,14 @@ class Decider:
         self._tickers = tickers
         self._pace = pace
         self._facts = Facts(messenger)
+        self._holdings = Holdings(messenger)
         self._books: SingleFlight[Book | None] = SingleFlight()
         self._correlations = Correlations(messenger, candles)
         self.lookout = Lookout(bybit, candles)
 
     async def decide(self, asked: Evaluation) -> Proposals:
         """Return what the preset wishes; what keeps one symbol back does not keep the others."""
-        earlier = () if asked.book else await self._exits_of_earlier(asked)
+        earlier, unknown = ((), "") if asked.book else await self._exits_of_earlier(asked)
         try:
             loaded = await self._library.preset(asked.preset_hash)
         except PresetUnusable as e:
@@ -102,7 +104,8 @@ class Decider:
                 verdict.refusal(symbol, RefusalCode.PRESET_UNUSABLE, str(e))
                 for symbol in asked.symbols
             )
-            return Proposals(exits=earlier, note=str(e), fault=str(e), refusals=refusals)
+            fault = "; ".join(filter(None, [unknown, str(e)]))
+            return Proposals(exits=earlier, note=str(e), fault=fault, refusals=refusals)
         now, speed = await self._pace.market_now(), max(1.0, await self._pace.speed())
         # The book is newer than any ticker; it only vouches for the book's prices
         at, fresh = asked.close_time, FRESH
@@ -110,8 +113,9 @@ class Decider:
             fresh, at = BOOK_FRESH, at - (at - EPOCH) % BOOK_FRESH
         await self._tickers.read(asked.symbols, at, fresh)
         found = await self._all(loaded, asked, now, speed)
-        exits = (*earlier, *(leave for each in found for leave in each.exits))
-        fault = "; ".join(each.fault for each in found if each.fault)
+        resting = await self._exits_of_resting(loaded, asked)
+        exits = (*earlier, *(leave for each in (*found, *resting) for leave in each.exits))
+        fault = "; ".join(filter(None, [unknown, *(each.fault for each in (*found, *resting))]))
         refusals = tuple(refusal for each in found for refusal in each.refusals)
         proposals = tuple(each.proposal for each in found if each.proposal is not None)
         age = now - asked.close_time
@@ -151,28 +155,41 @@ class Decider:
             for symbol, end in zip(asked.symbols, ends, strict=True)
         ]
 
-    async def _exits_of_earlier(self, asked: Evaluation) -> tuple[LeaveWish, ...]:
-        """Return what earlier versions of the preset want left: a trade keeps its version."""
-        found: list[LeaveWish] = []
+    async def _exits_of_earlier(self, asked: Evaluation) -> tuple[tuple[LeaveWish, ...], str]:
+        """Return what earlier versions of the preset want left: a trade keeps its version.
+
+        Also what nobody can say of trades that are open.
+        """
+        found: list[_Outcome] = []
+        faults: list[tuple[str, _Outcome]] = []
         for version in asked.earlier:
             try:
                 loaded = await self._library.preset(version)
             except PresetUnusable as e:
                 log.warning("preset_unusable", preset=asked.preset, detail=str(e))
+                faults.append((version, _Outcome("", fault=f"nothing is left by its rules: {e}")))
                 continue
-            says_exits = getattr(loaded.strategy, "says_exits", True)
             closes = loaded.preset.trigger.timeframe.closes_at(asked.close_time)
-            if says_exits and closes:
+            if _says_exits(loaded) and closes:
                 symbols = loaded.preset.market.symbols or asked.symbols
                 outcomes = await asyncio.gather(
                     *(self._leave(loaded, symbol, asked) for symbol in symbols)
                 )
-                found += [leave for each in outcomes for leave in each]
-        return tuple(found)
+                found += outcomes
+                faults += [(version, each) for each in outcomes if each.fault]
+        held = await self._holdings.of(asked) if faults else None
+        told = [each.fault for version, each in faults if held and held.has(each.symbol, version)]
+        return tuple(leave for each in found for leave in each.exits), "; ".join(told)
 
-    async def _leave(
-        self, loaded: LoadedPreset, symbol: str, asked: Evaluation
-    ) -> tuple[LeaveWish, ...]:
+    async def _exits_of_resting(self, loaded: LoadedPreset, asked: Evaluation) -> list[_Outcome]:
+        """Return what the preset wants left where it rests, as far as anything is held there."""
+        if not asked.resting or not _says_exits(loaded):
+            return []
+        held = await self._holdings.of(asked)
+        symbols = [symbol for symbol in asked.resting if held.has(symbol)]
+        return await asyncio.gather(*(self._leave(loaded, symbol, asked) for symbol in symbols))
+
+    async def _leave(self, loaded: LoadedPreset, symbol: str, asked: Evaluation) -> _Outcome:
         at = asked.close_time
         try:
             sight = await self.sight(loaded, symbol, at, asked.shadows, reads_book=True)
@@ -180,8 +197,8 @@ class Decider:
         except TradewrightError as e:
             # A symbol that is listed no more, perhaps: what is traded now does not depend on it
             log.warning("exits_unknown", preset=asked.preset, version=loaded.hash, detail=str(e))
-            return ()
-        return () if answer is None else _leaves(loaded, symbol, answer)
+            return _Outcome(symbol, fault=f"{symbol} is not left by its rules: {e}")
+        return _Outcome(symbol, exits=() if answer is None else _leaves(loaded, symbol, answer))
 
     async def _look(
         self,
@@ -343,3 +360,7 @@ class Decider:
 
 def _leaves(loaded: LoadedPreset, symbol: str, answer: Answer) -> tuple[LeaveWish, ...]:
     return leave_wishes(loaded.preset.name, loaded.hash, symbol, answer)
+
+
+def _says_exits(loaded: LoadedPreset) -> bool:
+    return getattr(loaded.strategy, "says_exits", True)

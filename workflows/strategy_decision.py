@@ -39,11 +39,11 @@ class StrategyDecision:
     async def on_candle(self, symbols: tuple[str, ...], close: datetime, applied: Applied) -> None:
         """Decide on candles of *symbols* that closed at *close*, market clock."""
         asked = self._breaker.without_resting(symbols, close)
-        if not asked:
-            return
         # Where the order book says when to enter, candles say when to leave
         only_exits = not self._record.status.takes_entries or applied.book_depth is not None
         evaluation = self._evaluation(asked, close, exits_only=only_exits)
+        resting = tuple(symbol for symbol in symbols if symbol not in asked)
+        evaluation = evaluation.model_copy(update={"resting": resting})
         summary = f"candle closed {close:%H:%M} UTC"
         await self._decide(evaluation, applied, f"candle {close:%H:%M}", summary)
 
@@ -93,8 +93,10 @@ class StrategyDecision:
             # Nor was it asked what is to be left: nobody else says so
             record.hear_of_evaluation(record.status.note)
             return
-        record.remark(wishes.note)
-        record.hear_of_evaluation(wishes.fault)
+        # Where it only rests, what it rests for stands
+        if evaluation.symbols or wishes.fault:
+            record.remark(wishes.note)
+            record.hear_of_evaluation(wishes.fault)
         record.refusals(wishes.refusals, evaluation.symbols, at)
         await self._breaker.judge(evaluation.symbols, wishes.refusals, at, applied.breaker)
         for leave in wishes.exits:

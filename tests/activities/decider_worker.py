@@ -80,7 +80,8 @@ class Worker:
     def ask_desk(self, answers: Mapping[str, Any]) -> Desk:
         desk: Any = Desk(answers)
         decider = self.market._decider
-        decider._facts._messenger = decider._correlations._messenger = desk
+        for part in (decider._facts, decider._correlations, decider._holdings):
+            part._messenger = desk
         found: Desk = desk
         return found
 

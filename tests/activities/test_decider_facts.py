@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from activities.library import PresetUnusable
 from tests.activities.decider_worker import DOCUMENT, MakeWorker, Worker
 from tests.activities.exchange_of_data import START
 from tradewright.domain.account import Account, Reservation
@@ -166,3 +167,65 @@ async def test_correlations_with_what_is_held_go_with_the_proposal(
     assert wish.correlations.keys() == {"ETHUSDT", "CTBUSDT"}
     assert wish.correlations["CTBUSDT"] == pytest.approx(1.0)
     assert abs(wish.correlations["ETHUSDT"]) < 0.5
+
+
+# --- what is left ---------------------------------------------------------------------------------
+
+
+async def test_where_it_rests_it_is_asked_only_what_to_leave_of_what_it_holds(
+    make_worker: MakeWorker, make_plan: Callable[..., TradePlan]
+) -> None:
+    worker = make_worker()
+    held = [make_plan(), make_plan(symbol="CTBUSDT", preset="another")]
+    worker.ask_desk({"account/main": desk_with(*held)})
+
+    wishes = await worker.decide(symbols=(), resting=("BTCUSDT", "ETHUSDT", "CTBUSDT"))
+
+    assert [wish.symbol for wish in wishes.exits] == ["BTCUSDT"]
+    assert (wishes.proposals, wishes.refusals, wishes.fault) == ((), (), "")
+
+
+@pytest.mark.parametrize("desk", ["silent", "virtual"])
+async def test_what_may_be_held_is_asked_about(make_worker: MakeWorker, desk: str) -> None:
+    worker = make_worker()
+    worker.ask_desk({} if desk == "silent" else {"account/main": desk_with()})
+    shadows = () if desk == "silent" else ("shadow/BTCUSDT/twa",)
+
+    wishes = await worker.decide(symbols=(), resting=("BTCUSDT",), shadows=shadows)
+
+    assert [wish.symbol for wish in wishes.exits] == ["BTCUSDT"]
+
+
+@pytest.mark.parametrize(("opened_by", "is_told"), [("gone", True), ("another", False)])
+async def test_a_person_is_told_of_a_trade_whose_version_cannot_be_asked_what_to_leave(
+    make_worker: MakeWorker, make_plan: Callable[..., TradePlan], opened_by: str, is_told: bool
+) -> None:
+    worker = make_worker()
+    worker.ask_desk({"account/main": desk_with(make_plan(preset_hash=opened_by))})
+    library = worker.market._library
+
+    async def unusable(preset_hash: str) -> Any:
+        raise PresetUnusable(preset_hash, "its plugin has another version here")
+
+    library._load = unusable  # type: ignore[method-assign]
+
+    wishes = await worker.decide(earlier=("gone",))
+
+    assert ("its plugin has another version" in wishes.fault) is is_told
+    assert wishes.proposals
+
+
+async def test_a_person_is_told_of_a_trade_whose_exits_are_unknown_where_it_rests(
+    make_worker: MakeWorker, make_plan: Callable[..., TradePlan]
+) -> None:
+    worker = make_worker()
+    worker.ask_desk({"account/main": desk_with(make_plan())})
+
+    async def call(method: str, **_: Any) -> Any:
+        raise ExchangeUnreachable(method, "no answer")
+
+    worker.exchange.call = call  # type: ignore[method-assign]
+
+    wishes = await worker.decide(symbols=(), resting=("BTCUSDT",))
+
+    assert wishes.fault.startswith("BTCUSDT is not left by its rules")

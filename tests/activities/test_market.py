@@ -13,6 +13,7 @@ from activities import lookout, market, ticker
 from activities.feed import LastPrice
 from activities.market import BybitMarket
 from activities.pace import WallPace, milliseconds, moment
+from tests.activities.decider_worker import Desk
 from tradewright import ids
 from tradewright.domain.errors import ExchangeUnreachable, OrderRejected
 from tradewright.domain.market import Instrument, Side, Timeframe
@@ -134,7 +135,10 @@ def make_market(make_instrument: MakeInstrument) -> MakeMarket:
             "pace": StandingMarket(),
             "url": "ws://nowhere",
         }
-        return BybitMarket(**(fields | changes))
+        market = BybitMarket(**(fields | changes))
+        silent: Any = Desk({})
+        market._decider._holdings._messenger = silent
+        return market
 
     return make
 

@@ -171,8 +171,31 @@ async def test_a_symbol_that_fails_again_and_again_rests_and_is_tried_once(
     asked = [one.symbols for one in stage.market.script.of("evaluate")]
     both, alone = ("BTCUSDT", "ETHUSDT"), ("ETHUSDT",)
     assert asked == [both, both, alone, alone, alone, alone, both]
+    # What is held there is left all the same
+    resting = [one.resting for one in stage.market.script.of("evaluate")]
+    assert resting == [(), (), *(4 * [("BTCUSDT",)]), ()]
     assert status["broken"] == []
     assert changes(stage)[1:3] == [("symbol_rests", "BTCUSDT"), ("symbol_works", "BTCUSDT")]
+
+
+async def test_where_it_rests_everywhere_it_still_leaves_and_what_was_said_stands(
+    stage: Any, until: Until
+) -> None:
+    desk = await stage.listen_as(ids.account_workflow(stage.account))
+    failing = broken("BTCUSDT", "ETHUSDT").model_copy(update={"fault": "it raised"})
+    leave = LeaveWish(preset=stage.preset, symbol="BTCUSDT", reason="the trend is over")
+    for answer in (failing, failing, Proposals(exits=(leave,))):
+        stage.market.script.answer("evaluate", answer)
+    strategy = await stage.start_strategy(breaker=TERMS)
+
+    for minute in range(3):
+        await strategy.signal("candle", candle(minute))
+    status = await until(strategy, "status", candles_are(3))
+
+    heard = await desk.query("heard")
+    assert [name for name, _ in heard] == ["resting", "leave"]
+    assert status["needs_operator"] == "it cannot decide: it raised"
+    assert [one["symbol"] for one in status["broken"]] == ["BTCUSDT", "ETHUSDT"]
 
 
 async def test_a_symbol_that_rests_is_shown_with_its_reason(stage: Any, until: Until) -> None:

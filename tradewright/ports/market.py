@@ -24,6 +24,9 @@ class Evaluation(Value):
     exits_only: bool = Field(
         default=False, description="The preset is paused: nothing is entered, what is held is left."
     )
+    resting: tuple[Symbol, ...] = Field(
+        default=(), description="Not looked at for what it fails on; what is held there is left."
+    )
     earlier: tuple[str, ...] = Field(
         default=(), description="Versions before this one, whose trades they still manage."
     )
