@@ -11,6 +11,7 @@ from tradewright.ports import StrategyStatus
 PRESET = """\
 version: 1
 name: {name}
+mode: {mode}
 market: {{category: linear, symbols: [{symbol}]}}
 trigger: {{on: candle, timeframe: 1m}}
 strategy: {{plugin: rules, params: {{{rules}}}}}
@@ -28,17 +29,28 @@ class PresetAtWork:
     symbol: str
     folder: Path
 
-    async def apply(self, rules: str, exits: str = STOP, entry: str = MARKET) -> Answer:
-        """Apply a version of the preset with the command."""
-        terms = {"rules": rules, "exits": exits, "entry": entry}
-        text = PRESET.format(name=self.name, symbol=self.symbol, **terms)
-        path = self.folder / f"{self.name}.yaml"
-        path.write_text(text)
-        return await self.live.command("apply", path)
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.name}.yaml"
 
-    async def applied(self, rules: str, exits: str = STOP, entry: str = MARKET) -> str:
+    def text(
+        self, rules: str, exits: str = STOP, entry: str = MARKET, *, mode: str = "trade"
+    ) -> str:
+        terms = {"rules": rules, "exits": exits, "entry": entry, "mode": mode}
+        return PRESET.format(name=self.name, symbol=self.symbol, **terms)
+
+    async def apply(
+        self, rules: str, exits: str = STOP, entry: str = MARKET, *, mode: str = "trade"
+    ) -> Answer:
+        """Apply a version of the preset with the command."""
+        self.path.write_text(self.text(rules, exits, entry, mode=mode))
+        return await self.live.command("apply", self.path)
+
+    async def applied(
+        self, rules: str, exits: str = STOP, entry: str = MARKET, *, mode: str = "trade"
+    ) -> str:
         """Apply a version that is right, and return its hash."""
-        answer = await self.apply(rules, exits, entry)
+        answer = await self.apply(rules, exits, entry, mode=mode)
         assert answer.code == 0, answer
         return (await self.status()).preset_hash
 

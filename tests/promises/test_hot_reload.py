@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.preset_at_work import MARKET, PRESET, STOP, PresetAtWork
+from tests.promises.preset_at_work import STOP, PresetAtWork
 from tests.system.conftest import running_system
 from tests.system.live_system import LIMITS, LiveSystem, until
 from tradewright import ids
@@ -41,18 +41,9 @@ async def live(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveSy
 class Saved(PresetAtWork):
     """A preset that is never applied by a command, only saved."""
 
-    @property
-    def path(self) -> Path:
-        return self.folder / f"{self.name}.yaml"
-
-    def text(self, rules: str, exits: str = STOP, mode: str = "trade") -> str:
-        terms = {"rules": rules, "exits": exits, "entry": MARKET}
-        text = PRESET.format(name=self.name, symbol=self.symbol, **terms)
-        return text.replace("market:", f"mode: {mode}\nmarket:", 1)
-
     def save(self, rules: str, exits: str = STOP, mode: str = "trade") -> str:
         """Write the file, and return the version that it is."""
-        text = self.text(rules, exits, mode)
+        text = self.text(rules, exits, mode=mode)
         self.path.write_text(text)
         return loads(text).hash
 

@@ -1,17 +1,19 @@
 """A preset that is not in `trade` sends no order, whatever it decides."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.promises.preset_at_work import MARKET, PRESET, PresetAtWork
+from tests.promises.preset_at_work import PresetAtWork
 from tests.system.live_system import MOST_STEPS, LiveSystem, until
 from tradewright.app.paper_control import control
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.plan import Mode
 from tradewright.domain.trade import TradeState
 from tradewright.journal import TradeRow
+from tradewright.ports import StrategyStatus
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -37,15 +39,15 @@ class Requests:
         return sum(strike["fault"] == self._name for strike in told["strikes"])
 
 
-async def apply(preset: PresetAtWork, mode: str) -> None:
-    text = PRESET.format(
-        name=preset.name, symbol=preset.symbol, rules=BUYS, exits=EXITS, entry=MARKET
-    )
-    path = preset.folder / f"{preset.name}.yaml"
-    path.write_text(f"{text}mode: {mode}\n")
-    answer = await preset.live.command("apply", path)
-    assert answer.code == 0, answer
+async def at_work(
+    live: LiveSystem, name: str, symbol: str, folder: Path, *, mode: str
+) -> tuple[PresetAtWork, Requests]:
+    """Apply a preset that buys at each candle, and count what is asked about its symbol."""
+    preset, requests = PresetAtWork(live, name, symbol, folder), Requests(live, symbol)
+    await requests.begin()
+    await preset.applied(BUYS, EXITS, mode=mode)
     await begun(preset)
+    return preset, requests
 
 
 async def begun(preset: PresetAtWork) -> None:
@@ -62,6 +64,14 @@ async def begun(preset: PresetAtWork) -> None:
     raise AssertionError(f"{preset.name} hears of no candle")
 
 
+async def decided_until(preset: PresetAtWork, is_so: Callable[[StrategyStatus], bool]) -> None:
+    """Let the market go on until the preset's status *is_so*."""
+    for _ in range(MOST_STEPS):
+        if is_so(await preset.decided()):
+            return
+    raise AssertionError(f"it has not come to it: {await preset.status()!r}")
+
+
 async def closed_shadow(preset: PresetAtWork) -> TradeRow:
     """Let the market go on until a virtual trade of the preset has ended in the journal."""
     for _ in range(MOST_STEPS):
@@ -75,10 +85,7 @@ async def closed_shadow(preset: PresetAtWork) -> TradeRow:
 async def test_a_virtual_trade_lives_at_live_prices_and_the_exchange_hears_of_no_order(
     live: LiveSystem, tmp_path: Path
 ) -> None:
-    preset = PresetAtWork(live, "shadowed", "LINKUSDT", tmp_path)
-    requests = Requests(live, "LINKUSDT")
-    await requests.begin()
-    await apply(preset, "shadow")
+    preset, requests = await at_work(live, "shadowed", "LINKUSDT", tmp_path, mode="shadow")
 
     row = await closed_shadow(preset)
     unsent = await requests.count()
@@ -109,16 +116,10 @@ async def test_a_virtual_trade_lives_at_live_prices_and_the_exchange_hears_of_no
 async def test_an_alert_tells_a_person_and_the_exchange_hears_of_no_order(
     live: LiveSystem, tmp_path: Path
 ) -> None:
-    preset = PresetAtWork(live, "alerted", "AVAXUSDT", tmp_path)
-    requests = Requests(live, "AVAXUSDT")
-    await requests.begin()
-    await apply(preset, "alert")
+    preset, requests = await at_work(live, "alerted", "AVAXUSDT", tmp_path, mode="alert")
 
-    for _ in range(MOST_STEPS):
-        if (await preset.decided()).alerted:
-            break
+    await decided_until(preset, lambda status: bool(status.alerted))
 
-    assert (await preset.status()).alerted > 0
     assert await requests.count() == 0
     assert await live.orders("AVAXUSDT") == []
     await preset.stop()
@@ -127,13 +128,8 @@ async def test_an_alert_tells_a_person_and_the_exchange_hears_of_no_order(
 async def test_a_worker_that_dies_forgets_no_virtual_trade(
     live: LiveSystem, tmp_path: Path
 ) -> None:
-    preset = PresetAtWork(live, "enduring", "DOTUSDT", tmp_path)
-    requests = Requests(live, "DOTUSDT")
-    await requests.begin()
-    await apply(preset, "shadow")
-    for _ in range(MOST_STEPS):
-        if (await preset.decided()).shadows:
-            break
+    preset, requests = await at_work(live, "enduring", "DOTUSDT", tmp_path, mode="shadow")
+    await decided_until(preset, lambda status: bool(status.shadows))
 
     await live.kill_and_restart("worker")
     row = await closed_shadow(preset)
