@@ -19,22 +19,25 @@ import talib
 from numpy.typing import NDArray
 
 from plugins.rules import Rules
-from tradewright.book import Book
 from tradewright.domain.market import Timeframe
 from tradewright.plugin import Candles, View
+from tradewright.testing import make_book
 
 YEAR = 525_600
 MINUTE = 60_000
 LIVE = 2_000
 
+INDICATORS = {
+    "fast": {"ta": "EMA", "timeperiod": 12},
+    "slow": {"ta": "EMA", "timeperiod": 26},
+    "rsi": {"ta": "RSI", "timeperiod": 14},
+    "atr": {"ta": "ATR", "timeperiod": 14},
+    "bands": {"ta": "BBANDS", "timeperiod": 20},
+}
 TREND: dict[str, Any] = {
     "timeframes": {"h1": "1h"},
-    "indicators": {
-        "fast": {"ta": "EMA", "timeperiod": 12},
-        "slow": {"ta": "EMA", "timeperiod": 26},
-        "rsi": {"ta": "RSI", "timeperiod": 14},
-        "atr": {"ta": "ATR", "timeperiod": 14},
-        "bands": {"ta": "BBANDS", "timeperiod": 20},
+    "indicators": INDICATORS
+    | {
         "macd": {"ta": "MACD"},
         "hour": {"ta": "EMA", "timeperiod": 20, "on": "h1"},
     },
@@ -60,13 +63,7 @@ BOOK: dict[str, Any] = {
     "confidence": "clip(abs(book.imbalance - 0.5) * 2, 0.1, 1)",
 }
 PLAIN: dict[str, Any] = {
-    "indicators": {
-        "fast": {"ta": "EMA", "timeperiod": 12},
-        "slow": {"ta": "EMA", "timeperiod": 26},
-        "rsi": {"ta": "RSI", "timeperiod": 14},
-        "atr": {"ta": "ATR", "timeperiod": 14},
-        "bands": {"ta": "BBANDS", "timeperiod": 20},
-    },
+    "indicators": INDICATORS,
     "long": "cross_up(fast, slow) and rsi < 70 and close < bands.upper and atr / close > 0.001",
     "short": "cross_down(fast, slow) and rsi > 30 and close > bands.lower and atr / close > 0.001",
 }
@@ -136,19 +133,8 @@ def live() -> None:
 def book() -> None:
     ready = strategy(BOOK)
     seen = view(market(ready.needs.candles), market(2, 60 * MINUTE))
-    calm = Book(
-        symbol="BTCUSDT",
-        at_ms=0,
-        best_bid=59_999.9,
-        best_ask=60_000.0,
-        best_bid_qty=1.0,
-        best_ask_qty=1.0,
-        bid_volume=5e6,
-        ask_volume=5e6,
-        bid_cluster=20_000.0,
-        ask_cluster=5_000.0,
-        imbalance=0.5,
-        spread_bps=0.02,
+    calm = replace(
+        make_book(0), bid_cluster=20_000.0, ask_cluster=5_000.0, imbalance=0.5, spread_bps=0.02
     )
     ready.on_book(seen, calm)
     rng = np.random.default_rng(3)

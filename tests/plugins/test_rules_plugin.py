@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.plugins.market import Series, candles_of, columns, view, walk
 from tradewright.book import Book
 from tradewright.domain.market import Side, Timeframe
 from tradewright.plugin import COLUMNS, Candles, Evaluation
+from tradewright.testing import make_book
 
 EMA_CROSS: dict[str, Any] = {
     "indicators": {
@@ -348,20 +350,7 @@ def test_bad_data_is_asked_about_with_rules_of_its_own() -> None:
 
 
 def _book(imbalance: float, cluster: float = 20_000.0) -> Book:
-    return Book(
-        symbol="BTCUSDT",
-        at_ms=0,
-        best_bid=99.0,
-        best_ask=100.0,
-        best_bid_qty=1.0,
-        best_ask_qty=1.0,
-        bid_volume=50_000.0,
-        ask_volume=10_000.0,
-        bid_cluster=cluster,
-        ask_cluster=cluster,
-        imbalance=imbalance,
-        spread_bps=1.0,
-    )
+    return replace(make_book(0), bid_cluster=cluster, ask_cluster=cluster, imbalance=imbalance)
 
 
 BOOK_RULES: dict[str, Any] = {

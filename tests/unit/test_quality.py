@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradewright import quality
+from tradewright import quality, testing
 from tradewright.book import Book
 from tradewright.domain.account.refusal import EXPLANATIONS, RefusalCode
 from tradewright.domain.market import Timeframe
@@ -141,20 +141,11 @@ def test_a_price_far_from_mark_or_index_is_none(
 def make_book() -> Callable[..., Book]:
     def make(**changes: Any) -> Book:
         fields: dict[str, Any] = {
-            "symbol": "BTCUSDT",
             "at_ms": round(AT.timestamp() * 1000),
             "best_bid": 100.0,
             "best_ask": 100.1,
-            "best_bid_qty": 1.0,
-            "best_ask_qty": 1.0,
-            "bid_volume": 100.0,
-            "ask_volume": 100.0,
-            "bid_cluster": 10.0,
-            "ask_cluster": 10.0,
-            "imbalance": 0.5,
-            "spread_bps": 10.0,
         }
-        return Book(**(fields | changes))
+        return replace(testing.make_book(0), **(fields | changes))
 
     return make
 
