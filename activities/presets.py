@@ -56,6 +56,12 @@ class Applier(Protocol):
 
     async def running(self, preset: str) -> Running | None: ...
 
+    async def last(self, preset: str) -> Running | None:
+        """Return how it runs, or ran last."""
+
+    async def rename(self, account: str, preset: str, formerly: str) -> None:
+        """Let the desk know that what *formerly* has come to is the preset's own."""
+
     async def was_applied(self, preset: str, preset_hash: str) -> bool: ...
 
     async def faults(self, loaded: LoadedPreset, file: str) -> tuple[PresetFault, ...]:
@@ -124,6 +130,9 @@ class PresetWatch:
             for each in missing:
                 await self._trying(each.base.name, self._gone(each))
             for said, loaded in sight.declared.values():
+                if sight.awaits_file and said.name not in self._memory:
+                    # Perhaps it is what is missing under another name, and keeps its mode
+                    continue
                 await self._trying(said.name, self._declared(said, loaded, renamed.get(said.name)))
         if not sight.unsettled:
             self._fresh.clear()
@@ -170,10 +179,11 @@ class PresetWatch:
             self._refused[said.file] = (said.preset_hash, faults)
             return
         mode_before = running.mode if running else None
-        if mode_before is None and before is not None:
-            former = await self._applier.running(before)
-            mode_before = former.mode if former else None
+        if before is not None:
+            mode_before = await self._mode_before(said.name, before)
         await self._remember(found.remember)
+        if before is not None:
+            await self._applier.rename(loaded.preset.account, said.name, before)
         remark = await self._applier.apply(
             loaded,
             expected=found.remember.expected,
@@ -186,6 +196,12 @@ class PresetWatch:
         )
         done = {"standing": Standing.APPLIED, "expected": "", "note": remark}
         await self._remember(found.remember.model_copy(update=done))
+
+    async def _mode_before(self, name: str, formerly: str) -> Mode | None:
+        """Return what a rename may not raise: of two modes, the one that does not trade."""
+        ran = [await self._applier.last(each) for each in (name, formerly)]
+        modes = [each.mode for each in ran if each is not None]
+        return next((mode for mode in modes if mode is not Mode.TRADE), next(iter(modes), None))
 
     async def _author(self, file: str, before: str | None) -> Author:
         """Return who wrote *file*; a rename is told as such, whoever made it."""

@@ -49,6 +49,8 @@ class Sight:
     """Names that faulty files bear."""
     unread: frozenset[str] = frozenset()
     """Files of which it is not known yet what they say."""
+    awaits_file: bool = False
+    """A file is missing: it may come back as another one, or be one that has come."""
     fault: str = ""
     """Why the folder as a whole says nothing."""
     unsettled: bool = False
@@ -170,7 +172,15 @@ class FolderEye:
             or each.missing_since is not None
             for each in self._files.values()
         )
-        return Sight(declared, dict(sorted(faults.items())), claimed, unread, fault, unsettled)
+        return Sight(
+            declared,
+            dict(sorted(faults.items())),
+            claimed,
+            unread,
+            awaits_file=any(each.missing_since is not None for each in self._files.values()),
+            fault=fault,
+            unsettled=unsettled,
+        )
 
 
 def _name(text: str) -> str:

@@ -25,6 +25,7 @@ from tradewright.domain.account import (
     Limits,
     RefusalCode,
     Released,
+    Renaming,
     Resting,
     Snapshot,
     Unresolved,
@@ -310,6 +311,13 @@ class AccountWorkflow:
         plan: TradePlan | None = self._read("migrated", TradePlan, args)
         if plan is not None:
             self._account = self._account.migrated(plan)
+
+    @workflow.signal(description="A preset is called otherwise from now on")
+    def renamed(self, *args: RawValue) -> None:
+        told: Renaming | None = self._read("renamed", Renaming, args)
+        if told is not None:
+            self._account = self._account.renamed(told, workflow.now())
+            self._note("renamed", f"{told.formerly} is called {told.preset} from now on")
 
     @workflow.signal(description="A reconciliation has finished")
     def reconciled(self, *args: RawValue) -> None:

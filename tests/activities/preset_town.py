@@ -59,6 +59,9 @@ class Strategies:
     refused: dict[str, str] = field(default_factory=dict)
     dies: str = ""
     """Where the watcher dies next: before or after what it does."""
+    stopped: dict[str, Running] = field(default_factory=dict)
+    """What ran last of what was stopped."""
+    renamed: list[tuple[str, str, str]] = field(default_factory=list)
     away: int = 0
     """How many calls find nobody."""
 
@@ -67,6 +70,12 @@ class Strategies:
             self.away -= 1
             raise ExchangeUnreachable("query", "nobody answers")
         return self.running_now.get(preset)
+
+    async def last(self, preset: str) -> Running | None:
+        return await self.running(preset) or self.stopped.get(preset)
+
+    async def rename(self, account: str, preset: str, formerly: str) -> None:
+        self.renamed.append((account, preset, formerly))
 
     async def was_applied(self, preset: str, preset_hash: str) -> bool:
         return preset_hash in self.known
@@ -108,6 +117,9 @@ class Strategies:
         loaded = loads(said)
         self.running_now[loaded.preset.name] = Running(preset_hash=loaded.hash)
         self.known.add(loaded.hash)
+
+    def stop(self, preset: str) -> None:
+        self.stopped[preset] = self.running_now.pop(preset)
 
     def _may_die(self, where: str) -> None:
         if self.dies == where:

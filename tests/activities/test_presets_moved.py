@@ -100,11 +100,49 @@ async def test_a_renamed_preset_is_seen_as_such(town: Town, file: str) -> None:
     assert town.runs("slow") == Running(preset_hash=hash_of(text(20, "slow")))
     assert town.entry("ema").note == "renamed slow"
     assert "renamed slow" in {reason for _, reason in town.strategies.told}
+    assert town.strategies.renamed == [("main", "slow", "ema")]
 
 
-async def test_a_rename_does_not_let_a_preset_trade_that_did_not(town: Town) -> None:
+@pytest.mark.parametrize("file", ["ema.yaml", "slow.yaml"])
+async def test_a_rename_does_not_let_a_preset_trade_that_did_not(town: Town, file: str) -> None:
+    town.write("rsi.yaml", text(20, "rsi"))
+    town.write("ema.yaml", text(20))
+    await town.settle()
+    demoted = Running(preset_hash=hash_of(text(20)), mode=Mode.SHADOW)
+    town.strategies.running_now["ema"] = demoted
+
+    (town.folder / "ema.yaml").unlink()
+    town.write(file, text(20, "slow"))
+    await town.settle()
+
+    runs = town.runs("slow")
+    assert runs is not None
+    assert runs.mode is Mode.SHADOW
+
+
+async def test_a_rename_does_not_raise_the_mode_of_its_document(town: Town) -> None:
     town.write("ema.yaml", text(20, mode="shadow"))
     await town.settle()
+
+    town.write("ema.yaml", text(20, "slow", mode="trade"))
+    await town.settle()
+
+    runs = town.runs("slow")
+    assert runs is not None
+    assert runs.mode is Mode.SHADOW
+
+
+@pytest.mark.parametrize("stopped", ["ema", "slow"])
+async def test_a_rename_does_not_let_trade_what_was_stopped_before_it_did(
+    town: Town, stopped: str
+) -> None:
+    town.write("ema.yaml", text(20, mode="trade" if stopped == "slow" else "shadow"))
+    await town.settle()
+    if stopped == "ema":
+        town.strategies.stop("ema")
+    else:
+        ran = Running(preset_hash=hash_of(text(30, "slow")), mode=Mode.SHADOW)
+        town.strategies.stopped["slow"] = ran
 
     town.write("ema.yaml", text(20, "slow", mode="trade"))
     await town.settle()

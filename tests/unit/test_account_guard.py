@@ -20,6 +20,7 @@ from tradewright.domain.account import (
     RefusalCode,
     Refused,
     Released,
+    Renaming,
     Result,
     decide,
     lifted,
@@ -348,3 +349,57 @@ def test_all_that_is_remembered_is_looked_at_in_no_time() -> None:
     assert code(account, wish) is None
 
     assert time.process_time() - begun < 0.1
+
+
+# --- another name ---------------------------------------------------------------------------------
+
+
+def test_another_name_takes_over_what_the_preset_has_come_to() -> None:
+    losses = [result(-1, (ago + 1) * HOUR) for ago in range(3)]
+    account = having(*losses).renamed(Renaming(preset="slow", formerly="ema"), NOW)
+    again = account.renamed(Renaming(preset="calm", formerly="slow"), NOW)
+    rebuilt = desk().rebuilt(Past(baseline=again.baseline, results=tuple(losses)))
+
+    codes = [
+        code(each, guarded(stop_guard=THREE).model_copy(update={"preset": name}))
+        for each, name in ((account, "slow"), (again, "calm"), (rebuilt, "calm"), (again, "other"))
+    ]
+
+    assert codes == [*(3 * [RefusalCode.STOP_GUARD]), None]
+
+
+def test_a_trade_that_began_under_the_former_name_counts_when_it_ends() -> None:
+    held = decide(proposal(), desk(), Limits(), NOW)
+    assert isinstance(held, Approved)
+    account = desk().reserved(held.plan, NOW).renamed(Renaming(preset="slow", formerly="ema"), NOW)
+    wish = proposal(2, preset="slow", symbol="ETHUSDT", max_open_trades=1)
+    one = wish.model_copy(
+        update={"guards": Guards(stop_guard=LossGuard(losses=1, within=DAY, pause=HOUR))}
+    )
+
+    during = code(account, wish)
+    ended = Released(trade_id=held.plan.trade_id, at=NOON, pnl=Decimal(-1))
+    afterwards = code(account.released(ended), one)
+
+    assert (during, afterwards) == (RefusalCode.PRESET_MAX_OPEN_TRADES, RefusalCode.STOP_GUARD)
+
+
+def test_who_takes_the_old_name_begins_anew() -> None:
+    lost = having(*(result(-1, (ago + 1) * HOUR) for ago in range(3)))
+    account = lost.renamed(Renaming(preset="slow", formerly="ema"), NOW)
+    wish = guarded(stop_guard=THREE)
+    plan = decide(wish, account, Limits(), NOW)
+
+    assert isinstance(plan, Approved)
+    held = account.reserved(plan.plan, NOW)
+    assert [len(held.held_of(name)) for name in ("ema", "slow")] == [1, 0]
+    told_twice = held.renamed(Renaming(preset="slow", formerly="ema"), NOW)
+    assert told_twice == held
+
+
+def test_what_was_lifted_stays_lifted_under_another_name() -> None:
+    lost = having(*(result(-1, (ago + 1) * HOUR) for ago in range(3)))
+    account = lifted(lost, RefusalCode.STOP_GUARD, "ema")
+    account = account.renamed(Renaming(preset="slow", formerly="ema"), NOW)
+
+    assert code(account, guarded(stop_guard=THREE).model_copy(update={"preset": "slow"})) is None

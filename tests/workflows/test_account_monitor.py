@@ -11,6 +11,8 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from tests.workflows.script import NOON
 from tradewright import ids
+from tradewright.app.hot_reload import StrategyApplier
+from tradewright.app.wish import NoWorkerAnswers
 from tradewright.domain.account import (
     Account,
     Approved,
@@ -359,6 +361,27 @@ async def test_entries_wait_for_a_look_at_the_exchange_that_is_fresh(
     fresh = await code_of(desk, stage.proposal())
 
     assert (stale, fresh) == (RefusalCode.SNAPSHOT_STALE, None)
+
+
+async def test_a_renamed_preset_keeps_what_it_has_come_to(stage: Any, until: Until) -> None:
+    desk = await open_desk(stage, until)
+    nobody: Any = None
+    applier = StrategyApplier(stage.client, nobody, nobody)
+    decision = await desk.execute_update(AccountWorkflow.reserve, stage.proposal())
+    assert isinstance(decision, Approved)
+
+    await applier.rename(stage.account, "another", stage.preset)
+    wish = stage.proposal(
+        trade_id=stage.proposal().trade_id[:-1] + "2",
+        preset="another",
+        symbol="ETHUSDT",
+        max_open_trades=1,
+    )
+    refused = await code_of(desk, wish)
+
+    assert refused is RefusalCode.PRESET_MAX_OPEN_TRADES
+    with pytest.raises(NoWorkerAnswers):
+        await applier.rename("nobody", "another", stage.preset)
 
 
 async def test_limits_read_anew_undo_what_an_operator_has_set(stage: Any, until: Until) -> None:

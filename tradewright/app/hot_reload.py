@@ -7,7 +7,8 @@ from temporalio.client import Client
 
 from tradewright import ids
 from tradewright.app.apply import disable, last_run, replace, running_strategy, unlisted
-from tradewright.app.wish import WishRefused
+from tradewright.app.wish import WishRefused, store
+from tradewright.domain.account import Renaming
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.folder import Running
 from tradewright.domain.plan import Mode
@@ -46,6 +47,15 @@ class StrategyApplier:
             return None
         self._seen[preset] = found
         return Running(preset_hash=found.preset_hash, enabled=found.enabled, mode=found.mode)
+
+    async def last(self, preset: str) -> Running | None:
+        """Return how it runs, or ran last."""
+        return await self.running(preset) or await last_run(self._journal, preset)
+
+    async def rename(self, account: str, preset: str, formerly: str) -> None:
+        """Let the desk know that what *formerly* has come to is the preset's own."""
+        told = Renaming(preset=preset, formerly=formerly)
+        await store(self._client, ids.account_workflow(account), "renamed", told)
 
     async def was_applied(self, preset: str, preset_hash: str) -> bool:
         stored = await self._journal.preset(preset_hash)

@@ -203,11 +203,12 @@ async def tell_or_store(
     try:
         return await tell(client, workflow_id, name, wish, shape, probe=probe)
     except NoWorkerAnswers:
-        await _signal(client, workflow_id, name, wish)
+        await store(client, workflow_id, name, wish)
         raise WishStored(workflow_id, name) from None
 
 
-async def _signal(client: Client, workflow_id: str, name: str, wish: Value) -> None:
+async def store(client: Client, workflow_id: str, name: str, wish: Value) -> None:
+    """Leave a signal, which Temporal keeps until somebody works on the workflow."""
     try:
         handle = client.get_workflow_handle(workflow_id)
         await handle.signal(name, wish, rpc_timeout=ANSWER_WITHIN)

@@ -28,6 +28,7 @@ from tradewright.domain.account.message import (
     Filled,
     LeaveWish,
     Released,
+    Renaming,
     Resting,
     Unresolved,
 )
@@ -41,6 +42,7 @@ from tradewright.domain.account.monitor import (
     unfired,
     watch,
 )
+from tradewright.domain.account.name import Renamed
 from tradewright.domain.account.past import Baseline, Fired, Past, Pause
 from tradewright.domain.account.refusal import EXPLANATIONS, Explanation, RefusalCode, explained
 from tradewright.domain.account.snapshot import Position, Snapshot
@@ -79,6 +81,8 @@ __all__ = [
     "RefusalCode",
     "Refused",
     "Released",
+    "Renamed",
+    "Renaming",
     "Reservation",
     "Resting",
     "Result",

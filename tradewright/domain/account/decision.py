@@ -184,13 +184,13 @@ def _standing(
         if ours and rest.until > proposal.trigger:
             yield code.COOLDOWN, f"{proposal.preset} rests on {rest.symbol} until {rest.until}"
     equity = account.snapshot.equity if account.snapshot else Decimal(0)
-    yield from rests(proposal, account.results, account.lifts, equity)
+    yield from rests(proposal, account.results_of(proposal.preset), account.lifts, equity)
     if len(account.reservations) >= limits.max_open_trades:
         yield (
             code.MAX_OPEN_TRADES,
             f"{len(account.reservations)} trades are open, as many as allowed",
         )
-    own = sum(r.plan.preset == proposal.preset for r in account.reservations)
+    own = len(account.held_of(proposal.preset))
     if own >= proposal.max_open_trades:
         yield code.PRESET_MAX_OPEN_TRADES, f"{own} trades of {proposal.preset} are open, its limit"
     if account.orders_last_minute(proposal.trigger) >= limits.max_orders_per_minute:

@@ -12,9 +12,11 @@ from tradewright.domain.account.message import (
     Channel,
     LeaveWish,
     Released,
+    Renaming,
     Resting,
     Unresolved,
 )
+from tradewright.domain.account.name import Renamed, name_now
 from tradewright.domain.account.past import Baseline, Fired, Past, Pause
 from tradewright.domain.account.refusal import RefusalCode
 from tradewright.domain.account.snapshot import Snapshot
@@ -93,6 +95,8 @@ class Account(Value):
     """What trades have come to of late, oldest first."""
     lifts: tuple[Lift, ...] = ()
     """Since when they count again, by what people have lifted."""
+    renames: tuple[Renamed, ...] = ()
+    """Of presets, oldest first."""
     done: tuple[str, ...] = ()
     """Ids of the last released trades: a late repeat must not open a second one."""
     returned: tuple[str, ...] = ()
@@ -135,6 +139,44 @@ class Account(Value):
                     for r in self.reservations
                 )
             }
+        )
+
+    def renamed(self, told: Renaming, now: datetime) -> "Account":
+        """Return the account that knows the preset by its new name; *now* is the wall clock."""
+        last = self.renames[-1] if self.renames else None
+        if last and (last.preset, last.formerly) == (told.preset, told.formerly):
+            return self
+        ended = [r.at for r in self.results if r.preset == told.formerly]
+        at = max([self.snapshot.market_at if self.snapshot else now, *ended])
+        renamed = Renamed(
+            preset=told.preset,
+            formerly=told.formerly,
+            at=at,
+            trades=tuple(plan.trade_id for plan in self.held_of(told.formerly)),
+        )
+        known = (r for r in self.renames if r.at > at - LONGEST_MEMORY)
+        lifts = tuple(
+            lift.model_copy(update={"preset": told.preset})
+            for lift in self.lifts
+            if lift.preset == told.formerly
+        )
+        return self.model_copy(
+            update={"renames": (*known, renamed), "lifts": (*self.lifts, *lifts)}
+        )
+
+    def held_of(self, preset: str) -> tuple[TradePlan, ...]:
+        """Return the running trades of *preset*, whatever it was called when they began."""
+        plans = (r.plan for r in self.reservations)
+        return tuple(
+            p for p in plans if name_now(self.renames, p.preset, p.trade_id, None) == preset
+        )
+
+    def results_of(self, preset: str) -> tuple[Result, ...]:
+        """Return what trades of *preset* have come to, whatever it was called then."""
+        return tuple(
+            r.model_copy(update={"preset": preset})
+            for r in self.results
+            if name_now(self.renames, r.preset, r.trade_id, r.at) == preset
         )
 
     def held_again(self, running: Sequence[TradePlan], now: datetime) -> "Account":

@@ -45,6 +45,13 @@ class Resting(Value):
     at: AwareDatetime = Field(description="Market clock.")
 
 
+class Renaming(Value):
+    """A preset is called otherwise from now on; what it has come to stays its own."""
+
+    preset: str
+    formerly: str
+
+
 class LeaveWish(Value):
     """A strategy wants the trade left that it holds on a symbol."""
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pydantic import AwareDatetime, Field
 
 from tradewright.domain.account.guard import Lift, Result
+from tradewright.domain.account.name import Renamed
 from tradewright.domain.account.refusal import RefusalCode
 from tradewright.domain.account.tally import CashMark
 from tradewright.domain.market import Value
@@ -41,6 +42,7 @@ class Baseline(Value):
     pauses: tuple[Pause, ...] = ()
     fired: tuple[Fired, ...] = ()
     lifts: tuple[Lift, ...] = ()
+    renames: tuple[Renamed, ...] = ()
 
 
 class Past(Value):
