@@ -11,7 +11,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from tradewright import ids
-from tradewright.app import operate, services, survey, trade_page, wish
+from tradewright.app import kill_switch, operate, services, survey, trade_page, wish
 from tradewright.app.connect import (
     JournalMissing,
     NamespaceMissing,
@@ -174,7 +174,7 @@ async def test_a_wish_that_loosens_leaves_no_trace_when_nobody_answers(
     )
 
     with pytest.raises(wish.NoWorkerAnswers, match="rearm was not sent, nothing was done"):
-        await operate.rearm(temporal, account, reason="it is out", by="bea")
+        await kill_switch.rearm(temporal, account, reason="it is out", by="bea")
     async with kill_worker(temporal, queue):
         state = await switch.query(KillSwitchWorkflow.state)
 
@@ -207,9 +207,9 @@ async def test_a_trip_is_kept_where_no_kill_switch_ever_ran(temporal: Client, ac
     queue = f"{account}:kill"
 
     with pytest.raises(wish.WishStored, match="trip is recorded and will be done when the kill"):
-        await operate.trip(temporal, account, reason="fire", by="ann", queue=queue)
+        await kill_switch.trip(temporal, account, reason="fire", by="ann", queue=queue)
     async with kill_worker(temporal, queue), asyncio.timeout(20):
-        states = [state async for state in operate.follow_kill_switch(temporal, account)]
+        states = [state async for state in kill_switch.follow(temporal, account)]
 
     assert states[-1].gate.state is GateState.HALTED
     assert (states[-1].gate.reason, states[-1].step) == ("fire", "waiting")
@@ -224,11 +224,11 @@ async def test_the_answer_to_a_trip_is_how_the_gate_stands(temporal: Client, acc
             id=ids.kill_switch_workflow(account),
             task_queue=queue,
         )
-        tripped = await operate.trip(temporal, account, reason="fire", by="ann")
-        settled = [state async for state in operate.follow_kill_switch(temporal, account)]
+        tripped = await kill_switch.trip(temporal, account, reason="fire", by="ann")
+        settled = [state async for state in kill_switch.follow(temporal, account)]
         with pytest.raises(wish.WishRefused, match=r"halted by ann \(fire\)"):
-            await operate.safe_mode(temporal, account, on=False, reason="", by="ann")
-        rearmed = await operate.rearm(temporal, account, reason="it is out", by="bea")
+            await kill_switch.safe_mode(temporal, account, on=False, reason="", by="ann")
+        rearmed = await kill_switch.rearm(temporal, account, reason="it is out", by="bea")
 
     assert tripped.gate.state is GateState.HALTED
     assert settled[-1].step == "waiting"
@@ -239,8 +239,10 @@ async def test_closing_the_gate_without_temporal_never_loosens_it(settings: Sett
     async with opened_journal(settings, create=True):
         pass
 
-    halted = await operate.close_gate(settings, GateState.HALTED, reason="fire", by="ann", now=NOW)
-    still = await operate.close_gate(
+    halted = await kill_switch.close_gate(
+        settings, GateState.HALTED, reason="fire", by="ann", now=NOW
+    )
+    still = await kill_switch.close_gate(
         settings, GateState.EXITS_ONLY, reason="rest", by="bea", now=NOW + timedelta(seconds=1)
     )
 

@@ -23,7 +23,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from tests.system.live_system import LiveSystem, until
 from tradewright import ids
-from tradewright.app import operate
+from tradewright.app import kill_switch
 from tradewright.app.paper_control import control
 from tradewright.app.trip_record import FOLDER
 from tradewright.domain.account import RefusalCode
@@ -72,7 +72,7 @@ async def is_halted_and_done(live: LiveSystem) -> KillSwitchState:
 
 async def rearm(live: LiveSystem) -> None:
     await is_halted_and_done(live)
-    await operate.rearm(live.client, live.settings.account, reason="looked at it", by="ann")
+    await kill_switch.rearm(live.client, live.settings.account, reason="looked at it", by="ann")
 
     async def is_open() -> bool:
         return (await live.desk()).gate is GateState.OPEN

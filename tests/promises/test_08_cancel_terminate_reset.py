@@ -27,7 +27,7 @@ from tests.promises.mistake import (
 from tests.system.live_system import LiveSystem, TradeHandle, until
 from tests.system.second_look import reconcile
 from tradewright import ids
-from tradewright.app import notice, operate
+from tradewright.app import kill_switch, notice
 from tradewright.domain.account import RefusalCode
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import GateState
@@ -435,8 +435,8 @@ async def test_a_kill_switch_that_is_reset_repeats_its_trips_and_ends_with_the_g
         state = await live.switch()
         return state.step == "waiting" and state.gate.state is GateState.OPEN
 
-    await operate.trip(live.client, account, reason="smoke", by="ann")
-    await operate.rearm(live.client, account, reason="toast", by="ann")
+    await kill_switch.trip(live.client, account, reason="smoke", by="ann")
+    await kill_switch.rearm(live.client, account, reason="toast", by="ann")
     await until(is_open_again)
     trade = await live.open("LTCUSDT")
 

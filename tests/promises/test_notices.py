@@ -10,7 +10,7 @@ from tests.system.conftest import running_system
 from tests.system.live_system import LIMITS, TIGHT, LiveSystem, until
 from tests.webhook import Webhook, listening
 from tradewright import ids
-from tradewright.app import notice, operate
+from tradewright.app import kill_switch, notice
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.notice import NotifySettings
 from tradewright.settings import Settings
@@ -104,4 +104,4 @@ async def test_a_trip_is_told_and_repeated_until_somebody_answers(ears: Ears) ->
         return (await live.switch()).step == "waiting"
 
     await until(waits)
-    await operate.rearm(live.client, account, reason="it was toast", by="ann")
+    await kill_switch.rearm(live.client, account, reason="it was toast", by="ann")

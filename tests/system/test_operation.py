@@ -14,7 +14,7 @@ from activities.secrets import ExchangeKey, VaultSecrets
 from tests.system.live_system import LIMITS, LiveSystem, TradeHandle, until
 from tests.system.second_look import reconcile
 from tradewright import ids
-from tradewright.app import operate
+from tradewright.app import kill_switch
 from tradewright.app.connect import opened_journal
 from tradewright.app.survey import feeds, overview
 from tradewright.domain.account import RefusalCode
@@ -63,7 +63,7 @@ async def test_safe_mode_keeps_entries_out_and_the_open_trade_managed(live: Live
     before = await live.approved("ETHUSDT")
     account = live.settings.account
 
-    await operate.safe_mode(live.client, account, on=True, reason="maintenance", by="ann")
+    await kill_switch.safe_mode(live.client, account, on=True, reason="maintenance", by="ann")
     refused = await live.refused("SOLUSDT")
     late = await live.ended(await live.start(before))
     trade = await live.is_open(handle)
@@ -83,7 +83,7 @@ async def test_safe_mode_keeps_entries_out_and_the_open_trade_managed(live: Live
     assert late.rejection.startswith("gate_closed: the gate is exits_only by ann")
     assert await live.orders("ETHUSDT") == []
     trade = await live.leave(handle)
-    await operate.safe_mode(live.client, account, on=False, reason="done", by="ann")
+    await kill_switch.safe_mode(live.client, account, on=False, reason="done", by="ann")
     assert await live.differences(trade, late) == []
 
 
@@ -320,7 +320,7 @@ async def test_only_a_named_person_opens_the_gate_again(
 ) -> None:
     account = live.settings.account
 
-    await operate.rearm(live.client, account, reason="looked at it", by="ann")
+    await kill_switch.rearm(live.client, account, reason="looked at it", by="ann")
     # On the same day the limit still holds, though it does not trip again
     await set_limits(live, LITTLE)
     await live.refresh()

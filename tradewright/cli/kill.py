@@ -52,14 +52,14 @@ def safe_mode(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Let nothing enter the market; exits, stops and open trades are still managed."""
-    from tradewright.app import operate
+    from tradewright.app import kill_switch
     from tradewright.domain.gate import GateState
 
     settings = invocation_of(ctx).settings()
     on = switch is Switch.ON
 
     async def send(client: "Client") -> "KillSwitchState":
-        return await operate.safe_mode(client, settings.account, on=on, reason=reason, by=by)
+        return await kill_switch.safe_mode(client, settings.account, on=on, reason=reason, by=by)
 
     if on:
         state = run(_tightened(settings, send, GateState.EXITS_ONLY, reason=reason, by=by))
@@ -95,7 +95,7 @@ def trip(
     be interrupted and run again. It exits 0 when the account is flat and its gate closed, 5 when
     it is flat but the gate's row could not be closed.
     """
-    from tradewright.app import operate
+    from tradewright.app import kill_switch
     from tradewright.domain.gate import GateState
 
     settings = invocation_of(ctx).settings()
@@ -107,10 +107,10 @@ def trip(
         return
 
     async def send(client: "Client") -> "KillSwitchState":
-        state = await operate.trip(client, settings.account, reason=reason, by=by)
+        state = await kill_switch.trip(client, settings.account, reason=reason, by=by)
         if wait:
             say("kill switch tripped; waiting until flat was read twice (Ctrl-C does not stop it)")
-            async for state in operate.follow_kill_switch(client, settings.account):
+            async for state in kill_switch.follow(client, settings.account):
                 needs = f"; needs a person: {state.needs_operator}" if state.needs_operator else ""
                 say(f"gate {words(state.gate.state)}, {words_of_step(state.step)}{needs}")
         return state
@@ -126,7 +126,7 @@ def rearm(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Open the gate again after a trip; while it still flattens, as soon as that is done."""
-    from tradewright.app import operate
+    from tradewright.app import kill_switch
     from tradewright.domain.gate import GateState
 
     if not by.strip() or not reason.strip():
@@ -134,7 +134,7 @@ def rearm(
     settings = invocation_of(ctx).settings()
 
     async def send(client: "Client") -> "KillSwitchState":
-        return await operate.rearm(client, settings.account, reason=reason, by=by)
+        return await kill_switch.rearm(client, settings.account, reason=reason, by=by)
 
     state = run(_told(settings, send))
     if state.gate.state is GateState.HALTED:
@@ -155,7 +155,7 @@ async def _tightened(
     settings: "Settings", send: Send, state: "GateState", *, reason: str, by: str
 ) -> "KillSwitchState":
     """Send the wish; if it is not carried out now, close the gate's row, which entries obey."""
-    from tradewright.app import operate
+    from tradewright.app import kill_switch
     from tradewright.domain.gate import GateState
 
     try:
@@ -163,7 +163,7 @@ async def _tightened(
     except TradewrightError:
         now = datetime.now(UTC)
         try:
-            gate = await operate.close_gate(settings, state, reason=reason, by=by, now=now)
+            gate = await kill_switch.close_gate(settings, state, reason=reason, by=by, now=now)
         except TradewrightError as e:
             say(f"the gate in the journal could not be closed either: {e}")
         else:

@@ -168,7 +168,7 @@ async def _apply_all(
 ) -> list["Application"]:
     from activities.bybit import BybitClient
     from activities.secrets import VaultSecrets
-    from tradewright.app import operate
+    from tradewright.app import apply as application
     from tradewright.app.connect import connect, opened_journal
 
     client = await connect(settings)
@@ -176,7 +176,7 @@ async def _apply_all(
     try:
         async with opened_journal(settings, create=True) as journal:
             done = [
-                await operate.apply(
+                await application.apply(
                     client,
                     journal,
                     bybit,
@@ -190,7 +190,7 @@ async def _apply_all(
             ]
             if not prune:
                 return done
-            return done + await operate.prune(
+            return done + await application.prune(
                 client,
                 journal,
                 settings.account,
