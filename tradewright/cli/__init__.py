@@ -14,8 +14,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     Threads of temporalio's native part crash or hang an interpreter that finalises
     (temporalio/sdk-python#300), so nothing is finalised: what is open is flushed here.
     """
+    from tradewright.cli import garbage
     from tradewright.cli.glance import glance
 
+    garbage.hardly()
     words = sys.argv[1:] if arguments is None else arguments
     code: object = glance(words)
     if code is None:

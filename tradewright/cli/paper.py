@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tradewright.cli import garbage
 from tradewright.cli.option import (
     SPEED,
     SYMBOL,
@@ -115,6 +116,7 @@ def paper(
         typer.echo(f"window      {exchange.http_url}/")
         typer.echo(f"listening on {exchange.http_url}")
 
+    garbage.as_usual()
     raise typer.Exit(serve(settings, tell))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tradewright.cli import garbage
 from tradewright.cli.exit import ExitCode
 from tradewright.cli.invocation import (
     Format,
@@ -252,6 +253,7 @@ def _until_interrupted(work: Any) -> Any:
     """Run *work*; a Ctrl-C ends it with all processes stopped, and is no error to explain."""
     from tradewright.app.supervisor import Interrupted
 
+    garbage.as_usual()
     try:
         return run(work)
     except Interrupted as e:
