@@ -59,11 +59,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(("tests/system", "tests/promises")))
 
 
+def pytest_collectstart() -> None:
+    # Thousands of modules are imported, and none of them leaves again
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     # What was imported stays: looking through all of it again and again takes a tenth of the time,
     # and stops a workflow for longer than Temporal lets one stand still
     gc.collect()
     gc.freeze()
+    gc.enable()
     # A thread may log when the test that captured its output is over
     logging.raiseExceptions = False
 
