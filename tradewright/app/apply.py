@@ -1,8 +1,7 @@
 """From a checked preset to a running strategy of that version."""
 
-import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -10,19 +9,17 @@ from typing import TYPE_CHECKING, Final
 from temporalio.client import Client, RPCError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCStatusCode
 
 from tradewright import ids
 from tradewright.app.connect import ANSWER_WITHIN
+from tradewright.app.listing import SymbolsUnlisted, unlisted
+from tradewright.app.strategy_run import last_run, running_strategy
 from tradewright.app.survey import strategies
-from tradewright.app.wish import NotRunning, TemporalFailed, WishRefused, ask, tell
+from tradewright.app.wish import NotRunning, TemporalFailed, WishRefused, tell
 from tradewright.domain.breaker import SymbolBreaker
-from tradewright.domain.errors import SymbolUnknown, TradewrightError
-from tradewright.domain.event import EventKind
-from tradewright.domain.folder import Running, held_mode, mode_note
+from tradewright.domain.folder import held_mode, mode_note
 from tradewright.domain.market import Value
 from tradewright.domain.plan import Mode
-from tradewright.plugin import suggestion
 from tradewright.ports import Applied, ApplyWish, StrategyStatus
 from workflows.attributes import ACCOUNT, PRESET, PRESET_HASH, attributes
 from workflows.strategy import StrategyStart, StrategyWorkflow
@@ -32,23 +29,8 @@ if TYPE_CHECKING:
     from tradewright.journal import Journal
     from tradewright.preset import LoadedPreset, Preset
 
-PAGE: Final = 1000
-"""As many instruments as Bybit gives at once; all linear ones fit."""
-
 SHOWN: Final = 12
 """Symbols in a summary, which has 400 characters."""
-
-
-class SymbolsUnlisted(TradewrightError):
-    """A preset names what cannot be traded."""
-
-    def __init__(self, preset: str, advice: Mapping[str, str]) -> None:
-        told = ", ".join(f"{symbol} ({hint})" for symbol, hint in advice.items())
-        super().__init__(
-            f"preset {preset} cannot be traded: the exchange lists no linear contract {told}; "
-            f"correct market.symbols"
-        )
-        self.advice = dict(advice)
 
 
 class Change(StrEnum):
@@ -74,29 +56,6 @@ class Application(Value):
     mode_note: str = ""
     """What a person is to know of its mode."""
     dry_run: bool = False
-
-
-async def unlisted(bybit: "BybitClient", symbols: Iterable[str]) -> dict[str, str]:
-    """Return those of *symbols* that the exchange does not list, each with the nearest it does."""
-    # A second of imports, which commands that place no strategy do without
-    from activities import parse
-    from activities.bybit import LINEAR, SETTLE_COIN
-
-    missing = []
-    for symbol in symbols:
-        try:
-            await bybit.instrument(symbol)
-        except SymbolUnknown:
-            missing.append(symbol)
-    if not missing:
-        return {}
-    answer = await bybit.call("get_instruments_info", category=LINEAR, limit=PAGE)
-    listed = [
-        str(row["symbol"])
-        for row in parse.rows("get_instruments_info", answer)
-        if row.get("settleCoin", SETTLE_COIN) == SETTLE_COIN
-    ]
-    return {symbol: suggestion(symbol, listed) for symbol in missing}
 
 
 async def apply(
@@ -328,29 +287,6 @@ def _applied(
     )
 
 
-async def last_run(journal: "Journal", preset: str) -> Running | None:
-    """Return how *preset* ran last, wherever it stopped; None if it never did."""
-    from tradewright.preset import PresetInvalid
-    from tradewright.preset.loader import outlined
-
-    chain = ids.strategy_workflow(preset)
-    changes = await journal.events(chain=chain, kind=EventKind.STRATEGY_CHANGED, limit=None)
-    told = [row.event.data for row in reversed(changes)]
-    version = next((data["version"] for data in told if data.get("version")), "")
-    for mode in (data.get("mode") for data in told):
-        if mode in set(Mode):
-            return Running(preset_hash=version, mode=Mode(mode))
-    # Earlier builds wrote none, and the journal may lag behind
-    versions = await journal.preset_versions(preset)
-    if not versions:
-        return None
-    try:
-        mode = outlined(versions[0].document).mode
-    except PresetInvalid:
-        return None
-    return Running(preset_hash=versions[0].hash, mode=mode)
-
-
 def _insist(expect: str, running: StrategyStatus | None, workflow_id: str) -> None:
     if running is None:
         raise NotRunning(workflow_id, f"version {expect} was expected; apply it without --expect")
@@ -366,29 +302,6 @@ def _change(running: StrategyStatus | None, applied: Applied) -> Change:
         return Change.STARTED
     same = (running.preset_hash, running.enabled) == (applied.preset_hash, applied.enabled)
     return Change.UNCHANGED if same else Change.CHANGED
-
-
-async def running_strategy(client: Client, preset: str) -> StrategyStatus | None:
-    """Return what runs of *preset* now; a strategy that was stopped does not.
-
-    Raises:
-        NoWorkerAnswers: It runs and nobody answers for it.
-    """
-    workflow_id = ids.strategy_workflow(preset)
-    # One after the other they would take twice as long
-    asked = asyncio.ensure_future(ask(client, workflow_id, "status", StrategyStatus))
-    try:
-        found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER_WITHIN)
-        return await asked if found.close_time is None else None
-    except RPCError as e:
-        if e.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise TemporalFailed(f"description of {workflow_id}", e.message) from None
-    except NotRunning:
-        return None
-    finally:
-        asked.cancel()
-        await asyncio.gather(asked, return_exceptions=True)
 
 
 def _markets(symbols: Sequence[str]) -> str:

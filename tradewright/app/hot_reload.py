@@ -6,7 +6,9 @@ import structlog
 from temporalio.client import Client
 
 from tradewright import ids
-from tradewright.app.apply import disable, last_run, replace, running_strategy, unlisted
+from tradewright.app.apply import disable, replace
+from tradewright.app.listing import unlisted
+from tradewright.app.strategy_run import last_run, running_strategy
 from tradewright.app.wish import WishRefused, store
 from tradewright.domain.account import Renaming
 from tradewright.domain.errors import Retry, TradewrightError

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from temporalio.client import Client
 
 from tradewright import ids
-from tradewright.app.apply import last_run, running_strategy
+from tradewright.app.strategy_run import last_run, running_strategy
 from tradewright.app.survey import strategies
 from tradewright.app.wish import NotRunning, NoWorkerAnswers, ask
 from tradewright.domain.errors import TradewrightError

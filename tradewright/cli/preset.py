@@ -239,8 +239,8 @@ async def _symbol_faults(
         return []
     from activities.bybit import BybitClient
     from activities.secrets import VaultSecrets
-    from tradewright.app.apply import unlisted
     from tradewright.app.authoring.check import fault_at
+    from tradewright.app.listing import unlisted
 
     symbols = {s: None for loaded in presets.values() for s in loaded.preset.market.symbols}
     bybit = BybitClient(settings.urls.rest_url, VaultSecrets.of(settings))
