@@ -29,6 +29,7 @@ from tradewright.domain.shadow import (
     funded,
     funding_since,
     lived,
+    too_late,
 )
 from tradewright.domain.trade import ExitRequested, Started, Trade, TradeState
 from tradewright.ports import (
@@ -157,7 +158,10 @@ class ShadowWorkflow:
         writing = asyncio.create_task(self._journal.keep_writing())
         await self._tell(ids.market_workflow(self._plan.account), "follow", self._plan)
         if self._trade.state is TradeState.PENDING:
-            self._take(lived(self._trade, [Started()], await self._quote()))
+            quote = await self._quote()
+            late = too_late(self._plan, workflow.now(), quote.at)
+            # Told before the entry is answered, which it then does not need to be
+            self._take(lived(self._trade, [Started(), *([late] if late else [])], quote))
         while not self._trade.is_final:
             if workflow.info().is_continue_as_new_suggested() and self._journal.fits:
                 return

@@ -12,8 +12,9 @@ from tradewright import ids
 from tradewright.domain.account import LeaveWish
 from tradewright.domain.event import EventKind
 from tradewright.domain.market import Candle, Side
-from tradewright.domain.plan import Mode
+from tradewright.domain.plan import LimitEntry, Mode
 from tradewright.domain.shadow import FundingRate
+from tradewright.domain.trade import TradeState
 from tradewright.ports import (
     CandleClosed,
     ClosedCandle,
@@ -105,6 +106,27 @@ async def test_a_signal_in_the_shadow_becomes_a_virtual_trade_and_nothing_else(
     assert not stage.exchange.script.calls
     description = await shadow.describe()
     assert await description.static_summary() == f"virtual: Buy 0.1 BTCUSDT · {stage.preset}"
+
+
+@pytest.mark.parametrize("late", ["decided long ago", "waited long enough"])
+async def test_an_entry_that_would_not_be_sent_any_more_is_not_made(
+    stage: Any, until: Until, late: str
+) -> None:
+    if late == "decided long ago":
+        plan = stage.plan(expires_at=datetime.now(UTC) - MINUTE)
+    else:
+        plan = stage.plan(entry=LimitEntry(rest_until=NOON))
+        stage.market.script.answer("observe", MarketView(price=Decimal(50_000), at=NOON))
+
+    handle = await stage.start(
+        ShadowWorkflow.run,
+        ShadowStart(plan=plan),
+        ids.shadow_workflow(plan.symbol, plan.trade_id),
+    )
+    trade = await handle.result()
+
+    assert (trade.state, trade.executions) == (TradeState.REJECTED, ())
+    assert trade.rejection.startswith("expired: ")
 
 
 async def test_it_ends_by_the_prices_and_is_in_the_journal_from_start_to_end(

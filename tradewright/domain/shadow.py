@@ -20,7 +20,7 @@ from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.exits import manage
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Candle, Price, Side, Value
-from tradewright.domain.plan import FeeRates, LimitEntry
+from tradewright.domain.plan import FeeRates, LimitEntry, TradePlan
 from tradewright.domain.trade import (
     Command,
     EntryEnded,
@@ -96,6 +96,21 @@ def lived(trade: Trade, events: Iterable[TradeEvent], quote: Quote) -> tuple[Cha
         for command in commands:
             inbox.extend(_performed(command, trade, quote))
     return tuple(changes)
+
+
+def too_late(plan: TradePlan, now: datetime, market_now: datetime) -> EntryRejected | None:
+    """Return that the entry of *plan* is not made any more, as none would be sent; None if it is.
+
+    Args:
+        plan: Of the trade that has not begun.
+        now: Wall clock.
+        market_now: Market clock.
+    """
+    if now > plan.expires_at:
+        return EntryRejected(code="expired", reason=f"it is after {plan.expires_at}")
+    if plan.rest_until is not None and market_now >= plan.rest_until:
+        return EntryRejected(code="expired", reason=f"it was to wait until {plan.rest_until}")
+    return None
 
 
 def followed(trade: Trade, candle: Candle, close: datetime) -> tuple[Change, ...]:
