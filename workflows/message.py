@@ -47,7 +47,7 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
         if len(unknown) < len(faults):
             raise _unreadable(faults) from None
         ignored = f"unknown keys were ignored: {', '.join(sorted(map(_named, unknown)))}"
-        if args and isinstance(args[0], RawValue) and is_ours(args[0].payload):
+        if args and is_ours(args[0]):
             workflow.logger.info(ignored)
         else:
             remarks.append(ignored)

@@ -3,15 +3,16 @@
     pytest tests/workflows/record_histories.py
 
 The files are what `test_replay.py` replays: they stand for workflows that run while the code
-under them is replaced.
+under them is replaced. What says something new is added as a further version (`account.2.json`);
+an older one goes when nothing can be running any more that began as it says.
 """
 
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
+from tests.workflows.recording import HISTORIES, keep
 from tradewright.domain.execution import ExitReason
 from tradewright.domain.gate import GateState
 from tradewright.domain.market import Side
@@ -24,16 +25,9 @@ from workflows.trade import ExitWish
 
 Until = Callable[..., Any]
 
-HISTORIES = Path(__file__).parent / "histories"
-
 
 async def save(name: str, handle: Any) -> None:
-    history = await handle.fetch_history()
-    _write(HISTORIES / f"{name}.json", json.loads(history.to_json()))
-
-
-def _write(path: Path, history: dict[str, Any]) -> None:
-    path.write_text(json.dumps(history, separators=(",", ":")) + "\n")
+    keep(HISTORIES, name, json.loads((await handle.fetch_history()).to_json()))
 
 
 def is_open(view: Any) -> bool:

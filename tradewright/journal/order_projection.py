@@ -13,6 +13,7 @@ from tradewright.domain.execution import Execution, ExitReason
 from tradewright.domain.market import Side
 from tradewright.domain.order import OrderState, OrderTrigger, next_state
 from tradewright.domain.plan import TradePlan
+from tradewright.domain.record import read_back
 from tradewright.domain.trade import (
     EntryEnded,
     EntryPlaced,
@@ -62,7 +63,7 @@ def _order(appended: Appended, side: Side, **fields: Any) -> dict[str, Any]:
 
 def entry_intended(connection: Connection, appended: Appended) -> None:
     data = appended.event.data
-    plan = TradePlan.model_validate(data["plan"])
+    plan = read_back(TradePlan, data["plan"])
     link = str(data["order_link_id"])
     insert_new(
         connection,

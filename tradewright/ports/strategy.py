@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -115,12 +116,14 @@ class ClosedCandle(Value):
 class ShadowCandles(Value):
     """Signal `candles` of a virtual trade: something happens to it within them."""
 
+    kind: Literal["candles"] = "candles"
     closed: tuple[ClosedCandle, ...]
 
 
 class ShadowExit(Value):
     """Signal and update `exit` of a virtual trade."""
 
+    kind: Literal["exit"] = "exit"
     note: str = ""
     by: str = "operator"
     reason: ExitReason = ExitReason.OPERATOR
