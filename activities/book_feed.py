@@ -18,6 +18,8 @@ ASK_EVERY = 2.0
 """Seconds that a book which was asked for anew is given."""
 RENEW_AFTER = 3
 """Times that a book was asked for in vain, before the connection is thought to be at fault."""
+TOLD_AFTER = 10.0
+"""Seconds that a book is not known, when it is thought not to mend by itself."""
 
 
 class BookTopic(NamedTuple):
@@ -41,6 +43,7 @@ class BookFeed:
         """As they were asked for since the last change."""
         self._broken: dict[str, str] = {}
         """Why books cannot be continued, by topic."""
+        self._broken_since: dict[str, float] = {}
         self._asked: dict[str, tuple[float, int]] = {}
         """When a broken book was asked for last, and how often, since it was whole."""
         self._mend = asyncio.Event()
@@ -51,7 +54,10 @@ class BookFeed:
         for name, topic in self._wanted.items():
             if name not in self._ladders:
                 self._ladders[name] = Ladder(topic.symbol)
-        for known in (self._ladders, self._books, self._broken, self._asked):
+        for known in (
+            *(self._ladders, self._books, self._broken),
+            *(self._broken_since, self._asked),
+        ):
             for name in known.keys() - self._wanted.keys():
                 del known[name]
         await self._topics.follow(self._wanted)
@@ -63,6 +69,22 @@ class BookFeed:
             ladder = self._ladders.get(name)
             self._books[name] = ladder.book() if ladder else None
         return self._books[name]
+
+    @property
+    def fault(self) -> str | None:
+        """Return why books that are wanted are not known; None before there is a connection."""
+        if not self._wanted or self._topics.fault is None:
+            return None if self._wanted else ""
+        now = asyncio.get_running_loop().time()
+        found = [self._topics.fault]
+        found += [
+            f"{name} is not known: {why}"
+            for name, why in sorted(self._broken.items())
+            if now - self._broken_since[name] >= TOLD_AFTER
+        ]
+        refused = sorted(self._wanted.keys() - {*self._topics.wanted})
+        found += [f"the exchange refuses {name}" for name in refused]
+        return "; ".join(filter(None, found))
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -95,12 +117,16 @@ class BookFeed:
             ladder.forget()
             if name not in self._broken:
                 log.warning("book_broken", topic=name, detail=str(e))
-            self._broken[name] = str(e)
+            self._break(name, str(e))
             self._mend.set()
         else:
-            self._broken.pop(name, None)
-            self._asked.pop(name, None)
+            for known in (self._broken, self._broken_since, self._asked):
+                known.pop(name, None)
             self._changed(self._wanted[name])
+
+    def _break(self, name: str, why: str) -> None:
+        self._broken[name] = why
+        self._broken_since.setdefault(name, asyncio.get_running_loop().time())
 
     async def _keep_whole(self) -> None:
         """Ask anew for books that are broken or silent, and for a connection if that is vain."""
@@ -137,7 +163,7 @@ class BookFeed:
         for name in self._topics.wanted:
             if self._topics.silent_for(name) > SILENT_AFTER and name not in self._broken:
                 log.warning("book_silent", topic=name)
-                self._broken[name] = "it says nothing"
+                self._break(name, "it says nothing")
                 self._books[name] = None
                 if ladder := self._ladders.get(name):
                     ladder.forget()

@@ -26,10 +26,11 @@ class ChannelReport:
         self,
         messenger: Messenger,
         account: str,
-        name: Literal["private", "public"],
+        name: Literal["private", "public", "books"],
         *,
         fault: str = "",
         since: datetime | None = None,
+        heeded: bool = True,
     ) -> None:
         """Report of the channel *name*.
 
@@ -39,10 +40,12 @@ class ChannelReport:
             name: Of the channel.
             fault: As whoever followed the channel before has left it.
             since: When that began; wall clock.
+            heeded: Whether the desk lets nothing enter without the channel.
         """
         self._messenger = messenger
         self._account = account
         self._channel = Channel(name=name, fault=fault, since=since or datetime.now(UTC))
+        self._heeded = heeded
         self._changed = asyncio.Event()
         self._shown: bool | None = None
         """Whether the desk was told of a fault; None when it has to be told, whatever is so."""
@@ -94,7 +97,8 @@ class ChannelReport:
         notice = channel_notice(self._account, told, datetime.now(UTC))
         # The notifier tells a person once, and nothing of the end of what was never told
         await self._messenger.tell(ids.notifier_workflow(self._account), "tell", notice)
-        if await self._messenger.tell(ids.account_workflow(self._account), "channel", told):
+        desk = ids.account_workflow(self._account)
+        if not self._heeded or await self._messenger.tell(desk, "channel", told):
             self._shown = bool(told.fault)
         else:
             # It is started by whoever starts us, or by the next reconciliation

@@ -124,6 +124,7 @@ class Herald:
             await self._look()
             await self._collect()
             self._hearing.judge()
+            self._sentries.judge()
             close = await self._due()
             if close is not None:
                 await self._tell_of(close)

@@ -140,6 +140,7 @@ class BybitMarket(MarketPort):
             fault=cursor.fault,
             since=cursor.fault_since,
         )
+        books = ChannelReport(self._messenger, watchlist.account, "books", heeded=False)
         sentries = Sentries(
             self._url,
             cursor.books,
@@ -148,6 +149,7 @@ class BybitMarket(MarketPort):
             strategist=self._strategist,
             messenger=self._messenger,
             eyes=self._decider.sight,
+            report=books,
         )
         warmup = Warmup(self._library, self._strategist, self._decider.lookout.sight, self._pace)
         herald = Herald(
@@ -162,7 +164,10 @@ class BybitMarket(MarketPort):
             report=report,
         )
         async with heartbeats(lambda: herald.cursor):
-            await together(feed.run(), sentries.run(), warmup.run(), herald.run(), report.run())
+            await together(
+                *(feed.run(), sentries.run(), warmup.run(), herald.run()),
+                *(report.run(), books.run()),
+            )
 
     async def _factors(self, plan: TradePlan) -> dict[str, float]:
         """Return the preset's indicators at the last closed candle; none if there is no preset."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from activities.book_feed import BookFeed, BookTopic
+from activities.channel import ChannelReport
 from activities.joint import together
 from activities.library import Library, PresetUnusable
 from activities.messenger import Messenger
@@ -46,8 +47,10 @@ class Sentries:
         strategist: Strategist,
         messenger: Messenger,
         eyes: Eyes,
+        report: ChannelReport,
     ) -> None:
         """Post nobody yet; *marks* are what the worker before this one has left, by preset."""
+        self._report = report
         self._feed = BookFeed(url, self._note)
         self._left = {preset: dict(its) for preset, its in marks.items()}
         self._source = source
@@ -108,6 +111,14 @@ class Sentries:
             book = ladder.book()
             if book is not None:
                 await sentry.look_once(symbol, book)
+
+    def judge(self) -> None:
+        """Report what the books are worth now, where anybody looks at them."""
+        fault = self._feed.fault
+        if fault:
+            self._report.degraded(fault)
+        elif fault is not None and (self._sentries or self._report.fault):
+            self._report.healthy()
 
     async def run(self) -> None:
         """Listen until cancelled."""

@@ -199,3 +199,29 @@ async def test_a_book_that_makes_no_sense_is_none_until_the_next_snapshot(
     book = feed.book(BTC)
     assert book is not None
     assert book.best_bid == 99
+
+
+async def test_a_book_that_does_not_mend_is_told_of_until_it_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(book_feed, "SILENT_AFTER", 0.5)
+    monkeypatch.setattr(book_feed, "ASK_EVERY", 0.1)
+    monkeypatch.setattr(book_feed, "TOLD_AFTER", 0.3)
+    async with feeding() as (paper, feed, noted):
+        before = feed.fault
+        await feed.follow([BTC, ETH])
+        await eventually(lambda: len(noted.books.get(BTC, ())) > 2 and len(noted.books) == 2)
+        whole = feed.fault
+        await fault(paper, "{kind: stream_loss, when: {topic: orderbook.50.BTCUSDT}}")
+        await eventually(lambda: bool(feed.fault))
+        broken = feed.fault
+        await no_faults(paper)
+        await eventually(lambda: feed.fault == "")
+
+        await feed.follow([BTC, BookTopic(50, "NOPEUSDT")])
+        await eventually(lambda: feed.fault == "the exchange refuses orderbook.50.NOPEUSDT")
+        await feed.follow([BTC])
+        assert feed.fault == ""
+
+    assert (before, whole) == ("", "")
+    assert broken == "orderbook.50.BTCUSDT is not known: it says nothing"

@@ -1,7 +1,7 @@
 """What a stream is worth: told when it changes, and again while nobody may know."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -44,6 +44,12 @@ class NotingMessenger:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "BLIP", 0.01)
     monkeypatch.setattr(channel, "REMIND_EVERY", 0.02)
+
+
+async def eventually(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 - what is waited for happens in another task
+            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -90,6 +96,25 @@ async def test_a_fault_that_was_there_before_is_as_old_as_it_is() -> None:
     assert (heard.fault, heard.since) == ("still lost", SINCE)
     assert messenger.notices[0].key == "channel/main/public"
     assert messenger.notices[0].text == "still lost; no entries until it works again"
+
+
+async def test_a_channel_that_is_not_heeded_is_told_to_a_person_alone() -> None:
+    messenger = NotingMessenger()
+    told: Any = messenger
+    books = ChannelReport(told, "main", "books", heeded=False)
+    running = asyncio.create_task(books.run())
+
+    books.degraded("lost")
+    await eventually(lambda: len(messenger.notices) == 1)
+    books.healthy()
+    await eventually(lambda: len(messenger.notices) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    lost, back = messenger.notices
+    assert lost.text.startswith("lost; presets that order books trigger enter nothing")
+    assert (lost.resolved, back.resolved) == (False, True)
+    assert messenger.channels.empty()
 
 
 async def test_the_end_of_a_fault_that_another_consumer_told_of_is_told() -> None:

@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from temporalio.client import Client
 
+from activities.book_feed import BookFeed
 from activities.herald import MarketCursor
+from activities.sentries import Sentries
 from tests.activities.town import START, Shelf, Town, consuming, eventually, minutes, town
 from tradewright import ids
 from tradewright.book import NUMBERS
@@ -139,3 +143,41 @@ async def test_a_preset_that_is_watched_no_more_is_called_no_more(temporal: Clie
             await place.closes(watch.preset, seen + 4)
 
             assert await triggers(place, watch) == before
+
+
+class Verdicts:
+    """Notes what is said of the books."""
+
+    def __init__(self) -> None:
+        self.fault = ""
+        self.told: list[str] = []
+
+    def degraded(self, fault: str) -> None:
+        self.fault = fault
+        self.told.append(fault)
+
+    def healthy(self) -> None:
+        self.fault = ""
+        self.told.append("")
+
+
+async def test_books_are_judged_where_anybody_looks_at_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nobody: Any = None
+    verdicts: Any = Verdicts()
+    posted = Sentries(
+        "ws://nowhere",
+        {},
+        source=nobody,
+        library=nobody,
+        strategist=nobody,
+        messenger=nobody,
+        eyes=nobody,
+        report=verdicts,
+    )
+    for fault in (None, "", "the book is not known", None, "", ""):
+        monkeypatch.setattr(BookFeed, "fault", fault)
+        posted.judge()
+
+    assert verdicts.told == ["the book is not known", ""]

@@ -18,13 +18,16 @@ def channel_notice(account: str, channel: Channel, now: datetime) -> Notice:
         ('channel/main/public', 'public stream of main works again', True)
     """
     state = "cannot be relied on" if channel.fault else "works again"
-    follower = {"private": ids.stream_workflow, "public": ids.market_workflow}[channel.name]
+    follower = ids.stream_workflow if channel.name == "private" else ids.market_workflow
+    without = "no entries until it works again"
+    if channel.name == "books":
+        without = "presets that order books trigger enter nothing by those until it works again"
     return Notice(
         key=f"channel/{account}/{channel.name}",
         account=account,
         priority=Priority.WARNING,
         title=f"{channel.name} stream of {account} {state}",
-        text=f"{channel.fault}; no entries until it works again" if channel.fault else "",
+        text=f"{channel.fault}; {without}" if channel.fault else "",
         workflow_id=follower(account),
         at=now,
         resolved=not channel.fault,

@@ -32,7 +32,7 @@ class Unresolved(Value):
 class Channel(Value):
     """What a stream of the exchange is worth from now on."""
 
-    name: Literal["private", "public"]
+    name: Literal["private", "public", "books"]
     fault: str = Field(default="", description="Why it cannot be relied on; empty when it can.")
     since: AwareDatetime = Field(description="Wall clock.")
 
