@@ -19,8 +19,8 @@ from temporalio.client import Client
 
 from activities.messenger import Messenger, heartbeats
 from activities.presets_author import Author, author_of
-from activities.presets_folder import FolderEye, Sight, identity
-from activities.presets_news import Told
+from activities.presets_folder import FolderEye, FolderSight, identity
+from activities.presets_news import FolderReport
 from tradewright import ids
 from tradewright.domain.errors import Retry, TradewrightError
 from tradewright.domain.folder import (
@@ -46,7 +46,6 @@ LOOK_AGAIN: Final = 0.025
 """Seconds until the next look at a file that has not settled."""
 TRY_AGAIN: Final = 1.0
 """Seconds until what could not be done is tried again."""
-
 
 AuthorOf = Callable[[Path, Author], Awaitable[Author]]
 
@@ -89,13 +88,13 @@ class PresetWatch:
         folder: Path,
         memory: FolderMemory,
         applier: Applier,
-        told: Told,
+        report: FolderReport,
         author_of: AuthorOf = author_of,
     ) -> None:
         self._folder = folder
         self._author_of = author_of
         self._applier = applier
-        self._told = told
+        self._report = report
         self._memory = {each.name: each for each in memory.presets}
         self._refused: dict[str, tuple[str, tuple[PresetFault, ...]]] = {}
         """What the exchange has against a version, by file; asked once for each."""
@@ -112,7 +111,7 @@ class PresetWatch:
         """Return whether nothing waits to be tried again."""
         return not self._waiting
 
-    async def follow(self, sight: Sight) -> None:
+    async def follow(self, sight: FolderSight) -> None:
         """Do what *sight* asks for and has not been done."""
         self._waiting = ""
         if not sight.fault:
@@ -139,7 +138,7 @@ class PresetWatch:
         current = {said.file: said.preset_hash for said, _ in sight.declared.values()}
         self._refused = {f: r for f, r in self._refused.items() if current.get(f) == r[0]}
         faults = sight.faults | {file: found for file, (_, found) in self._refused.items()}
-        await self._told.look(self._memory, faults, sight.fault, self._waiting)
+        await self._report.look(self._memory, faults, sight.fault, self._waiting)
 
     async def _trying(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -205,7 +204,7 @@ class PresetWatch:
 
     async def _author(self, file: str, before: str | None) -> Author:
         """Return who wrote *file*; a rename is told as such, whoever made it."""
-        watcher = Author(by=f"watcher of {self._told.place}", reason="saved")
+        watcher = Author(by=f"watcher of {self._report.place}", reason="saved")
         author = await self._author_of(self._folder / file, watcher)
         return author if before is None else replace(author, reason=f"renamed from {before}")
 
@@ -219,7 +218,7 @@ class PresetWatch:
             await self._applier.disable(
                 name,
                 expected=found.remember.expected,
-                by=f"watcher of {self._told.place}",
+                by=f"watcher of {self._report.place}",
                 reason=missing.why,
             )
             log.info("preset_disabled", preset=name, file=missing.base.file, why=missing.why)
@@ -228,7 +227,7 @@ class PresetWatch:
     async def _remember(self, entry: Remembered) -> None:
         if self._memory.get(entry.name) != entry:
             self._memory[entry.name] = entry
-            await self._told.remember(entry)
+            await self._report.remember(entry)
 
 
 def _is_done(base: Remembered, said: Declared) -> bool:
@@ -257,7 +256,7 @@ class FolderWatcher(PresetsPort):
                 {e.name: e.file for e in memory.presets if e.standing is not Standing.GONE}
             )
             watch = PresetWatch(
-                self._folder, memory, self._applier, Told(self._messenger, account, memory)
+                self._folder, memory, self._applier, FolderReport(self._messenger, account, memory)
             )
             async for _ in stirs(self._folder):
                 sight = await asyncio.to_thread(eye.look, time.monotonic())

@@ -38,7 +38,7 @@ LOADED_WITHIN: Final = 10.0
 
 
 @dataclass(frozen=True)
-class Sight:
+class FolderSight:
     """What the folder says now."""
 
     declared: dict[str, tuple[Declared, LoadedPreset]]
@@ -88,7 +88,7 @@ class FolderEye:
         for file in keepers.values():
             self._files.setdefault(file, _File(None, 0.0, 0.0))
 
-    def look(self, now: float) -> Sight:
+    def look(self, now: float) -> FolderSight:
         """Return what the folder says at *now*, in seconds of a clock that only rises."""
         try:
             seen = stamps(self.folder)
@@ -139,7 +139,7 @@ class FolderEye:
         content = _read_apart(path, file) or read_file(path, file)
         return content if stamp_of(path) == stamp else None
 
-    def _sight(self, fault: str = "") -> Sight:
+    def _sight(self, fault: str = "") -> FolderSight:
         contents = [each.content for each in self._files.values() if each.content is not None]
         faults = {each.file: each.faults for each in contents if each.faults}
         for content in contents:
@@ -172,7 +172,7 @@ class FolderEye:
             or each.missing_since is not None
             for each in self._files.values()
         )
-        return Sight(
+        return FolderSight(
             declared,
             dict(sorted(faults.items())),
             claimed,

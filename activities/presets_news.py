@@ -19,7 +19,7 @@ LONGEST_FAULT: Final = 2000
 """Characters of what is wrong with one file: a signal has to hold all of them."""
 
 
-class Told:
+class FolderReport:
     """Tells the workflow what has changed, and the log what is wrong."""
 
     def __init__(self, messenger: Messenger, account: str, memory: FolderMemory) -> None:

@@ -24,7 +24,7 @@ from activities.pace import PaperPace
 from activities.secrets import ExchangeKey
 from tests.activities.decider_worker import DOCUMENT, MakeWorker, Watcher, Worker
 from tests.activities.exchange_of_data import DataExchange
-from tests.activities.preset_town import Town
+from tests.activities.preset_town import PresetTown
 from tradewright import ids
 from tradewright.app.paper_control import control
 from tradewright.domain.account import Past
@@ -387,10 +387,10 @@ async def make_plan(bench: Bench) -> MakePlan:
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Town:
+def town(tmp_path: Path) -> PresetTown:
     folder = tmp_path / "strategies"
     folder.mkdir()
-    return Town(folder)
+    return PresetTown(folder)
 
 
 @pytest.fixture

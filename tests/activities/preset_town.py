@@ -9,8 +9,8 @@ from typing import cast
 from activities.messenger import Messenger
 from activities.presets import PresetWatch
 from activities.presets_author import Author
-from activities.presets_folder import SETTLED, FolderEye, Sight
-from activities.presets_news import Told
+from activities.presets_folder import SETTLED, FolderEye, FolderSight
+from activities.presets_news import FolderReport
 from tradewright.domain.errors import ExchangeUnreachable, Retry, TradewrightError
 from tradewright.domain.folder import Remembered, Running, Standing, held_mode
 from tradewright.domain.plan import Mode
@@ -148,7 +148,7 @@ async def the_watcher(path: Path, otherwise: Author) -> Author:
     return otherwise
 
 
-class Town:
+class PresetTown:
     """A folder, who watches it, and a clock that goes when it is told to."""
 
     def __init__(self, folder: Path) -> None:
@@ -166,8 +166,8 @@ class Town:
         self.eye.remember(
             {e.name: e.file for e in memory.presets if e.standing is not Standing.GONE}
         )
-        told = Told(cast(Messenger, self.workflow), "main", memory)
-        self.watch = PresetWatch(self.folder, memory, self.strategies, told, the_watcher)
+        report = FolderReport(cast(Messenger, self.workflow), "main", memory)
+        self.watch = PresetWatch(self.folder, memory, self.strategies, report, the_watcher)
         self.place = memory.place
 
     def write(self, file: str, said: str, *, replace: bool = False) -> None:
@@ -181,13 +181,13 @@ class Town:
         if replace:
             target.replace(path)
 
-    async def look(self, after: float = 0.0) -> Sight:
+    async def look(self, after: float = 0.0) -> FolderSight:
         self.now += after
         sight = self.eye.look(self.now)
         await self.watch.follow(sight)
         return sight
 
-    async def settle(self, within: float = 5.0) -> Sight:
+    async def settle(self, within: float = 5.0) -> FolderSight:
         """Look until the folder has said all that it says."""
         sight = await self.look()
         for _ in range(int(within / SETTLED)):

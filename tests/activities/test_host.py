@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from activities.host import GuestFailed, Host, RemoteStrategy, loaded_apart
-from activities.presets_folder import FolderEye, Sight
+from activities.presets_folder import FolderEye, FolderSight
 from activities.strategist import Strategist, StrategyFailed
 from tradewright import plugin, testing
 from tradewright.domain.market import Side
@@ -357,7 +357,7 @@ def test_who_watches_the_presets_never_imports_a_foreign_strategy(tmp_path: Path
     assert "risk.notionall" in [fault.path for fault in sight.faults["three.yaml"]]
 
 
-def seen_in(folder: Path) -> Sight:
+def seen_in(folder: Path) -> FolderSight:
     """Return what a folder says once it has settled."""
     eye = FolderEye(folder, "main")
     for now in range(5):

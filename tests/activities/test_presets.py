@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from activities.presets_folder import DOUBTED, GONE_AFTER, RESTLESS, SETTLED, UNENDED
-from tests.activities.preset_town import Town, hash_of, text
+from tests.activities.preset_town import PresetTown, hash_of, text
 from tradewright.domain.folder import Running, Standing
 
 
-async def test_a_new_file_starts_and_a_saved_one_changes_what_runs(town: Town) -> None:
+async def test_a_new_file_starts_and_a_saved_one_changes_what_runs(town: PresetTown) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
     first = town.runs()
@@ -23,7 +23,7 @@ async def test_a_new_file_starts_and_a_saved_one_changes_what_runs(town: Town) -
     assert town.strategies.told[0] == (f"watcher of {town.place}", "saved")
 
 
-async def test_a_save_is_applied_as_soon_as_the_file_has_settled(town: Town) -> None:
+async def test_a_save_is_applied_as_soon_as_the_file_has_settled(town: PresetTown) -> None:
     town.write("ema.yaml", text(20))
 
     await town.look()
@@ -33,7 +33,7 @@ async def test_a_save_is_applied_as_soon_as_the_file_has_settled(town: Town) -> 
     assert (early, town.runs()) == (None, Running(preset_hash=hash_of(text(20))))
 
 
-async def test_comments_layout_and_a_touch_are_no_new_version(town: Town) -> None:
+async def test_comments_layout_and_a_touch_are_no_new_version(town: PresetTown) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
 
@@ -44,7 +44,7 @@ async def test_comments_layout_and_a_touch_are_no_new_version(town: Town) -> Non
     assert len(town.strategies.applied) == 1
 
 
-async def test_an_editor_that_replaces_the_file_changes_it(town: Town) -> None:
+async def test_an_editor_that_replaces_the_file_changes_it(town: PresetTown) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
 
@@ -54,7 +54,7 @@ async def test_an_editor_that_replaces_the_file_changes_it(town: Town) -> None:
     assert town.runs() == Running(preset_hash=hash_of(text(30)))
 
 
-async def test_an_editor_that_deletes_before_it_writes_disables_nothing(town: Town) -> None:
+async def test_an_editor_that_deletes_before_it_writes_disables_nothing(town: PresetTown) -> None:
     town.write("rsi.yaml", text(20, "rsi"))
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -72,7 +72,7 @@ async def test_an_editor_that_deletes_before_it_writes_disables_nothing(town: To
 
 
 @pytest.mark.parametrize("cut", [0, 10, len(text(30)) - 32, len(text(30)) - 1])
-async def test_what_is_half_written_is_never_believed(town: Town, cut: int) -> None:
+async def test_what_is_half_written_is_never_believed(town: PresetTown, cut: int) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
 
@@ -88,7 +88,7 @@ async def test_what_is_half_written_is_never_believed(town: Town, cut: int) -> N
 
 
 async def test_a_mere_beginning_of_what_was_there_is_doubted_and_believed_at_last(
-    town: Town,
+    town: PresetTown,
 ) -> None:
     """Its protections come last: without them it would be valid, and another preset."""
     beginning = text(20).replace("protections: {cooldown_candles: 3}\n", "")
@@ -106,7 +106,7 @@ async def test_a_mere_beginning_of_what_was_there_is_doubted_and_believed_at_las
 
 
 async def test_ten_saves_a_second_are_one_application_each_and_the_last_one_stays(
-    town: Town,
+    town: PresetTown,
 ) -> None:
     for period in range(20, 30):
         town.write("ema.yaml", text(period))
@@ -117,7 +117,7 @@ async def test_ten_saves_a_second_are_one_application_each_and_the_last_one_stay
     assert len(town.strategies.applied) == len(set(town.strategies.applied))
 
 
-async def test_a_file_that_never_settles_is_read_at_last(town: Town) -> None:
+async def test_a_file_that_never_settles_is_read_at_last(town: PresetTown) -> None:
     for turn in range(int(RESTLESS / 0.02) + 2):
         town.write("ema.yaml", text(20 + turn % 2))
         await town.look(0.02)
@@ -125,7 +125,9 @@ async def test_a_file_that_never_settles_is_read_at_last(town: Town) -> None:
     assert town.runs() is not None
 
 
-async def test_an_invalid_file_leaves_the_last_good_version_and_is_told_once(town: Town) -> None:
+async def test_an_invalid_file_leaves_the_last_good_version_and_is_told_once(
+    town: PresetTown,
+) -> None:
     """E1: validate fully, then swap; a bad file keeps the last good one, and is told."""
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -145,7 +147,7 @@ async def test_an_invalid_file_leaves_the_last_good_version_and_is_told_once(tow
     assert (town.faults, town.runs()) == ({}, Running(preset_hash=hash_of(text(30))))
 
 
-async def test_a_file_that_is_wrong_and_right_again_was_never_away(town: Town) -> None:
+async def test_a_file_that_is_wrong_and_right_again_was_never_away(town: PresetTown) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
 
@@ -159,7 +161,7 @@ async def test_a_file_that_is_wrong_and_right_again_was_never_away(town: Town) -
 
 @pytest.mark.parametrize("harm", ["empty", "missing", "unreadable", "file"])
 async def test_a_folder_that_cannot_be_used_deletes_nothing_and_is_told(
-    town: Town, harm: str, monkeypatch: pytest.MonkeyPatch
+    town: PresetTown, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ema", "rsi"):
         town.write(f"{name}.yaml", text(20, name))
@@ -198,7 +200,7 @@ def _raise(error: Exception) -> Any:
     raise error
 
 
-async def test_two_files_of_one_name_leave_the_first_one_alone(town: Town) -> None:
+async def test_two_files_of_one_name_leave_the_first_one_alone(town: PresetTown) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
 
@@ -217,7 +219,7 @@ async def test_two_files_of_one_name_leave_the_first_one_alone(town: Town) -> No
     assert town.faults == {}
 
 
-async def test_a_preset_of_another_account_is_a_fault(town: Town) -> None:
+async def test_a_preset_of_another_account_is_a_fault(town: PresetTown) -> None:
     town.write("ema.yaml", text(20).replace("mode:", "account: other\nmode:"))
     await town.settle()
 
@@ -226,7 +228,7 @@ async def test_a_preset_of_another_account_is_a_fault(town: Town) -> None:
 
 
 async def test_what_the_exchange_has_against_a_preset_keeps_the_last_good_version(
-    town: Town,
+    town: PresetTown,
 ) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -244,7 +246,7 @@ async def test_what_the_exchange_has_against_a_preset_keeps_the_last_good_versio
     assert (town.faults, town.runs()) == ({}, Running(preset_hash=hash_of(text(40))))
 
 
-async def test_drafts_of_editors_and_other_files_are_not_looked_at(town: Town) -> None:
+async def test_drafts_of_editors_and_other_files_are_not_looked_at(town: PresetTown) -> None:
     for file in (".ema.yaml.swp", ".#ema.yaml", "ema.yaml~", "notes.txt", ".git/ema.yaml"):
         town.write(file, text(20))
 

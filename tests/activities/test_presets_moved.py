@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.activities.preset_town import Died, Town, hash_of, text
+from tests.activities.preset_town import Died, PresetTown, hash_of, text
 from tradewright.domain.folder import Running, Standing
 from tradewright.domain.plan import Mode
 
 
 async def test_a_deleted_file_takes_no_entries_and_takes_them_again_when_it_is_back(
-    town: Town,
+    town: PresetTown,
 ) -> None:
     for name in ("ema", "rsi"):
         town.write(f"{name}.yaml", text(20, name))
@@ -29,7 +29,7 @@ async def test_a_deleted_file_takes_no_entries_and_takes_them_again_when_it_is_b
     assert town.runs("rsi") == Running(preset_hash=hash_of(text(20, "rsi")))
 
 
-async def test_a_file_deleted_while_nobody_watched_is_seen_as_deleted(town: Town) -> None:
+async def test_a_file_deleted_while_nobody_watched_is_seen_as_deleted(town: PresetTown) -> None:
     for name in ("ema", "rsi"):
         town.write(f"{name}.yaml", text(20, name))
     await town.settle()
@@ -45,7 +45,7 @@ async def test_a_file_deleted_while_nobody_watched_is_seen_as_deleted(town: Town
 
 
 async def test_disabled_in_the_file_is_disabled_and_a_new_one_is_not_even_started(
-    town: Town,
+    town: PresetTown,
 ) -> None:
     town.write("ema.yaml", text(20))
     town.write("rsi.yaml", text(20, "rsi", enabled="false"))
@@ -59,7 +59,7 @@ async def test_disabled_in_the_file_is_disabled_and_a_new_one_is_not_even_starte
     assert (town.runs("rsi"), town.entry("rsi").standing) == (None, Standing.IDLE)
 
 
-async def test_a_moved_file_changes_nothing(town: Town) -> None:
+async def test_a_moved_file_changes_nothing(town: PresetTown) -> None:
     town.write("rsi.yaml", text(20, "rsi"))
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -73,7 +73,7 @@ async def test_a_moved_file_changes_nothing(town: Town) -> None:
     assert town.runs() == Running(preset_hash=hash_of(text(20)))
 
 
-async def test_a_file_that_is_moved_and_broken_at_once_was_never_away(town: Town) -> None:
+async def test_a_file_that_is_moved_and_broken_at_once_was_never_away(town: PresetTown) -> None:
     town.write("rsi.yaml", text(20, "rsi"))
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -87,7 +87,7 @@ async def test_a_file_that_is_moved_and_broken_at_once_was_never_away(town: Town
 
 
 @pytest.mark.parametrize("file", ["ema.yaml", "slow.yaml"])
-async def test_a_renamed_preset_is_seen_as_such(town: Town, file: str) -> None:
+async def test_a_renamed_preset_is_seen_as_such(town: PresetTown, file: str) -> None:
     town.write("rsi.yaml", text(20, "rsi"))
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -104,7 +104,9 @@ async def test_a_renamed_preset_is_seen_as_such(town: Town, file: str) -> None:
 
 
 @pytest.mark.parametrize("file", ["ema.yaml", "slow.yaml"])
-async def test_a_rename_does_not_let_a_preset_trade_that_did_not(town: Town, file: str) -> None:
+async def test_a_rename_does_not_let_a_preset_trade_that_did_not(
+    town: PresetTown, file: str
+) -> None:
     town.write("rsi.yaml", text(20, "rsi"))
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -120,7 +122,7 @@ async def test_a_rename_does_not_let_a_preset_trade_that_did_not(town: Town, fil
     assert runs.mode is Mode.SHADOW
 
 
-async def test_a_rename_does_not_raise_the_mode_of_its_document(town: Town) -> None:
+async def test_a_rename_does_not_raise_the_mode_of_its_document(town: PresetTown) -> None:
     town.write("ema.yaml", text(20, mode="shadow"))
     await town.settle()
 
@@ -134,7 +136,7 @@ async def test_a_rename_does_not_raise_the_mode_of_its_document(town: Town) -> N
 
 @pytest.mark.parametrize("stopped", ["ema", "slow"])
 async def test_a_rename_does_not_let_trade_what_was_stopped_before_it_did(
-    town: Town, stopped: str
+    town: PresetTown, stopped: str
 ) -> None:
     town.write("ema.yaml", text(20, mode="trade" if stopped == "slow" else "shadow"))
     await town.settle()
@@ -154,7 +156,7 @@ async def test_a_rename_does_not_let_trade_what_was_stopped_before_it_did(
 
 @pytest.mark.parametrize("host", ["here", "elsewhere"])
 async def test_what_was_promoted_is_lowered_by_an_edit_and_by_nothing_else(
-    town: Town, host: str
+    town: PresetTown, host: str
 ) -> None:
     town.write("other.yaml", text(20, "other"))
     town.write("ema.yaml", text(20, mode="shadow"))
@@ -183,7 +185,7 @@ async def test_what_was_promoted_is_lowered_by_an_edit_and_by_nothing_else(
 
 @pytest.mark.parametrize("meanwhile", ["it dies", "nobody answers"])
 async def test_a_rename_that_is_finished_later_lets_nothing_trade_either(
-    town: Town, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+    town: PresetTown, meanwhile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     town.write("ema.yaml", text(20, mode="shadow"))
     await town.settle()
@@ -209,7 +211,7 @@ async def test_a_rename_that_is_finished_later_lets_nothing_trade_either(
     assert (runs.mode, strategies.told[-1][1]) == (Mode.SHADOW, "renamed from ema")
 
 
-async def test_the_watcher_never_raises_a_mode_to_trade_and_says_who_may(town: Town) -> None:
+async def test_the_watcher_never_raises_a_mode_to_trade_and_says_who_may(town: PresetTown) -> None:
     town.write("ema.yaml", text(20, mode="shadow"))
     await town.settle()
 

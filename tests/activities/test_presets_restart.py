@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from activities.presets_folder import SETTLED
-from tests.activities.preset_town import Died, Town, VersionRuns, hash_of, text
+from tests.activities.preset_town import Died, PresetTown, VersionRuns, hash_of, text
 from tradewright.domain.folder import Running, Standing
 
 
 @pytest.mark.parametrize("dies", ["before", "after"])
 async def test_a_version_is_applied_once_though_the_worker_dies_while_it_applies_it(
-    town: Town, dies: str
+    town: PresetTown, dies: str
 ) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -36,7 +36,7 @@ async def test_a_version_is_applied_once_though_the_worker_dies_while_it_applies
 
 
 @pytest.mark.parametrize("dies", ["before", "after"])
-async def test_a_deletion_is_not_lost_with_the_worker(town: Town, dies: str) -> None:
+async def test_a_deletion_is_not_lost_with_the_worker(town: PresetTown, dies: str) -> None:
     for name in ("ema", "rsi"):
         town.write(f"{name}.yaml", text(20, name))
     await town.settle()
@@ -52,7 +52,7 @@ async def test_a_deletion_is_not_lost_with_the_worker(town: Town, dies: str) -> 
     assert town.entry().standing is Standing.GONE
 
 
-async def test_what_was_applied_by_hand_in_between_is_not_taken_back(town: Town) -> None:
+async def test_what_was_applied_by_hand_in_between_is_not_taken_back(town: PresetTown) -> None:
     """The worker dies after it said what it will do; a person applies another version."""
     town.write("ema.yaml", text(20))
     await town.settle()
@@ -73,7 +73,7 @@ async def test_what_was_applied_by_hand_in_between_is_not_taken_back(town: Town)
 
 
 async def test_a_second_worker_with_an_older_folder_takes_nothing_back(
-    town: Town, tmp_path: Path
+    town: PresetTown, tmp_path: Path
 ) -> None:
     old = tmp_path / "old"
     old.mkdir()
@@ -109,7 +109,7 @@ async def test_a_second_worker_with_an_older_folder_takes_nothing_back(
     assert town.runs() == Running(preset_hash=hash_of(text(40)))
 
 
-async def test_going_back_to_an_earlier_version_is_a_wish_like_any_other(town: Town) -> None:
+async def test_going_back_to_an_earlier_version_is_a_wish_like_any_other(town: PresetTown) -> None:
     for period in (20, 30, 20):
         town.write("ema.yaml", text(period))
         await town.settle()
@@ -122,7 +122,9 @@ async def test_going_back_to_an_earlier_version_is_a_wish_like_any_other(town: T
     ]
 
 
-async def test_a_strategy_that_a_person_stopped_is_not_started_by_a_restart(town: Town) -> None:
+async def test_a_strategy_that_a_person_stopped_is_not_started_by_a_restart(
+    town: PresetTown,
+) -> None:
     town.write("ema.yaml", text(20))
     await town.settle()
 
@@ -138,7 +140,7 @@ async def test_a_strategy_that_a_person_stopped_is_not_started_by_a_restart(town
     assert town.runs() == Running(preset_hash=hash_of(text(30)))
 
 
-async def test_while_nobody_answers_a_version_waits_and_is_then_applied(town: Town) -> None:
+async def test_while_nobody_answers_a_version_waits_and_is_then_applied(town: PresetTown) -> None:
     town.strategies.away = 3
     town.write("ema.yaml", text(20))
 
@@ -153,7 +155,7 @@ async def test_while_nobody_answers_a_version_waits_and_is_then_applied(town: To
 
 
 async def test_a_new_file_that_nobody_can_compare_waits_and_is_told(
-    town: Town, monkeypatch: pytest.MonkeyPatch
+    town: PresetTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refused(*_: str) -> bool:
         raise VersionRuns("the journal refuses")
@@ -186,7 +188,7 @@ class EditingPresets(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.place = Path(tempfile.mkdtemp())
-        self.town = Town(self.place)
+        self.town = PresetTown(self.place)
 
     def teardown(self) -> None:
         if hasattr(self, "town"):
