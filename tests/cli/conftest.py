@@ -143,6 +143,9 @@ class System:
                     workflows=WORKFLOWS,
                     activities=activities_of(self.desk),
                     workflow_runner=UnsandboxedWorkflowRunner(),
+                    # Each poll is a request of its own, which the server has to keep and to end
+                    max_concurrent_workflow_task_polls=2,
+                    max_concurrent_activity_task_polls=1,
                     graceful_shutdown_timeout=timedelta(0),
                 )
                 await stack.enter_async_context(worker)

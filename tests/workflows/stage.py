@@ -131,6 +131,9 @@ class Stage:
                 workflows=workflows,
                 activities=activities_of(*adapters),
                 workflow_runner=runner,
+                # Each poll is a request of its own, which the server has to keep and to end
+                max_concurrent_workflow_task_polls=2,
+                max_concurrent_activity_task_polls=1,
                 graceful_shutdown_timeout=timedelta(0),
             )
 
