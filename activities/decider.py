@@ -118,7 +118,8 @@ class Decider:
         fault = "; ".join(filter(None, [unknown, *(each.fault for each in (*found, *resting))]))
         refusals = tuple(refusal for each in found for refusal in each.refusals)
         proposals = tuple(each.proposal for each in found if each.proposal is not None)
-        age = now - asked.close_time
+        # By now: a strategy that thinks for long has let the market move on
+        age = await self._pace.market_now() - asked.close_time
         # What is to be left is left by an old candle, too; entered is by none but the last
         if age > verdict.patience(loaded, speed):
             note, code = f"stale candle: it closed {age} ago", RefusalCode.DATA_STALE

@@ -24,7 +24,7 @@ from activities.universe import Universes
 from activities.warmup import Warmup
 from tradewright import ids
 from tradewright.domain.account import Account
-from tradewright.domain.errors import TradewrightError
+from tradewright.domain.errors import DeskUnreachable, TradewrightError
 from tradewright.domain.plan import TradePlan
 from tradewright.domain.record import read_back
 from tradewright.domain.universe import Filter
@@ -111,10 +111,12 @@ class BybitMarket(MarketPort):
         declared = (await self._library.preset(wish.preset_hash)).preset.market.universe
         if declared is None:
             raise PresetUnusable(wish.preset_hash, "it names its symbols; there is no universe")
-        desk = await self._messenger.ask(
-            ids.account_workflow(wish.account), "account", Account, DESK_WITHIN
-        )
-        plans = [held.plan for held in desk.reservations] if desk else []
+        name = ids.account_workflow(wish.account)
+        desk = await self._messenger.ask(name, "account", Account, DESK_WITHIN)
+        if desk is None:
+            # What is held cannot be told from nothing
+            raise DeskUnreachable(name, "it does not run, and what is held is not known")
+        plans = [reservation.plan for reservation in desk.reservations]
         held = [plan.symbol for plan in plans if plan.preset == wish.preset]
         wanted = Filter(
             top=declared.top,

@@ -11,7 +11,8 @@ from tests.activities.decider_worker import EVERYTHING, MakeWorker, codes, degra
 from tests.activities.exchange_of_data import Rows
 from tradewright import testing
 from tradewright.domain.errors import ExchangeUnreachable
-from tradewright.plugin import Needs
+from tradewright.plugin import Evaluation as Answer
+from tradewright.plugin import Needs, View
 
 
 def row_of(number: int, column: int, value: str) -> Callable[[Rows], None]:
@@ -157,6 +158,24 @@ async def test_an_answer_that_was_cut_short_is_not_taken_for_a_young_market(
     worker.exchange.now += timedelta(minutes=15)
 
     assert len((await worker.decide()).proposals) == 1
+
+
+async def test_a_strategy_that_thinks_for_long_decides_on_old_data(
+    make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make_worker()
+    quick = worker.strategy.evaluate
+
+    def slow(view: View) -> Answer:
+        worker.pace.late = timedelta(seconds=31)
+        return quick(view)
+
+    monkeypatch.setattr(worker.strategy, "evaluate", slow)
+
+    wishes = await worker.decide()
+
+    assert (codes(wishes), wishes.proposals) == (["data_stale"], ())
+    assert len(wishes.exits) == 1
 
 
 async def test_old_data_enters_nothing_and_leaves_all(make_worker: MakeWorker) -> None:

@@ -10,7 +10,7 @@ from activities.library import PresetUnusable
 from activities.universe import Universes
 from tests.activities.noting import plan_of
 from tests.activities.town import Shelf, Town, market_of, town
-from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
+from tradewright.domain.errors import AnswerMalformed, DeskUnreachable, ExchangeUnreachable
 from tradewright.domain.universe import Filter
 from tradewright.ports import UniverseWish
 from tradewright.preset import loads
@@ -152,6 +152,16 @@ async def test_a_preset_s_filter_chooses_and_its_open_trades_stay(temporal: Clie
     assert "ETHUSDT" in found.symbols
     assert "ZENUSDT" not in found.symbols
     assert found.note == "kept for their open trades: BTCUSDT"
+
+
+async def test_without_a_desk_nothing_is_chosen_for_what_is_held_is_not_known(
+    temporal: Client,
+) -> None:
+    async with town(temporal, speed="lockstep", symbols=()) as place:
+        place.shelf = Shelf(PRESET)
+
+        with pytest.raises(DeskUnreachable, match="what is held is not known"):
+            await market_of(place).universe(wish(place, PRESET))
 
 
 async def test_a_preset_that_names_its_symbols_has_no_universe(temporal: Client) -> None:
