@@ -1,7 +1,7 @@
 """A case at work: asks until somebody decides, acts, and ends when that was verified."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from tradewright.ports import ReconciliationPort
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.case import CaseCarried, CaseStart
 from workflows.case_page import case_page
-from workflows.message import Unreadable, read, refused
+from workflows.message import hear, refused
 from workflows.notice import tell
 from workflows.outbox import Outbox, dump
 from workflows.remedy import Remedy, leave, recheck, remedy, summed
@@ -136,7 +136,7 @@ class CaseWorkflow:
         name="decide", description='{"choice": "fix", "by": "ann", "reason": "…"}: see the page'
     )
     def decide_by_signal(self, *args: RawValue) -> None:
-        self._hear("decide", Decision, args, self._decide)
+        hear("decide", Decision, args, self._decide, self._call_operator)
 
     @workflow.update(name="decide", description="Decide, and say that it was understood")
     def decide_by_update(self, decision: Decision) -> Case:
@@ -150,11 +150,11 @@ class CaseWorkflow:
 
     @workflow.signal(description="The difference was seen again")
     def seen(self, *args: RawValue) -> None:
-        self._hear("seen", CaseOpening, args, self._see)
+        hear("seen", CaseOpening, args, self._see, self._call_operator)
 
     @workflow.signal(description="A comparison has finished, with or without the difference")
     def compared(self, *args: RawValue) -> None:
-        self._hear("compared", Sighting, args, self._compare)
+        hear("compared", Sighting, args, self._compare, self._call_operator)
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
@@ -164,18 +164,6 @@ class CaseWorkflow:
     @workflow.query(description="What differs, since when, and what was decided")
     def case(self) -> Case:
         return self._case
-
-    def _hear(
-        self, name: str, shape: Any, args: Sequence[RawValue], take: Callable[[Any], None]
-    ) -> None:
-        try:
-            message, remark = read(shape, args)
-        except Unreadable as e:
-            self._call_operator(refused(name, e))
-            return
-        take(message)
-        if remark:
-            self._call_operator(f"signal {name} was taken, but {remark}")
 
     def _decide(self, decision: Decision) -> None:
         if fault := self._case.fault_of(decision):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from workflows.kill_wish import (
     TripWish,
     WishQueue,
 )
-from workflows.message import Unreadable, read, refused
+from workflows.message import hear, refused
 from workflows.outbox import Outbox
 from workflows.page import gate_page
 
@@ -304,7 +304,7 @@ class KillSwitchWorkflow:
 
     @workflow.signal(name="trip", description='{"reason": "…", "by": "ann"}: halt and flatten')
     def trip_by_signal(self, *args: RawValue) -> None:
-        self._hear("trip", TripWish, args, self._wish_trip)
+        hear("trip", TripWish, args, self._wish_trip, self._call_operator)
 
     @workflow.update(name="trip", description="Halt and flatten; answers when understood")
     def trip_by_update(self, wish: TripWish) -> KillSwitchState:
@@ -313,7 +313,7 @@ class KillSwitchWorkflow:
 
     @workflow.signal(name="safe_mode", description='{"on": true, "reason": "…", "by": "ann"}')
     def safe_mode_by_signal(self, *args: RawValue) -> None:
-        self._hear("safe_mode", SafeModeWish, args, self._wish_safe_mode)
+        hear("safe_mode", SafeModeWish, args, self._wish_safe_mode, self._call_operator)
 
     @workflow.update(name="safe_mode", description="No entries; all else is still managed")
     def safe_mode_by_update(self, wish: SafeModeWish) -> KillSwitchState:
@@ -322,7 +322,7 @@ class KillSwitchWorkflow:
 
     @workflow.signal(name="rearm", description='{"by": "ann", "reason": "…"}: open the gate')
     def rearm_by_signal(self, *args: RawValue) -> None:
-        self._hear("rearm", RearmWish, args, self._wish_rearm)
+        hear("rearm", RearmWish, args, self._wish_rearm, self._call_operator)
 
     @workflow.update(name="rearm", description="Open the gate again, by name and reason")
     def rearm_by_update(self, wish: RearmWish) -> KillSwitchState:
@@ -331,7 +331,7 @@ class KillSwitchWorkflow:
 
     @workflow.signal(name="adopt", description="The gate's row, where others have closed it")
     def adopt(self, *args: RawValue) -> None:
-        self._hear("adopt", Gate, args, self._wish_adopt)
+        hear("adopt", Gate, args, self._wish_adopt, self._call_operator)
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
@@ -349,18 +349,6 @@ class KillSwitchWorkflow:
             also=tuple(self._also),
             meaning=self._gate.state.meaning,
         )
-
-    def _hear(
-        self, name: str, shape: Any, args: Sequence[RawValue], take: Callable[[Any], None]
-    ) -> None:
-        try:
-            wish, remark = read(shape, args)
-        except Unreadable as e:
-            self._call_operator(refused(name, e))
-            return
-        take(wish)
-        if remark:
-            self._call_operator(f"signal {name} was taken, but {remark}")
 
     def _understood(self) -> None:
         # Whoever was misunderstood has found the words

@@ -1,6 +1,7 @@
 """Holds the consumer of the public streams, and what it has to watch."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -13,7 +14,7 @@ from tradewright.ports import MarketPort, Watch, Watchlist
 from workflows.attributes import ACCOUNT, NEEDS_OPERATOR, show
 from workflows.channel import fault_of, is_untaken, tell_of_fault
 from workflows.channel import follow as follow_streams
-from workflows.message import Unreadable, read, refused
+from workflows.message import hear, refused
 from workflows.page import market_page
 
 
@@ -59,56 +60,45 @@ class MarketWorkflow:
 
     @workflow.signal(description="A preset wants to be told of candles")
     def watch(self, *args: RawValue) -> None:
-        self._hear("watch", args, wanted=True)
+        hear("watch", Watch, args, partial(self._change_watch, wanted=True), self._complain)
+        self._show()
 
     @workflow.signal(description="A preset does not want to be told any more")
     def unwatch(self, *args: RawValue) -> None:
-        self._hear("unwatch", args, wanted=False)
+        hear("unwatch", Watch, args, partial(self._change_watch, wanted=False), self._complain)
+        self._show()
 
     @workflow.signal(description="A virtual trade wants to be followed")
     def follow(self, *args: RawValue) -> None:
-        self._hear_of_shadow("follow", args, runs=True)
+        hear("follow", TradePlan, args, partial(self._change_shadow, runs=True), self._complain)
+        self._show()
 
     @workflow.signal(description="A virtual trade has ended")
     def unfollow(self, *args: RawValue) -> None:
-        self._hear_of_shadow("unfollow", args, runs=False)
+        hear("unfollow", TradePlan, args, partial(self._change_shadow, runs=False), self._complain)
+        self._show()
 
     @workflow.signal(dynamic=True)
     def unknown(self, name: str, args: Sequence[RawValue]) -> None:
-        self._needs_operator = refused(name, "there is no such signal")
+        self._complain(refused(name, "there is no such signal"))
         self._show()
 
     @workflow.query(description="What is watched")
     def watchlist(self) -> Watchlist:
         return Watchlist(account=self._start.account, watches=self._watches, shadows=self._shadows)
 
-    def _hear(self, name: str, args: Sequence[RawValue], *, wanted: bool) -> None:
-        try:
-            watch: Watch
-            watch, remark = read(Watch, args)
-        except Unreadable as e:
-            self._needs_operator = refused(name, e)
-        else:
-            if remark:
-                self._needs_operator = f"signal {name} was taken, but {remark}"
-            others = [w for w in self._watches if w.preset != watch.preset]
-            watches = [*others, watch] if wanted else others
-            self._watches = tuple(sorted(watches, key=lambda w: w.preset))
-        self._show()
+    def _change_watch(self, watch: Watch, *, wanted: bool) -> None:
+        others = [w for w in self._watches if w.preset != watch.preset]
+        watches = [*others, watch] if wanted else others
+        self._watches = tuple(sorted(watches, key=lambda w: w.preset))
 
-    def _hear_of_shadow(self, name: str, args: Sequence[RawValue], *, runs: bool) -> None:
-        try:
-            plan: TradePlan
-            plan, remark = read(TradePlan, args)
-        except Unreadable as e:
-            self._needs_operator = refused(name, e)
-        else:
-            if remark:
-                self._needs_operator = f"signal {name} was taken, but {remark}"
-            others = [one for one in self._shadows if one.trade_id != plan.trade_id]
-            shadows = [*others, plan] if runs else others
-            self._shadows = tuple(sorted(shadows, key=lambda one: one.trade_id))
-        self._show()
+    def _change_shadow(self, plan: TradePlan, *, runs: bool) -> None:
+        others = [one for one in self._shadows if one.trade_id != plan.trade_id]
+        shadows = [*others, plan] if runs else others
+        self._shadows = tuple(sorted(shadows, key=lambda one: one.trade_id))
+
+    def _complain(self, what: str) -> None:
+        self._needs_operator = what
 
     def _show(self) -> None:
         show([(ACCOUNT, self._start.account), (NEEDS_OPERATOR, bool(self._needs_operator))])

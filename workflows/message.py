@@ -5,8 +5,8 @@ workflow on a missing argument. Handlers therefore take raw values and parse the
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,6 +14,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 from tradewright.converter import is_ours
+
+M = TypeVar("M")
 
 
 class Unreadable(Exception):
@@ -56,6 +58,24 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
         except ValidationError as still:
             raise _unreadable(still.errors()) from None
     return message, "; ".join(remarks)
+
+
+def hear(
+    name: str,
+    shape: type[M],
+    args: Sequence[RawValue],
+    take: Callable[[M], object],
+    complain: Callable[[str], object],
+) -> None:
+    """Hand signal *name* to *take*; *complain* where it cannot be read, or not all of it."""
+    try:
+        message, remark = read(shape, args)
+    except Unreadable as e:
+        complain(refused(name, e))
+        return
+    take(message)
+    if remark:
+        complain(f"signal {name} was taken, but {remark}")
 
 
 def _unreadable(faults: Iterable[ErrorDetails]) -> Unreadable:

@@ -42,7 +42,7 @@ from tradewright.ports import (
     TradeView,
 )
 from workflows.attributes import show
-from workflows.message import Unreadable, read, refused
+from workflows.message import hear, refused
 from workflows.outbox import Outbox, dump
 from workflows.trade_page import standing_attributes, trade_details
 
@@ -126,11 +126,11 @@ class ShadowWorkflow:
 
     @workflow.signal(description="Candles in which something happens to the trade")
     def candles(self, *args: RawValue) -> None:
-        self._hear("candles", ShadowCandles, args)
+        hear("candles", ShadowCandles, args, self._inbox.append, self._call_operator)
 
     @workflow.signal(name="exit", description='Leave: {"note": "why", "by": "ann"}')
     def exit_by_signal(self, *args: RawValue) -> None:
-        self._hear("exit", ShadowExit, args)
+        hear("exit", ShadowExit, args, self._inbox.append, self._call_operator)
 
     @workflow.update(name="exit", description="Leave, and say that it was understood")
     def exit_by_update(self, wish: ShadowExit) -> TradeView:
@@ -265,19 +265,6 @@ class ShadowWorkflow:
             await workflow.get_external_workflow_handle(workflow_id).signal(name, message)
         except ApplicationError as e:
             workflow.logger.warning("not_told", extra={"workflow": workflow_id, "error": str(e)})
-
-    def _hear(
-        self, name: str, shape: type[ShadowCandles | ShadowExit], args: Sequence[RawValue]
-    ) -> None:
-        try:
-            told: ShadowCandles | ShadowExit
-            told, remark = read(shape, args)
-        except Unreadable as e:
-            self._call_operator(refused(name, e))
-            return
-        self._inbox.append(told)
-        if remark:
-            self._call_operator(f"signal {name} was taken, but {remark}")
 
     def _hear_of_journal(self, fault: str) -> None:
         if fault or self._needs_operator.startswith("the journal "):

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -26,7 +27,7 @@ from tradewright.ports import (
     UniverseWish,
     Watch,
 )
-from workflows.message import Unreadable, read, refused
+from workflows.message import hear, refused
 from workflows.strategy_decision import StrategyDecision
 from workflows.strategy_message import StrategyCarried, StrategyStart
 from workflows.strategy_record import StrategyRecord
@@ -241,13 +242,9 @@ class StrategyWorkflow:
 
     @workflow.signal(description="Candles have closed")
     def candle(self, *args: RawValue) -> None:
-        try:
-            candle: CandleClosed
-            candle, remark = read(CandleClosed, args)
-        except Unreadable as e:
-            self._record.call_operator(refused("candle", e))
-            return
-        self._heard("candle", remark)
+        hear("candle", CandleClosed, args, self._take_candle, self._record.call_operator)
+
+    def _take_candle(self, candle: CandleClosed) -> None:
         # The stream and its fallback may both tell; one of them is enough
         if self._newest is None or candle.close_time > self._newest:
             self._newest = candle.close_time
@@ -255,13 +252,9 @@ class StrategyWorkflow:
 
     @workflow.signal(description="The order book of a symbol calls for a decision")
     def book_trigger(self, *args: RawValue) -> None:
-        try:
-            trigger: BookTrigger
-            trigger, remark = read(BookTrigger, args)
-        except Unreadable as e:
-            self._record.call_operator(refused("book_trigger", e))
-            return
-        self._heard("book_trigger", remark)
+        hear("book_trigger", BookTrigger, args, self._take_trigger, self._record.call_operator)
+
+    def _take_trigger(self, trigger: BookTrigger) -> None:
         last = self._record.status.last_book
         if trigger.number <= last.get(trigger.symbol, -1):
             return
@@ -272,18 +265,12 @@ class StrategyWorkflow:
 
     @workflow.signal(description="A virtual trade has ended")
     def shadow_ended(self, *args: RawValue) -> None:
-        try:
-            released: Released
-            released, remark = read(Released, args)
-        except Unreadable as e:
-            self._record.call_operator(refused("shadow_ended", e))
-            return
-        self._heard("shadow_ended", remark)
-        self._shadows.ended(released)
+        hear("shadow_ended", Released, args, self._shadows.ended, self._record.call_operator)
 
     @workflow.signal(name="pause", description='{"reason": "…", "by": "ann"}: no new entries')
     def pause_by_signal(self, *args: RawValue) -> None:
-        self._hear_pause("pause", args, paused=True)
+        take = partial(self._set_paused, paused=True)
+        hear("pause", PauseWish, args, take, self._record.call_operator)
 
     @workflow.update(name="pause", description="No new entries; open trades go on")
     def pause_by_update(self, wish: PauseWish) -> StrategyStatus:
@@ -291,7 +278,8 @@ class StrategyWorkflow:
 
     @workflow.signal(name="resume", description="New entries again")
     def resume_by_signal(self, *args: RawValue) -> None:
-        self._hear_pause("resume", args, paused=False)
+        take = partial(self._set_paused, paused=False)
+        hear("resume", PauseWish, args, take, self._record.call_operator)
 
     @workflow.update(name="resume", description="New entries again")
     def resume_by_update(self, wish: PauseWish) -> StrategyStatus:
@@ -393,20 +381,6 @@ class StrategyWorkflow:
     @workflow.query(description="The strategy as it stands")
     def status(self) -> StrategyStatus:
         return self._record.status
-
-    def _heard(self, name: str, remark: str) -> None:
-        if remark:
-            self._record.call_operator(f"signal {name} was taken, but {remark}")
-
-    def _hear_pause(self, name: str, args: Sequence[RawValue], *, paused: bool) -> None:
-        try:
-            wish: PauseWish
-            wish, remark = read(PauseWish, args)
-        except Unreadable as e:
-            self._record.call_operator(refused(name, e))
-            return
-        self._set_paused(wish, paused=paused)
-        self._heard(name, remark)
 
     def _set_paused(self, wish: PauseWish, *, paused: bool) -> StrategyStatus:
         record = self._record
