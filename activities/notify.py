@@ -55,7 +55,13 @@ class Notifier(NotifyPort):
     async def send(self, message: Message) -> Delivery:
         if not message.receivers:
             self._log(message)
-        receivers = [r for r in await self._receivers() if _is_meant(r, message)]
+        try:
+            receivers = [r for r in await self._receivers() if _is_meant(r, message)]
+        except VaultUnreachable as e:
+            # Tried again, as what no worker took
+            return Delivery(
+                failed=(Failure(receiver="", reason=shortened(str(e), LONGEST_REASON)),)
+            )
         reasons = await asyncio.gather(*(self._hand_over(r, message) for r in receivers))
         failed = tuple(
             Failure(receiver=receiver.name, reason=reason)
@@ -77,11 +83,18 @@ class Notifier(NotifyPort):
         return list(found.values())
 
     async def _from_vault(self) -> Mapping[str, Any]:
+        """Return what Vault holds.
+
+        Raises:
+            VaultUnreachable: Nobody else is known who could be told.
+        """
         try:
             found = await self._secrets.notify_urls()
         except SecretMissing:
             return {}
         except (VaultRefused, VaultUnreachable) as e:
+            if isinstance(e, VaultUnreachable) and not self._settings.notify.receivers:
+                raise
             # A role that may read the exchange key alone is told of once
             if not self._is_vault_refusing:
                 log.warning("notify_urls_unread", detail=str(e))

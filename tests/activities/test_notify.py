@@ -182,6 +182,17 @@ async def test_receivers_may_stand_in_vault(
     assert {*(await send(notifier, priority=Priority.URGENT)).delivered} == {"telegram", "mail"}
 
 
+async def test_what_nobody_can_be_told_while_vault_is_away_is_tried_again() -> None:
+    away = VaultSettings(address=f"http://127.0.0.1:{free_port()}", token=SecretStr("t"))
+    settings = Settings(vault=away)
+
+    delivery = await send(Notifier(settings, VaultSecrets.of(settings)))
+
+    [failure] = delivery.failed
+    assert (failure.receiver, delivery.delivered) == ("", ())
+    assert "does not answer" in failure.reason
+
+
 async def test_without_vault_those_of_the_settings_are_told(webhook: Webhook) -> None:
     away = VaultSettings(address=f"http://127.0.0.1:{free_port()}", token=SecretStr("t"))
     settings = Settings(vault=away, notify=NotifySettings.model_validate({"urls": [webhook.url]}))
