@@ -85,18 +85,18 @@ def _tell_once(shape: str) -> None:
     log.info("payload of %s has keys that this version does not know; they were left out", shape)
 
 
+_CONVERTERS: Final = tuple(
+    _JsonConverter() if isinstance(each, PydanticJSONPlainPayloadConverter) else each
+    for each in PydanticPayloadConverter().converters.values()
+)
+"""Shared: each workflow asks for a converter of its own, and would keep its own type adapters."""
+
+
 class PayloadConverter(PydanticPayloadConverter):
     """Pydantic's, but for keys that are not known."""
 
     def __init__(self) -> None:
-        ours = _JsonConverter()
-        CompositePayloadConverter.__init__(
-            self,
-            *(
-                ours if isinstance(each, PydanticJSONPlainPayloadConverter) else each
-                for each in PydanticPayloadConverter().converters.values()
-            ),
-        )
+        CompositePayloadConverter.__init__(self, *_CONVERTERS)
 
 
 DATA_CONVERTER: Final = dataclasses.replace(

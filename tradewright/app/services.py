@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import os
 import secrets
 import shutil
 import socket
@@ -55,6 +56,12 @@ DYNAMIC_CONFIG: Final = MappingProxyType(
         "matching.numTaskqueueWritePartitions": "1",
     }
 )
+
+COLLECT_AFTER: Final = "50"
+"""Per cent by which the server's heap grows before its garbage collector runs; Go's own is 100.
+
+Most of a dev server's memory is garbage that nobody needs back: see `bench/README.md`.
+"""
 
 
 class PortTaken(TradewrightError):
@@ -166,6 +173,7 @@ def temporal_server(
             *temporal_arguments(),
         ),
         log=log,
+        env={} if "GOGC" in os.environ else {"GOGC": COLLECT_AFTER},
         ready=temporal_ready(f"{LOOPBACK}:{port}", namespaces),
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tradewright.cli import garbage
+from tradewright.cli import arena, garbage
 from tradewright.cli.exit import ExitCode
 from tradewright.cli.invocation import (
     Format,
@@ -196,6 +196,8 @@ def worker(
     ] = None,
 ) -> None:
     """Run a worker until it is told to stop: every queue but the kill switch's, or those named."""
+    # Before its threads are, each of which would take an arena
+    arena.few()
     from tradewright import telemetry
     from tradewright.app.workers import serve
 
