@@ -1,5 +1,7 @@
 """`strategy`: the presets at work."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -17,6 +19,8 @@ from tradewright.cli.invocation import (
 from tradewright.cli.table import linked, print_links, print_table, when
 
 if TYPE_CHECKING:
+    from temporalio.client import Client
+
     from tradewright.app.line import StrategyLine
     from tradewright.ports import StrategyStatus
     from tradewright.settings import Settings
@@ -69,16 +73,9 @@ def pause(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Take no new entries; the open trades go on."""
-    from tradewright.app import operate
-    from tradewright.app.connect import connect
+    from tradewright.app.operate import pause_strategy
 
-    settings = invocation_of(ctx).settings()
-
-    async def work() -> "StrategyStatus":
-        client = await connect(settings)
-        return await operate.pause_strategy(client, name, reason=reason, by=by)
-
-    _show(settings, run(work()), output)
+    _wish(ctx, partial(pause_strategy, name=name, reason=reason, by=by), output)
 
 
 @commands.command()
@@ -90,16 +87,9 @@ def resume(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Take entries again."""
-    from tradewright.app import operate
-    from tradewright.app.connect import connect
+    from tradewright.app.operate import resume_strategy
 
-    settings = invocation_of(ctx).settings()
-
-    async def work() -> "StrategyStatus":
-        client = await connect(settings)
-        return await operate.resume_strategy(client, name, reason=reason, by=by)
-
-    _show(settings, run(work()), output)
+    _wish(ctx, partial(resume_strategy, name=name, reason=reason, by=by), output)
 
 
 @commands.command()
@@ -176,6 +166,20 @@ def show_history(
         ],
     )
     typer.echo(f"`tradewright diff {name} --from VERSION --to VERSION` compares any two")
+
+
+def _wish(
+    ctx: typer.Context, send: "Callable[[Client], Awaitable[StrategyStatus]]", output: Format
+) -> None:
+    """Send a wish to the strategy and show how it stands afterwards."""
+    from tradewright.app.connect import connect
+
+    settings = invocation_of(ctx).settings()
+
+    async def work() -> "StrategyStatus":
+        return await send(await connect(settings))
+
+    _show(settings, run(work()), output)
 
 
 def _show(settings: "Settings", status: "StrategyStatus", output: Format) -> None:
