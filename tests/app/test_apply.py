@@ -5,22 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.app.preset_text import PRESET
 from tradewright.app import apply as application
 from tradewright.app.apply import Change, replace
 from tradewright.app.wish import WishRefused
 from tradewright.ports import StrategyStatus
 from tradewright.preset import loads
-
-PRESET = """\
-version: 1
-name: trend
-market: {category: linear, symbols: [BTCUSDT, ETHUSDX]}
-trigger: {on: candle, timeframe: 15m}
-strategy: {plugin: donchian_breakout, params: {period: 20}}
-entry: {type: market, expires_after: 30s}
-exits: {stop: {fraction: 0.01}}
-risk: {sizing: fixed_notional, notional: 4, leverage: 20}
-"""
 
 
 class Journal:

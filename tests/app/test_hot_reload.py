@@ -6,21 +6,11 @@ from typing import Any, cast
 import pytest
 
 from activities.bybit import BybitClient
+from tests.app.preset_text import PRESET
 from tradewright.app.hot_reload import StrategyApplier, exchange_faults
 from tradewright.domain.errors import ExchangeUnreachable, SymbolUnknown
 from tradewright.domain.market import Instrument
 from tradewright.preset import loads
-
-PRESET = """\
-version: 1
-name: trend
-market: {category: linear, symbols: [BTCUSDT, ETHUSDX]}
-trigger: {on: candle, timeframe: 15m}
-strategy: {plugin: donchian_breakout, params: {period: 20}}
-entry: {type: market, expires_after: 30s}
-exits: {stop: {fraction: 0.01}}
-risk: {sizing: fixed_notional, notional: 4, leverage: 20}
-"""
 
 
 class Listing:
