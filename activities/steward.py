@@ -74,11 +74,16 @@ class Steward:
             within: Seconds that one workflow may take to answer.
         """
         await asyncio.gather(self.ask_desk(within), self._ask_market(within))
-        told = await asyncio.gather(
+        ends = await asyncio.gather(
             *(self._manage_trade(plan, close, gap, arrived, within) for plan in self.held),
             *(self._follow_shadow(plan, close, gap, arrived, within) for plan in self.shadows),
+            return_exceptions=True,
         )
-        return any(told)
+        for end in ends:
+            # It ends this consumer, of which a person hears, but no other trade's turn
+            if isinstance(end, BaseException):
+                raise end
+        return any(ends)
 
     async def _manage_trade(
         self,

@@ -1,5 +1,6 @@
 """Trades are managed from the candles that there are; whoever waits for an entry is asked, too."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -222,3 +223,34 @@ async def test_a_minute_that_a_virtual_trade_could_not_be_told_of_is_made_up_for
     [message] = told.told
     assert isinstance(message, ShadowCandles)
     assert [one.close for one in message.closed] == [START + n * MINUTE for n in (1, 2)]
+
+
+class Unreadable(OneTrade):
+    """Beside it a trade is held that says what nobody understands."""
+
+    async def ask_in_time(
+        self, workflow_id: str, query: str, answer: type, within: float | None
+    ) -> Any:
+        if query == "trade" and workflow_id.startswith("trade/ETHUSDT/"):
+            raise ValueError("an event of a kind that is not known")
+        found = await super().ask_in_time(workflow_id, query, answer, within)
+        if query != "account":
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return found
+        other = found.reservations[0].plan.model_copy(update={"symbol": "ETHUSDT"})
+        held = (Reservation(plan=other, at=START), *found.reservations)
+        return found.model_copy(update={"reservations": held})
+
+
+async def test_a_trade_that_cannot_be_read_keeps_no_other_from_its_turn() -> None:
+    exits = ExitRules(timeframe=Timeframe.M1, max_candles=1)
+    messenger: Any = Unreadable(opened(plan_of(exits=exits)))
+    shelf: Any = Shelf()
+    steward = Steward(messenger, shelf, "main")
+
+    with pytest.raises(ValueError, match="a kind that is not known"):
+        await steward.manage(START + MINUTE, MINUTE, {BTC: candle(0)}, 1.0)
+
+    (told,) = messenger.told
+    assert told.reason is ExitReason.TIME_STOP
