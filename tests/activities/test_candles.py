@@ -1,75 +1,18 @@
-"""Candles from an exchange that is scripted after Bybit: newest first, the open one included."""
+"""Windows of candles: what they hold, when they are fetched, and what is kept."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activities.candles import CandleCache, Window, kline_candle
-from tradewright.domain.errors import AnswerMalformed, ExchangeUnreachable
-from tradewright.domain.market import Candle, Timeframe
-from tradewright.plugin import COLUMNS, anchor
-
-BORN = datetime(2022, 1, 1, tzinfo=UTC)
-M1, M15 = Timeframe.M1, Timeframe.M15
-
-
-def at(minutes: int) -> datetime:
-    return BORN + timedelta(minutes=minutes)
-
-
-class ScriptedKlines:
-    """A market that is *age* minutes old and has one candle per minute, the last one open."""
-
-    def __init__(self, age: int, missing: frozenset[int] = frozenset()) -> None:
-        self.age = age
-        self.missing = missing
-        self.calls: list[dict[str, Any]] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.failure: Exception | None = None
-
-    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        assert method == "get_kline"
-        self.calls.append(arguments)
-        await self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
-        minutes = int(arguments["interval"])
-        first = max(0, (arguments["start"] - opened(0)) // 60_000)
-        last = min(self.age, (arguments["end"] - opened(0)) // 60_000)
-        rows = [
-            row(number, minutes)
-            for number in range(first, last + 1)
-            if number % minutes == 0 and number not in self.missing
-        ]
-        rows.reverse()
-        return {"retCode": 0, "result": {"list": rows[: arguments["limit"]]}}
-
-
-def opened(number: int) -> int:
-    return int(at(number).timestamp() * 1000)
-
-
-def row(number: int, minutes: int = 1) -> list[str]:
-    price = 100 + number
-    prices = (price, price + 2, price - 1, price + 1)
-    return [str(opened(number)), *(f"{p}.50" for p in prices), "3.25", "325"]
-
-
-def minutes(window: Window) -> list[int]:
-    """Return the open times of *window* as minutes since the market was born."""
-    return [(int(t) - opened(0)) // 60_000 for t in window.candles.open_time]
-
-
-def first_of(end: int, needed: int) -> int:
-    """Return the minute at which a window of minutes begins whose last candle opens at *end*."""
-    return (anchor(opened(end), 60_000, needed) - opened(0)) // 60_000
+from activities.candles import CandleCache
+from tests.activities.klines import BORN, M1, M15, ScriptedKlines, at, first_of, minutes, opened
+from tradewright.domain.errors import ExchangeUnreachable
+from tradewright.domain.market import Candle
+from tradewright.plugin import COLUMNS
 
 
 async def test_a_window_ends_with_the_candle_that_has_just_closed() -> None:
@@ -344,109 +287,3 @@ def test_whatever_was_asked_before_a_window_is_the_same(asks: list[tuple[int, in
             assert minutes(window) == list(range(max(0, first_of(minute - 1, lookback)), minute))
 
     asyncio.run(served())
-
-
-class OddKlines(ScriptedKlines):
-    """Answers once as no exchange should."""
-
-    def __init__(self, change: Any) -> None:
-        super().__init__(age=500)
-        self.change = change
-
-    async def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        answer = await super().call(method, **arguments)
-        change, self.change = self.change, None
-        if change is not None:
-            change(answer["result"]["list"])
-        return answer
-
-
-def repeat(rows: list[list[str]]) -> None:
-    rows.insert(3, rows[3])
-
-
-def turn(rows: list[list[str]]) -> None:
-    rows.reverse()
-
-
-@pytest.mark.parametrize(("change", "doubts"), [(repeat, "duplicate"), (turn, "out_of_order")])
-async def test_an_answer_that_is_odd_is_doubted_until_it_is_asked_for_again(
-    change: Any, doubts: str
-) -> None:
-    cache = CandleCache(OddKlines(change))
-
-    odd = await cache.window("BTCUSDT", M1, at(100), 10)
-    again = await cache.window("BTCUSDT", M1, at(101), 10)
-    cache.forget("BTCUSDT", M1)
-    renewed = await cache.window("BTCUSDT", M1, at(101), 10)
-
-    assert (odd.doubts, again.doubts, renewed.doubts) == ((doubts,), (doubts,), ())
-    assert again.key == renewed.key
-
-
-def hollow(rows: list[list[str]]) -> None:
-    rows[2] = ["nothing"]
-
-
-def worded(rows: list[list[str]]) -> None:
-    rows[2][3] = "much"
-
-
-@pytest.mark.parametrize("change", [hollow, worded])
-async def test_an_answer_that_holds_no_candles_is_told_and_not_kept(change: Any) -> None:
-    cache = CandleCache(OddKlines(change))
-
-    with pytest.raises(AnswerMalformed):
-        await cache.window("BTCUSDT", M1, at(100), 10)
-    window = await cache.window("BTCUSDT", M1, at(100), 10)
-
-    assert minutes(window) == list(range(90, 100))
-
-
-async def test_what_is_not_a_number_is_handed_on_for_the_gate_to_see() -> None:
-    def spoil(rows: list[list[str]]) -> None:
-        rows[0][4] = "NaN"
-
-    window = await CandleCache(OddKlines(spoil)).window("BTCUSDT", M1, at(100), 10)
-
-    assert np.isnan(window.candles.close[-1])
-    assert window.close is None
-
-
-@pytest.mark.parametrize("close", ["NaN", "inf", "-1", "much"])
-async def test_one_candle_that_is_none_is_told_as_a_fault_of_the_answer(close: str) -> None:
-    def spoil(rows: list[list[str]]) -> None:
-        rows[0][4] = close
-
-    with pytest.raises(AnswerMalformed):
-        await CandleCache(OddKlines(spoil)).candle("BTCUSDT", M1, at(100))
-
-
-def test_a_message_of_the_stream_becomes_a_candle() -> None:
-    candle = kline_candle(
-        {
-            "start": opened(7),
-            "end": opened(8) - 1,
-            "interval": "1",
-            "open": "16649.5",
-            "close": "16677",
-            "high": "16677",
-            "low": "16608",
-            "volume": "2.081",
-            "turnover": "34666.4005",
-            "confirm": True,
-        }
-    )
-
-    assert (candle.open_time, candle.close, candle.volume) == (
-        at(7),
-        Decimal(16677),
-        Decimal("2.081"),
-    )
-
-
-async def test_a_candle_that_contradicts_itself_is_refused() -> None:
-    with pytest.raises(ValueError, match="must enclose"):
-        kline_candle(
-            {"start": 0, "open": "5", "high": "4", "low": "3", "close": "4", "volume": "1"}
-        )
