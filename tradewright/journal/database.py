@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Connection, Executable, Table, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,8 +19,10 @@ from sqlalchemy.exc import (
 )
 
 from tradewright.journal.errors import JournalConflict, JournalUnavailable, WrongRevision
-from tradewright.journal.postgresql import PostgresqlStore
 from tradewright.journal.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from tradewright.journal.postgresql import PostgresqlStore
 
 REVISION: Final = "0004"
 """The migration that these tables belong to."""
@@ -46,6 +48,13 @@ def journal_url(url: str) -> URL:
     return parsed.set(drivername=driver.get(parsed.get_backend_name(), parsed.drivername))
 
 
+def _postgresql(url: URL) -> "PostgresqlStore":
+    # Each process would take longer to start for a driver that it does not need
+    from tradewright.journal.postgresql import PostgresqlStore
+
+    return PostgresqlStore(url)
+
+
 class Database:
     """One journal database; its transactions run as plain functions of a connection."""
 
@@ -54,7 +63,7 @@ class Database:
         self._preparation: Callable[[], Awaitable[None]] | None = None
         self.name = parsed.render_as_string(hide_password=True)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._store = SqliteStore(parsed) if self.is_sqlite else PostgresqlStore(parsed)
+        self._store = SqliteStore(parsed) if self.is_sqlite else _postgresql(parsed)
 
     async def close(self) -> None:
         await self._store.close()

@@ -20,7 +20,6 @@ from typing import Any
 
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -60,9 +59,7 @@ def configure(service: str, *, logs: Path | None, otlp_endpoint: str | None) -> 
         shutdown_on_exit=False,
     )
     if otlp_endpoint:
-        exporter: SpanExporter = OTLPSpanExporter(
-            f"{otlp_endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_WITHIN_S
-        )
+        exporter: SpanExporter = _otlp_exporter(otlp_endpoint)
     elif logs:
         exporter = SpanFile(logs / SPANS_FILE)
     else:
@@ -70,6 +67,13 @@ def configure(service: str, *, logs: Path | None, otlp_endpoint: str | None) -> 
     _provider.add_span_processor(
         BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_EVERY_MS)
     )
+
+
+def _otlp_exporter(endpoint: str) -> SpanExporter:
+    # Each process would take longer to start for what few send to
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_WITHIN_S)
 
 
 def flush() -> None:
