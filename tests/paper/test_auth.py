@@ -10,21 +10,8 @@ import pytest
 import requests
 
 from tests.paper.conftest import KEY, SECRET, Desk
+from tests.paper.signature import BUY, QUERY, signed
 from tradewright.paper.keys import ApiKey
-
-
-def signed(
-    payload: str, *, key: str = KEY, secret: str = SECRET, age_ms: int = 0, **changes: str
-) -> dict[str, str]:
-    stamp = str(int(time.time() * 1000) - age_ms)
-    plain = f"{stamp}{key}5000{payload}"
-    headers = {
-        "X-BAPI-API-KEY": key,
-        "X-BAPI-TIMESTAMP": stamp,
-        "X-BAPI-RECV-WINDOW": "5000",
-        "X-BAPI-SIGN": hmac.new(secret.encode(), plain.encode(), hashlib.sha256).hexdigest(),
-    }
-    return headers | changes
 
 
 async def ask(desk: Desk, query: str, headers: dict[str, str]) -> requests.Response:
@@ -40,8 +27,6 @@ async def tell(
     return dict(answer.json())
 
 
-QUERY = "category=linear&symbol=BTCUSDT"
-BUY = '{"category":"linear","symbol":"BTCUSDT","side":"Buy","orderType":"Market","qty":"0.01"}'
 LEVERAGE = '"category":"linear","symbol":"BTCUSDT","buyLeverage":"3","sellLeverage":"3"'
 
 

@@ -12,7 +12,7 @@ from pybit.exceptions import FailedRequestError
 
 from tests.paper.conftest import KEY, SECRET, Desk, Open, eventually
 from tests.paper.fault import CREATE, LINK, put, strikes
-from tests.paper.test_auth import signed
+from tests.paper.signature import signed
 from tradewright.paper import PaperSettings, running
 from tradewright.paper.fault.scenario import ScenarioInvalid
 

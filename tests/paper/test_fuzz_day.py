@@ -16,7 +16,7 @@ import requests
 
 from tests.paper.conftest import KEY, SECRET, eventually
 from tests.paper.process import KEYS, ready
-from tests.paper.test_auth import signed
+from tests.paper.signature import signed
 
 STORM = Path(__file__).parents[2] / "deploy/paper/stormy-day.yaml"
 PROGRAM = """

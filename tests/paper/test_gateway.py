@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.paper.conftest import Desk, Open, eventually
-from tests.paper.test_auth import BUY, QUERY, signed
+from tests.paper.signature import BUY, QUERY, signed
 from tradewright.matching import RequestRejected
 from tradewright.paper import payload, routes
 from tradewright.paper.call import Call

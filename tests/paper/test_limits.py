@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.paper.conftest import Desk, Open
-from tests.paper.test_auth import QUERY, signed
+from tests.paper.signature import QUERY, signed
 from tradewright.paper import PaperSettings
 from tradewright.paper.keys import ApiKey
 from tradewright.paper.limits import SECOND, Limits, Meter, Window
