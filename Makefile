@@ -19,7 +19,7 @@ up: $(STAMP) ## Run the whole system in real time, on fixed ports, until Ctrl-C
 test: $(STAMP) ## Run the whole test suite; ARGS="tests/unit -k size" narrows it
 	@$(PYTEST) $(ARGS)
 
-coverage: $(STAMP) ## Run the whole test suite, and list what it leaves out; takes half as long again
+coverage: $(STAMP) ## Run the whole test suite, and list what it leaves out; takes a third longer
 	@$(PYTEST) --cov --cov-report=term:skip-covered
 
 lint: $(STAMP) ## ruff, mypy, import contracts, schema freshness

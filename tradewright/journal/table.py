@@ -274,4 +274,3 @@ positions: Final = Table(
 PROJECTIONS: Final = (
     *(signals, refusals, orders, executions, trades, shadow_trades, snapshots, positions),
 )
-APPEND_ONLY: Final = (events, anchors)
