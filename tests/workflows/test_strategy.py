@@ -319,6 +319,8 @@ async def test_a_version_that_comes_while_it_stops_is_refused_and_not_lost(
     await strategy.signal("candle", candle())
     await stage.market.script.called("evaluate")
     await strategy.cancel()
+    # In one task with the cancel the update would be first
+    await strategy.query("status")
 
     wish = ApplyWish(applied=stage.applied(preset_hash="beef"))
     with pytest.raises(WorkflowUpdateFailedError) as failure:
