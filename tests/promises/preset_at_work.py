@@ -21,6 +21,9 @@ risk: {{sizing: fixed_notional, notional: 500, leverage: 2}}
 """
 STOP, MARKET = "stop: {fraction: 0.05}", "type: market, expires_after: 60s"
 
+SOON = 15.0
+"""Seconds in which a candle that was heard has been decided on."""
+
 
 @dataclass
 class PresetAtWork:
@@ -71,18 +74,27 @@ class PresetAtWork:
         raise AssertionError(f"{self.name} did not trade in {MOST_STEPS} candles")
 
     async def decided(self, candles: int = 1) -> StrategyStatus:
-        """Let the market go on until so many more candles were decided on."""
-        before = (await self.status()).candles
+        """Let the market go on until so many more candles were decided on.
+
+        A strategy that has only just begun may not be heard by the market before its next candle.
+        """
+        wanted = (await self.status()).candles + candles
 
         async def is_so() -> StrategyStatus | None:
             status = await self.status()
-            return status if status.candles >= before + candles else None
+            return status if status.candles >= wanted else None
 
-        for _ in range(candles):
+        for step in range(MOST_STEPS):
             await self.live.step()
-        found = await until(is_so)
-        assert found is not None
-        return found
+            if step + 1 < candles:
+                continue
+            try:
+                found = await until(is_so, within=SOON)
+            except AssertionError:
+                continue
+            assert found is not None
+            return found
+        raise AssertionError(f"{self.name} did not decide on {candles} in {MOST_STEPS} candles")
 
     async def ended(self, handle: TradeHandle) -> Trade:
         """Let the market go on until the trade has ended."""
