@@ -1,10 +1,10 @@
 """What the exchange shows, beside what the trades believe and the journal holds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 from temporalio import activity
@@ -32,6 +32,7 @@ from tradewright.domain.reconciliation import (
     Kind,
     Policies,
     Shown,
+    agreed,
     balance_drift,
     discrepancies,
 )
@@ -46,6 +47,18 @@ T = TypeVar("T")
 
 ADOPT_STOP_FRACTION = Decimal("0.02")
 RELEASE_AFTER = timedelta(seconds=60)
+
+
+class _Look(NamedTuple):
+    """What was seen at once, as far as several reads see at once."""
+
+    shown: Shown
+    desk: Account | None
+    reserved: Mapping[Owner, Reservation]
+    views: Mapping[Owner, TradeView | None]
+    believed: Sequence[Believed]
+    unread: set[str]
+    found: tuple[Discrepancy, ...]
 
 
 class BybitReconciliation(ReconciliationPort):
@@ -84,24 +97,56 @@ class BybitReconciliation(ReconciliationPort):
         """
         del account
         await self._start_again()
+        unlooked: list[Kind] = []
+        seen, drift = await asyncio.gather(
+            self._look(unlooked),
+            _try_to_look(Kind.BALANCE_DRIFT, self._drift(), None, unlooked),
+        )
+        if seen.found:
+            # What is read one after the other may have moved between: a trade that has just left
+            # is no orphan. What a look at once does not see again is none
+            before = seen.found
+            seen = await self._look(unlooked)
+            seen = seen._replace(found=agreed(before, seen.found))
+        found = [*seen.found, *([drift] if drift else [])]
+        cases = await self._ownership.cases(Key(d.symbol, d.kind) for d in found)
+        found += await _try_to_look(Kind.ALTERED_JOURNAL, self._altered(cases), [], unlooked)
+        held = {p.symbol for p in seen.shown.positions} | seen.unread
+        reserved = seen.reserved
+        return Comparison(
+            at=seen.shown.at,
+            discrepancies=tuple(found),
+            trades=len(seen.views),
+            positions=len(seen.shown.positions),
+            released=tuple(
+                owner.trade_id
+                for owner, reservation in reserved.items()
+                if owner not in seen.views
+                and owner.symbol not in held
+                and seen.shown.at - reservation.at > RELEASE_AFTER
+            ),
+            unreserved=tuple(
+                view.trade.plan
+                for owner, view in seen.views.items()
+                if view is not None and owner not in reserved and not view.trade.is_final
+            ),
+            policies=self._policies,
+            cases=cases,
+            ended=await self._ended(cases),
+            uncompared=tuple(sorted(seen.unread | {b.symbol for b in seen.believed if b.busy})),
+            unlooked=tuple(dict.fromkeys(unlooked)),
+            halted=seen.desk is not None and seen.desk.gate is GateState.HALTED,
+        )
+
+    async def _look(self, unlooked: list[Kind]) -> _Look:
         now, market_now = datetime.now(UTC), await self._pace.market_now()
         unreadable: list[Row] = []
         unreadable_orders: list[Row] = []
-        unlooked: list[Kind] = []
-
-        async def look(kind: Kind, read: Awaitable[T], nothing: T) -> T:
-            try:
-                return await read
-            except (TradewrightError, ValueError) as e:
-                log.warning("not_looked_for", kind=kind, detail=str(e))
-                unlooked.append(kind)
-                return nothing
-
-        positions, orders, executions, drift, listed, desk = await asyncio.gather(
+        executions = fetch_recent_executions(self._client, market_now)
+        positions, orders, recent, listed, desk = await asyncio.gather(
             lookup.fetch_positions(self._client, unreadable),
             lookup.fetch_open_orders(self._client, unreadable=unreadable_orders),
-            look(Kind.MISSING_EXECUTION, fetch_recent_executions(self._client, market_now), ()),
-            look(Kind.BALANCE_DRIFT, self._drift(market_now), None),
+            _try_to_look(Kind.MISSING_EXECUTION, executions, (), unlooked),
             self._ownership.listed_trades(),
             self._ownership.desk(),
         )
@@ -109,40 +154,14 @@ class BybitReconciliation(ReconciliationPort):
             # Nobody can say that one of them is gone
             unlooked += [Kind.UNKNOWN_ORDER, Kind.FOREIGN_ORDER]
         shown = Shown(
-            at=now, market_at=market_now, positions=positions, orders=orders, executions=executions
+            at=now, market_at=market_now, positions=positions, orders=orders, executions=recent
         )
         unread = _symbols(unreadable)
         reserved = {Owner(r.plan.symbol, r.plan.trade_id): r for r in _reservations(desk)}
         views = await self._owners(shown, {*reserved, *listed})
-        held = {p.symbol for p in shown.positions} | unread
         believed = [_believed(o, view, reserved.get(o), unread) for o, view in views.items()]
-        found = [*discrepancies(shown, believed), *([drift] if drift else [])]
-        cases = await self._ownership.cases(Key(d.symbol, d.kind) for d in found)
-        found += await look(Kind.ALTERED_JOURNAL, self._altered(cases), [])
-        return Comparison(
-            at=now,
-            discrepancies=tuple(found),
-            trades=len(views),
-            positions=len(shown.positions),
-            released=tuple(
-                owner.trade_id
-                for owner, reservation in reserved.items()
-                if owner not in views
-                and owner.symbol not in held
-                and now - reservation.at > RELEASE_AFTER
-            ),
-            unreserved=tuple(
-                view.trade.plan
-                for owner, view in views.items()
-                if view is not None and owner not in reserved and not view.trade.is_final
-            ),
-            policies=self._policies,
-            cases=cases,
-            ended=await self._ended(cases),
-            uncompared=tuple(sorted(unread | {b.symbol for b in believed if b.busy})),
-            unlooked=tuple(unlooked),
-            halted=desk is not None and desk.gate is GateState.HALTED,
-        )
+        found = discrepancies(shown, believed)
+        return _Look(shown, desk, reserved, views, believed, unread, found)
 
     @activity.defn
     @beating
@@ -236,7 +255,8 @@ class BybitReconciliation(ReconciliationPort):
         possible = await asyncio.gather(*map(self._possible_owners, orphans))
         return views | await self._ownership.running(set().union(*possible))
 
-    async def _drift(self, market_now: datetime) -> Discrepancy | None:
+    async def _drift(self) -> Discrepancy | None:
+        market_now = await self._pace.market_now()
         return balance_drift(await fetch_recent_cash(self._client, market_now))
 
     async def _altered(self, cases: Iterable[Case]) -> list[Discrepancy]:
@@ -290,6 +310,16 @@ class BybitReconciliation(ReconciliationPort):
         now = await self._pace.market_now()
         since = now - lookup.EXECUTION_WINDOW + timedelta(minutes=1)
         return await lookup.fetch_executions(self._client, position.symbol, since, now)
+
+
+async def _try_to_look(kind: Kind, read: Awaitable[T], nothing: T, unlooked: list[Kind]) -> T:
+    """Return what *read* returns, or *nothing*, and note what could not be looked for."""
+    try:
+        return await read
+    except (TradewrightError, ValueError) as e:
+        log.warning("not_looked_for", kind=kind, detail=str(e))
+        unlooked.append(kind)
+        return nothing
 
 
 def _symbols(unreadable: Iterable[Row]) -> set[str]:

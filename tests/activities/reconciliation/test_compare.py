@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from activities.lookup import fetch_positions
 from activities.pace import milliseconds
 from activities.reconciliation import BybitReconciliation
 from tradewright import ids
@@ -86,6 +87,27 @@ async def test_a_trade_whose_position_is_gone_is_a_ghost(
 
     assert kinds(found) == [Kind.GHOST_TRADE]
     assert found.discrepancies[0].workflow_id == trade.id
+
+
+async def test_what_moves_while_it_is_read_is_no_difference(
+    bench: Any, books: BybitReconciliation, plan: TradePlan
+) -> None:
+    """A trade that left between the read of its position and the question whether it runs."""
+    await bench.order("BTCUSDT", "Buy", "0.1")
+    before = []
+
+    def keep(send: Callable[[], Any]) -> Any:
+        before.append(send())
+        return before[0]
+
+    bench.line.spoil("get_positions", keep)
+    assert len(await fetch_positions(bench.client)) == 1
+    await bench.order("BTCUSDT", "Sell", "0.1", reduceOnly=True)
+    bench.line.spoil("get_positions", lambda _: before[0])
+
+    found = await bench.run(books.compare, plan.account)
+
+    assert (found.discrepancies, found.positions) == ((), 0)
 
 
 async def test_a_position_that_cannot_be_read_hides_no_other(
