@@ -4,7 +4,7 @@ SHELL := bash
 STAMP := .venv/.ready-$(shell { cat requirements.lock pyproject.toml scripts/bootstrap.sh; pwd; } | cksum | cut -d' ' -f1)
 BIN := .venv/bin
 # Without bytecode each of a hundred processes compiles all that changed since the install, and each tester all tests
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 3 --dist loadscope --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 4 --dist loadscope --no-loadscope-reorder
 .PHONY: help demo up test coverage lint format lock
 
 help: ## List what make can do

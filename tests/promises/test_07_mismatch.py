@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import ScheduleOverlapPolicy, WorkflowExecutionStatus, WorkflowHandle
 
 from tests.system.conftest import running_system
 from tests.system.live_system import LIMITS, LiveSystem, until
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(300)
 async def look(live: LiveSystem) -> None:
     """Have the next reconciliation run now."""
     schedule = live.client.get_schedule_handle(ids.reconciliation_workflow(live.settings.account))
-    await schedule.trigger()
+    await schedule.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE)
 
 
 async def blocked(live: LiveSystem, symbol: str) -> bool:
