@@ -11,7 +11,7 @@ import logging
 from functools import lru_cache
 from typing import Any, Final
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
@@ -21,6 +21,8 @@ from temporalio.contrib.pydantic import (
     pydantic_data_converter,
 )
 from temporalio.converter import CompositePayloadConverter
+
+from tradewright.domain.record import adapter_of
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class _JsonConverter(PydanticJSONPlainPayloadConverter):
         except ValidationError:
             if _is_typed_now(payload):
                 raise
-            value = _adapter(type_hint).validate_json(payload.data, extra="ignore")
+            value = adapter_of(type_hint).validate_json(payload.data, extra="ignore")
             _tell_once(str(type_hint))
         if type_hint is None and isinstance(value, dict) and is_ours(payload):
             return Written(value)
@@ -73,11 +75,6 @@ def _is_typed_now(payload: Payload) -> bool:
         and not workflow.unsafe.is_replaying()
         and not is_ours(payload)
     )
-
-
-@lru_cache(maxsize=1024)
-def _adapter(shape: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)
 
 
 @lru_cache(maxsize=1024)

@@ -8,12 +8,13 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from temporalio import workflow
 from temporalio.common import RawValue
 
 from tradewright.converter import is_ours
+from tradewright.domain.record import adapter_of
 
 M = TypeVar("M")
 
@@ -40,7 +41,7 @@ def read(shape: Any, args: Sequence[RawValue]) -> tuple[Any, str]:
         remarks.append(f"{len(args) - 1} further arguments were ignored")
     if content is None:
         content = {}
-    adapter = TypeAdapter(shape)
+    adapter = adapter_of(shape)
     try:
         message = adapter.validate_python(content)
     except ValidationError as e:

@@ -20,9 +20,10 @@ def read_back(shape: Any, data: Any) -> Any:
     Raises:
         ValidationError: A needed key is missing or a value does not fit.
     """
-    return _adapter(shape).validate_python(data, extra="ignore")
+    return adapter_of(shape).validate_python(data, extra="ignore")
 
 
-@lru_cache(maxsize=256)
-def _adapter(shape: Any) -> TypeAdapter[Any]:
+@lru_cache(maxsize=1024)
+def adapter_of(shape: Any) -> TypeAdapter[Any]:
+    """Return what reads *shape*: made once, for to make it takes longer than to read."""
     return TypeAdapter(shape)
