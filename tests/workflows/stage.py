@@ -30,6 +30,7 @@ from tests.workflows.script import (
 )
 from tests.workflows.scripted_exchange import ScriptedExchange
 from tradewright import ids
+from tradewright.answer import PlainAnswers
 from tradewright.app.workers import workflow_runner
 from tradewright.domain.gate import Gate, GateState
 from tradewright.domain.market import Instrument, Side, Timeframe
@@ -131,6 +132,7 @@ class Stage:
                 workflows=workflows,
                 activities=activities_of(*adapters),
                 workflow_runner=runner,
+                interceptors=[PlainAnswers()],
                 # Each poll is a request of its own, which the server has to keep and to end
                 max_concurrent_workflow_task_polls=2,
                 max_concurrent_activity_task_polls=1,

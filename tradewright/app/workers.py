@@ -38,6 +38,7 @@ from activities.secrets import VaultSecrets, VaultUnreachable
 from activities.stream import BybitStream
 from activities.urgency import Urgency
 from tradewright import ids, telemetry
+from tradewright.answer import PlainAnswers
 from tradewright.app.connect import TemporalUnreachable, connect, pace_of
 from tradewright.app.gate_watch import watch_gate
 from tradewright.app.limits import current_limits, follow_limits
@@ -228,7 +229,7 @@ class _Serve:
             workflow_runner=workflow_runner(),
             # The default is a hash of every module's code: two seconds where none is compiled
             build_id=BUILD_ID,
-            interceptors=[DomainErrors(), *telemetry.interceptors()],
+            interceptors=[DomainErrors(), PlainAnswers(), *telemetry.interceptors()],
             sticky_queue_schedule_to_start_timeout=STICKY,
             max_cached_workflows=2_000,
             # Who only answers a person asks for one task at a time
