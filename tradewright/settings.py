@@ -7,7 +7,7 @@ joined by two underscores (``TRADEWRIGHT_TEMPORAL__ADDRESS``).
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -429,26 +429,36 @@ def _unknown_variables(known: Mapping[str, Any]) -> Iterator[str]:
             continue
         name = variable.removeprefix(PREFIX).lower().split("__")[0]
         if name not in known:
-            yield f"setting {variable} is unknown; {_nearest(name, known, PREFIX)}"
+            near = _nearest(name, known, lambda other: _variable([other]))
+            yield f"setting {variable} is unknown; {near}"
+
+
+def _variable(path: Sequence[str]) -> str:
+    return PREFIX + "__".join(path).upper()
 
 
 def _fault(error: ErrorDetails, file: Path | None) -> str:
     path = [str(part) for part in error["loc"]]
-    variable = PREFIX + "__".join(path).upper()
+    variable = _variable(path)
+    named = any(name.startswith(variable) for name in os.environ)
     if error["type"] == "extra_forbidden":
+        spell: Callable[[Sequence[str]], str] = _variable
+        what = f"setting {variable}"
+        if file is not None and not named:
+            spell = ".".join
+            what = f"{file}: key {spell(path)}"
         model: Any = Settings
         for part in path[:-1]:
             if part not in getattr(model, "model_fields", {}):
-                return f"setting {variable} is unknown; remove it"
+                return f"{what} is unknown; remove it"
             model = model.model_fields[part].annotation
-        prefix = PREFIX + "".join(f"{part.upper()}__" for part in path[:-1])
-        return f"setting {variable} is unknown; {_nearest(path[-1], model.model_fields, prefix)}"
+        near = _nearest(path[-1], model.model_fields, lambda other: spell([*path[:-1], other]))
+        return f"{what} is unknown; {near}"
     detail = error["msg"].removeprefix("Value error, ")
     detail = detail[0].lower() + detail[1:]
     value = error["input"]
     # A secret, or a group that may hold one, is never repeated
     shown = f", got {value!r}" if isinstance(value, str) and not _is_secret(path) else ""
-    named = any(name.startswith(variable) for name in os.environ)
     place = "the environment" if named or file is None else str(file)
     return f"setting {variable} is wrong: {detail}{shown}; correct it in {place}"
 
@@ -466,8 +476,8 @@ def _is_secret(path: list[str]) -> bool:
     return False
 
 
-def _nearest(name: str, known: Mapping[str, Any], prefix: str) -> str:
+def _nearest(name: str, known: Mapping[str, Any], spell: Callable[[str], str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     if near:
-        return f"did you mean {prefix}{near[0].upper()}?"
-    return f"known are {', '.join(f'{prefix}{other.upper()}' for other in known)}"
+        return f"did you mean {spell(near[0])}?"
+    return f"known are {', '.join(map(spell, known))}"

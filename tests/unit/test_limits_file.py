@@ -53,7 +53,7 @@ def test_without_a_file_the_limits_stay_what_they_are() -> None:
     [
         (BAD, "TRADEWRIGHT_LIMITS__MAX_OPEN_TRADES is wrong"),
         ("limits: 5\n", "TRADEWRIGHT_LIMITS is wrong"),
-        ("limits: {max_open_trade: 5}\n", "did you mean TRADEWRIGHT_LIMITS__MAX_OPEN_TRADES?"),
+        ("limits: {max_open_trade: 5}\n", "did you mean limits.max_open_trades?"),
         ("limits: {margin_modes: [CROSS]}\n", "TRADEWRIGHT_LIMITS__MARGIN_MODES"),
         ("limits: {pause: soon}\n", "TRADEWRIGHT_LIMITS__PAUSE is wrong"),
         ("limits: [\n", "not valid YAML"),
@@ -64,7 +64,7 @@ def test_a_mistake_is_told_by_name(file: Path, text: str, told: str) -> None:
     settings = Settings.load(file)
     file.write_text(text)
 
-    with pytest.raises(SettingsInvalid, match=r"LIMITS|not valid YAML") as fault:
+    with pytest.raises(SettingsInvalid, match=r"LIMITS|limits|not valid YAML") as fault:
         settings.reread_limits()
     with pytest.raises(SettingsInvalid):
         Settings.load(file)

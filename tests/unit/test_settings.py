@@ -116,7 +116,7 @@ def test_a_wrong_value_of_the_file_names_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("acount: main", "setting TRADEWRIGHT_ACOUNT is unknown; did you mean TRADEWRIGHT_ACCOUNT"),
+        ("acount: main", "settings.yaml: key acount is unknown; did you mean account?"),
         ("venue: paper\nvenue: live", ":2:1: not valid YAML: venue twice"),
         ("venue: [paper", "not valid YAML"),
         ("- venue", "is not a mapping"),
