@@ -435,6 +435,18 @@ def test_sums_that_the_executions_do_not_bear_out_are_found(books: Three) -> Non
     assert {kind for kind, *_ in found(claimed)} >= {"fees_differ", "pnl_differs"}
 
 
+def test_positions_closed_in_parts_leave_no_residue_in_the_sums() -> None:
+    fills = (("0.3", "50000.1"), ("0.4", "50001.3"))
+    trade = told(1, fills=fills, exit_prices=("51000", "50999.9", "51000.3"))
+    earned = LedgerTrade.of(trade).traded
+    assert earned != round(earned, 12), "its average price is a quotient"
+
+    report = three(trade).audit()
+
+    assert report.exchange.pnl == report.journal.pnl == report.temporal.pnl
+    assert str(report.journal.pnl) == str(report.exchange.pnl) == "660.611571705"
+
+
 def test_a_report_says_what_each_book_adds_up_to(books: Three) -> None:
     report = books.audit()
 

@@ -124,14 +124,14 @@ def audit(exchange: Ledger, journal: Books, temporal: Iterable[WorkflowTrade]) -
             executions=len(journal.executions),
             trades=len(journal.trades),
             fees=sum((e.fee for e in journal.executions), Decimal(0)),
-            pnl=sum((t.traded for t in journal.trades), Decimal(0)),
+            pnl=_total(t.traded for t in journal.trades),
         ),
         temporal=Tally(
             orders=len({e.order_id for t in trades.values() for e in t.trade.executions}),
             executions=sum(len(t.trade.executions) for t in trades.values()),
             trades=len(trades),
             fees=sum((t.trade.fees for t in trades.values()), Decimal(0)),
-            pnl=sum((LedgerTrade.of(t.trade).traded for t in trades.values()), Decimal(0)),
+            pnl=_total(LedgerTrade.of(t.trade).traded for t in trades.values()),
         ),
     )
 
@@ -393,11 +393,16 @@ def _exchange_tally(exchange: Ledger, trades: Mapping[str, WorkflowTrade]) -> Ta
     links = (ids.parse_link(order.order_link_id) for order in exchange.orders)
     # Adopted trades began with orders that are not ours
     adopted = {trade_id for trade_id, told in trades.items() if told.trade.adopted_qty}
-    cash = sum((-e.qty * e.price * e.side.sign - e.fee for e in exchange.executions), Decimal(0))
     return Tally(
         orders=len(exchange.orders),
         executions=len(exchange.executions),
         trades=len({link.trade for link in links if link} | adopted),
         fees=sum((e.fee for e in exchange.executions), Decimal(0)),
-        pnl=cash,
+        pnl=_total(-e.qty * e.price * e.side.sign - e.fee for e in exchange.executions),
     )
+
+
+def _total(earned: Iterable[Decimal]) -> Decimal:
+    """Return the sum of *earned* without the residue that average prices leave in it."""
+    total = sum(earned, Decimal(0)).quantize(ROUNDING)
+    return Decimal(f"{total.normalize():f}")
