@@ -130,7 +130,22 @@ def test_what_is_not_valid_is_not_explained(call: Call, write_preset: WritePrese
     answer = call("explain", bad)
 
     assert answer.code == 3
-    assert f"{bad}:1:10: error: version" in answer.err
+    assert answer.err.startswith(f"{bad}:1:10: error: version"), "told once that it is an error"
+
+
+def test_the_name_of_a_preset_is_answered_with_its_file(
+    call: Call, write_preset: WritePreset, tmp_path: Path
+) -> None:
+    (tmp_path / "strategies").mkdir()
+    write_preset("trend").rename(tmp_path / "strategies" / "trend.yaml")
+
+    named = call("explain", "trend")
+    unknown = call("explain", "nobody")
+
+    assert named.code == 2
+    assert "did you mean strategies/trend.yaml?" in " ".join(named.err.replace("│", "").split())
+    assert unknown.code == 3
+    assert unknown.err.startswith("nobody:1:1: error: cannot be read: ")
 
 
 def test_candles_that_the_stream_brings_cost_nothing_but_their_beginning() -> None:

@@ -95,8 +95,8 @@ def test_a_wrong_fault_is_refused_with_its_place(
     by_text = call("paper-fault", "add", "{kind: dealy}", "--url", served.url)
 
     assert (by_file.code, by_text.code) == (3, 3)
-    assert by_file.err.startswith(f"error: {scenario}:3:")
-    assert by_text.err.startswith("error: <request>:1:8: error: kind: unknown kind 'dealy'")
+    assert by_file.err.startswith(f"{scenario}:3:")
+    assert by_text.err.startswith("<request>:1:8: error: kind: unknown kind 'dealy'")
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "missing.yml", "missing.json", "no/such"])

@@ -1,13 +1,14 @@
 """One run of the command: its global options, its end, and what every command shares."""
 
 import getpass
+import re
 import sys
 import traceback
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tradewright.settings import Settings
 
 T = TypeVar("T")
+_PLACED: Final = re.compile(r".+:\d+:\d+: error: ")
 
 
 class Format(StrEnum):
@@ -92,7 +94,8 @@ def _explain(ctx: typer.Context, error: Exception, message: str) -> None:
     if invocation.output is Format.JSON:
         told = {"type": type(error).__name__, "message": message, "exit_code": code_of(error)}
         print_document("error", error=told)
-    say(f"error: {message}")
+    # What has its place in a document says there that it is an error
+    say(message if _PLACED.match(message) else f"error: {message}")
 
 
 def say(line: str) -> None:

@@ -49,9 +49,21 @@ def a_symbol(value: str) -> str:
         raise typer.BadParameter(detail) from None
 
 
+def _a_preset_file(value: Path) -> Path:
+    meant = Path("strategies", f"{value}.yaml")
+    if not value.exists() and meant.exists():
+        raise typer.BadParameter(f"there is no file {value}; did you mean {meant}?")
+    return value
+
+
 PresetArgument = Annotated[
     Path,
-    typer.Argument(metavar="PRESET", help="Its file.", autocompletion=completion.preset_files),
+    typer.Argument(
+        metavar="PRESET",
+        help="Its file.",
+        autocompletion=completion.preset_files,
+        callback=_a_preset_file,
+    ),
 ]
 FromOption = Annotated[
     datetime | None,
