@@ -123,6 +123,7 @@ async def test_a_strategy_is_listed_paused_resumed_and_stopped(
         await handle.result()
     gone = await working.call("strategy", "pause", name)
     still_listed = await working.call("strategy", "list")
+    still_shown = await working.call("strategy", "show", name, "-o", "json")
 
     assert listed.out.splitlines()[1].split()[:4] == [name, "trading", "BTCUSDT", "1m"]
     assert f"{name}: paused: holiday" in paused.out
@@ -134,7 +135,11 @@ async def test_a_strategy_is_listed_paused_resumed_and_stopped(
     assert workflow_id in stopped.out
     assert gone.code == 4
     assert "apply its preset" in gone.err
-    assert still_listed.out.splitlines()[1].split()[:2] == [name, "stopped"]
+    version = listed.out.splitlines()[1].split()[4]
+    assert still_listed.out.splitlines()[1].split()[:5] == [
+        *(name, "stopped", "BTCUSDT", "1m", version),
+    ]
+    assert still_shown.document["strategy"]["state"] == "stopped"
 
 
 async def test_a_stopped_strategy_is_told_as_a_document(
@@ -150,12 +155,55 @@ async def test_a_stopped_strategy_is_told_as_a_document(
     assert strategy["url"].endswith(f"strategy%2F{name}")
 
 
-async def test_an_unknown_strategy_is_not_found(working: System) -> None:
-    for verb in ("pause", "resume", "stop"):
-        answer = await working.call("strategy", verb, "nobody")
+async def test_a_stopped_strategy_is_listed_though_nobody_answers_for_it(
+    system: System, write_preset: WritePreset
+) -> None:
+    name = f"trend-{system.account}"
+    async with system.workers(ids.QUEUE_TRADING):
+        await system.call("apply", write_preset(name, account=system.account))
+        await system.call("strategy", "stop", name, "--by", "ann")
+        with pytest.raises(WorkflowFailureError):
+            await system.client.get_workflow_handle(ids.strategy_workflow(name)).result()
 
-        assert answer.code == 4
-        assert "workflow strategy/nobody does not run" in answer.err
+    listed = await system.call("strategy", "list")
+
+    assert listed.out.splitlines()[1].split() == [name, "stopped"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("strategy", verb) for verb in ("show", "history", "pause", "resume", "stop")),
+        ("strategy", "promote", "--reason", "x"),
+        ("diff",),
+    ],
+)
+async def test_a_misspelt_preset_is_answered_with_the_name_that_is_near(
+    working: System, write_preset: WritePreset, command: tuple[str, ...]
+) -> None:
+    await working.call("apply", write_preset("ema-cross", account=working.account))
+
+    answer = await working.call(*command, "ema-cros")
+
+    assert answer.code == 4
+    assert answer.err.splitlines() == [
+        "error: preset ema-cros was never applied (did you mean 'ema-cross'?); "
+        "see `tradewright strategy list`"
+    ]
+
+
+@pytest.mark.parametrize("which", ["--live", "--all"])
+async def test_a_list_of_no_trades_says_that_the_preset_is_misspelt(
+    working: System, write_preset: WritePreset, which: str
+) -> None:
+    await working.call("apply", write_preset("ema-cross", account=working.account))
+
+    misspelt = await working.call("trade", "list", which, "--preset", "ema-cros", "-o", "json")
+    idle = await working.call("trade", "list", which, "--preset", "ema-cross")
+
+    assert (misspelt.code, misspelt.document["trades"]) == (0, [])
+    assert "ema-cros was never applied (did you mean 'ema-cross'?)" in misspelt.err
+    assert idle.err == ""
 
 
 # --- status and reconcile ---------------------------------------------------------------------

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tradewright.journal import TradeRow
 
 
+STOPPED: Final = "stopped"
 MODE_STATES: Final = {Mode.TRADE: "trading", Mode.SHADOW: "shadow", Mode.ALERT: "alert"}
 
 

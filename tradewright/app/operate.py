@@ -12,7 +12,8 @@ from temporalio.service import RPCStatusCode
 from tradewright import ids
 from tradewright.app.books import Books, books
 from tradewright.app.connect import ANSWER_WITHIN
-from tradewright.app.line import StrategyLine, strategy_state
+from tradewright.app.line import STOPPED, StrategyLine, strategy_state
+from tradewright.app.strategy_run import is_running
 from tradewright.app.wish import (
     NotRunning,
     TemporalFailed,
@@ -80,12 +81,11 @@ async def set_mode(
 
 
 async def strategy(client: Client, name: str) -> StrategyLine:
-    """Return one strategy that runs, and what it says of itself."""
+    """Return one strategy, and what it says of itself, or said last before it was stopped."""
     workflow_id = ids.strategy_workflow(name)
     status = await ask(client, workflow_id, "status", StrategyStatus)
-    return StrategyLine(
-        name=name, workflow_id=workflow_id, state=strategy_state(status), status=status
-    )
+    state = strategy_state(status) if await is_running(client, workflow_id) else STOPPED
+    return StrategyLine(name=name, workflow_id=workflow_id, state=state, status=status)
 
 
 async def stop_strategy(client: Client, name: str, *, reason: str) -> str:

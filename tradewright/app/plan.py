@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from temporalio.client import Client
 
 from tradewright import ids
-from tradewright.app.strategy_run import last_run, running_strategy
+from tradewright.app.strategy_run import insist_on_applied, last_run, running_strategy
 from tradewright.app.survey import strategies
 from tradewright.app.wish import NotRunning, NoWorkerAnswers, ask
 from tradewright.domain.errors import TradewrightError
@@ -70,8 +70,9 @@ class Plan(Value):
 
 class VersionUnknown(TradewrightError):
     def __init__(self, preset: str, version: str) -> None:
-        told = f"has no version {version}" if version else "was never applied"
-        super().__init__(f"preset {preset} {told}; see `tradewright strategy history {preset}`")
+        super().__init__(
+            f"preset {preset} has no version {version}; see `tradewright strategy history {preset}`"
+        )
 
 
 class VersionAmbiguous(TradewrightError):
@@ -238,13 +239,13 @@ async def history(journal: "Journal", preset: str, *, limit: int) -> tuple[Versi
     """Return what was done to *preset*, by whom, when and why, the latest first.
 
     Raises:
-        VersionUnknown: It was never applied.
+        PresetUnknown: It was never applied.
     """
     stored = {each.hash: each for each in await journal.preset_versions(preset)}
     chain = ids.strategy_workflow(preset)
     events = await journal.events(chain=chain, kind=EventKind.STRATEGY_CHANGED, limit=None)
     if not stored and not events:
-        raise VersionUnknown(preset, "")
+        await insist_on_applied(journal, preset)
     lines: list[VersionLine] = []
     before = ""
     for event in (row.event for row in events):
@@ -276,10 +277,13 @@ async def version(journal: "Journal", preset: str, wanted: str = "") -> "StoredP
     """Return the version of *preset* that begins with *wanted*; the one applied last if empty.
 
     Raises:
+        PresetUnknown: It was never applied.
         VersionUnknown: There is none.
         VersionAmbiguous: Several begin so.
     """
     stored = await journal.preset_versions(preset)
+    if not stored:
+        await insist_on_applied(journal, preset)
     found = [each for each in stored if each.hash.startswith(wanted)]
     if not found or (wanted and len(wanted) < SHORTEST):
         raise VersionUnknown(preset, wanted)

@@ -15,6 +15,7 @@ from tradewright import ids
 from tradewright.app.books import books
 from tradewright.app.connect import ANSWER_WITHIN
 from tradewright.app.line import (
+    STOPPED,
     FeedLine,
     Need,
     Overview,
@@ -26,6 +27,7 @@ from tradewright.app.line import (
     line_of_trade,
     strategy_state,
 )
+from tradewright.app.strategy_run import is_running
 from tradewright.app.wish import NotRunning, NoWorkerAnswers, TemporalFailed, ask
 from tradewright.domain.account import Account, Limits
 from tradewright.domain.errors import TradewrightError
@@ -127,14 +129,14 @@ async def strategies(
 
     async def line(workflow_id: str) -> StrategyLine:
         name = workflow_id.partition("/")[2]
-        if workflow_id not in visible and not await _runs(client, workflow_id):
-            return StrategyLine(name=name, workflow_id=workflow_id, state="stopped")
+        runs = workflow_id in visible or await is_running(client, workflow_id)
         try:
             status = await ask(client, workflow_id, "status", StrategyStatus)
         # One that fails is shown as such, and hides no other
-        except (NoWorkerAnswers, TemporalFailed):
-            return StrategyLine(name=name, workflow_id=workflow_id, state="silent")
-        state = strategy_state(status)
+        except (NoWorkerAnswers, NotRunning, TemporalFailed):
+            state = "silent" if runs else STOPPED
+            return StrategyLine(name=name, workflow_id=workflow_id, state=state)
+        state = strategy_state(status) if runs else STOPPED
         return StrategyLine(name=name, workflow_id=workflow_id, state=state, status=status)
 
     return tuple(await _each(line, sorted(wanted)))
@@ -267,16 +269,6 @@ async def _list(
             yield found
     except RPCError as e:
         raise TemporalFailed(f"the list of workflows ({query})", e.message) from None
-
-
-async def _runs(client: Client, workflow_id: str) -> bool:
-    try:
-        found = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=ANSWER_WITHIN)
-    except RPCError as e:
-        if e.status is RPCStatusCode.NOT_FOUND:
-            return False
-        raise TemporalFailed(f"description of {workflow_id}", e.message) from None
-    return found.close_time is None
 
 
 async def _each(ask_one: Callable[[V], Awaitable[W]], things: Iterable[V]) -> list[W]:

@@ -59,6 +59,7 @@ BY_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "CaseUnknown": ExitCode.NOT_FOUND,
         "CaseAmbiguous": ExitCode.NOT_FOUND,
         "JournalMissing": ExitCode.NOT_FOUND,
+        "PresetUnknown": ExitCode.NOT_FOUND,
         "VersionUnknown": ExitCode.NOT_FOUND,
         "VersionAmbiguous": ExitCode.NOT_FOUND,
         "TemporalUnreachable": ExitCode.UNREACHABLE,

@@ -1,6 +1,7 @@
 """`strategy`: the presets at work."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -75,7 +76,7 @@ def pause(
     """Take no new entries; the open trades go on."""
     from tradewright.app.operate import pause_strategy
 
-    _wish(ctx, partial(pause_strategy, name=name, reason=reason, by=by), output)
+    _wish(ctx, name, partial(pause_strategy, name=name, reason=reason, by=by), output)
 
 
 @commands.command()
@@ -89,7 +90,7 @@ def resume(
     """Take entries again."""
     from tradewright.app.operate import resume_strategy
 
-    _wish(ctx, partial(resume_strategy, name=name, reason=reason, by=by), output)
+    _wish(ctx, name, partial(resume_strategy, name=name, reason=reason, by=by), output)
 
 
 @commands.command()
@@ -110,7 +111,8 @@ def stop(
     async def work() -> list[str]:
         client = await connect(settings)
         told = f"{reason or 'no reason given'} (by {by})"
-        await operate.stop_strategy(client, name, reason=told)
+        async with named(settings, name):
+            await operate.stop_strategy(client, name, reason=told)
         trades = await survey.live_trades(client, settings.account)
         return [line.workflow_id for line in trades if line.preset == name]
 
@@ -168,8 +170,38 @@ def show_history(
     typer.echo(f"`tradewright diff {name} --from VERSION --to VERSION` compares any two")
 
 
+@asynccontextmanager
+async def named(settings: "Settings", name: str) -> AsyncIterator[None]:
+    """Tell of what does not run whether a preset of that name was ever applied."""
+    from tradewright.app.wish import NotRunning
+
+    try:
+        yield
+    except NotRunning:
+        await known(settings, name)
+        raise
+
+
+async def known(settings: "Settings", name: str) -> None:
+    """Return if *name* was ever applied, or if no journal can say so.
+
+    Raises:
+        PresetUnknown: It was not.
+    """
+    from tradewright.app.connect import JournalMissing, opened_journal
+    from tradewright.app.strategy_run import insist_on_applied
+    from tradewright.journal import JournalUnavailable
+
+    with suppress(JournalMissing, JournalUnavailable):
+        async with opened_journal(settings) as journal:
+            await insist_on_applied(journal, name)
+
+
 def _wish(
-    ctx: typer.Context, send: "Callable[[Client], Awaitable[StrategyStatus]]", output: Format
+    ctx: typer.Context,
+    name: str,
+    send: "Callable[[Client], Awaitable[StrategyStatus]]",
+    output: Format,
 ) -> None:
     """Send a wish to the strategy and show how it stands afterwards."""
     from tradewright.app.connect import connect
@@ -177,7 +209,8 @@ def _wish(
     settings = invocation_of(ctx).settings()
 
     async def work() -> "StrategyStatus":
-        return await send(await connect(settings))
+        async with named(settings, name):
+            return await send(await connect(settings))
 
     _show(settings, run(work()), output)
 

@@ -13,7 +13,7 @@ from tradewright.cli.invocation import (
     print_document,
     run,
 )
-from tradewright.cli.strategy import NameArgument, commands
+from tradewright.cli.strategy import NameArgument, commands, named
 from tradewright.cli.table import linked, print_facts, print_table, when
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def show(ctx: typer.Context, name: NameArgument, output: OutputOption = Format.T
     settings = invocation_of(ctx).settings()
 
     async def work() -> "StrategyLine":
-        return await operate.strategy(await connect(settings), name)
+        async with named(settings, name):
+            return await operate.strategy(await connect(settings), name)
 
     line = run(work())
     if output is Format.JSON:
@@ -101,9 +102,10 @@ def _set_mode(
 
     async def work() -> "StrategyStatus":
         client = await connect(settings)
-        return await operate.set_mode(
-            client, name, mode=Mode(mode), by=by, reason=reason, expect=expect
-        )
+        async with named(settings, name):
+            return await operate.set_mode(
+                client, name, mode=Mode(mode), by=by, reason=reason, expect=expect
+            )
 
     status = run(work())
     workflow_id = ids.strategy_workflow(name)

@@ -13,7 +13,9 @@ from tradewright.cli.invocation import (
     invocation_of,
     print_document,
     run,
+    say,
 )
+from tradewright.cli.strategy import known
 from tradewright.cli.table import gain, linked, price, print_links, print_table, when, words
 from tradewright.cli.trade_view import print_page
 from tradewright.domain.errors import TradewrightError
@@ -82,6 +84,8 @@ def list_trades(
             shadow=shadow,
         )
     )
+    if preset and not found:
+        run(_note_unknown(settings, preset))
     lines = found[:limit]
     completion.remember("trades", (line.trade_id for line in lines))
     if output is Format.JSON:
@@ -136,6 +140,16 @@ async def _trades(
             limit=None,
         )
     return [line_of_row(row) for row in rows]
+
+
+async def _note_unknown(settings: "Settings", preset: str) -> None:
+    """Say so if nothing is listed because no preset has that name."""
+    from tradewright.app.strategy_run import PresetUnknown
+
+    try:
+        await known(settings, preset)
+    except PresetUnknown as e:
+        say(str(e))
 
 
 async def _page(settings: "Settings", reference: str) -> "TradePage":
