@@ -191,6 +191,8 @@ class KillSwitchWorkflow:
         self._note("asked", f"{wish.state} by {wish.by}: {wish.reason}")
         # Known here at once, whatever becomes of the row: the desk refuses from now on
         self._gate = self._gate.after(gate, rearm=wish.rearm)
+        if self._gate.state is not GateState.HALTED:
+            self._also = []
         self._rearmed = wish.rearm or (self._rearmed and not halt)
         self._is_flattening = self._is_flattening or halt
         self._notices.tell_gate(wish, self._gate)
@@ -347,7 +349,7 @@ class KillSwitchWorkflow:
             step=self._step or ("waiting" if not self._wishes else "about to begin"),
             needs_operator=self._needs_operator,
             also=tuple(self._also),
-            meaning=self._gate.state.meaning,
+            meaning=self._meaning,
         )
 
     def _understood(self) -> None:
@@ -401,6 +403,16 @@ class KillSwitchWorkflow:
 
     # --- what is shown ------------------------------------------------------------------------
 
+    @property
+    def _meaning(self) -> str:
+        rearm = self._wishes.rearm
+        if rearm is None or self._gate.state is not GateState.HALTED:
+            return self._gate.state.meaning
+        return (
+            f"no new entries, and every position is closed; {rearm.by} has rearmed it: the gate "
+            f"opens by itself as soon as that is done"
+        )
+
     def _note(self, step: str, detail: str) -> None:
         self._journal.note(EventKind.KILL_SWITCH, {"step": step, "detail": detail})
 
@@ -422,5 +434,5 @@ class KillSwitchWorkflow:
         show([(ACCOUNT, self._account), (NEEDS_OPERATOR, bool(self._needs_operator))])
         lines = [gate_page(self._gate, self._step, self._needs_operator), ""]
         lines += [f"- also asked for while it was under way: {line}" for line in self._also]
-        lines.append(f"*{self._gate.state.meaning}*")
+        lines.append(f"*{self._meaning}*")
         workflow.set_current_details("\n".join(lines))

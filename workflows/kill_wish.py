@@ -58,6 +58,11 @@ class WishQueue:
     def hold_trip(self) -> bool:
         return any(step.state is GateState.HALTED for step in self._steps)
 
+    @property
+    def rearm(self) -> GateStep | None:
+        """Return the rearm that waits; one that a trip may undo is none."""
+        return next((step for step in self._steps if step.rearm and not self.hold_trip), None)
+
     def append(self, step: GateStep) -> None:
         self._steps.append(step)
 

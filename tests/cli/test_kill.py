@@ -1,4 +1,4 @@
-"""`kill trip --direct`, as a person and a program call it."""
+"""`kill`, as a person and a program call it: without Temporal, and while it flattens."""
 
 import asyncio
 import json
@@ -10,19 +10,27 @@ from pathlib import Path
 import pytest
 import structlog
 from pydantic import SecretStr
+from temporalio import activity
 
 from activities.bybit import BybitClient
 from activities.secrets import ExchangeKey
-from tests.cli.conftest import Answer, Call
+from tests.cli.conftest import Answer, Call, System
+from tests.cli.scripted import ScriptedDesk
+from tradewright import ids
 from tradewright.app import direct
 from tradewright.app.connect import opened_journal
 from tradewright.domain import gate
 from tradewright.domain.gate import GateState
+from tradewright.journal import Journal
 from tradewright.paper import PaperExchange, PaperSettings, running
+from tradewright.ports import Exposure, TripOrder
 from tradewright.settings import Settings
 
 KEY, SECRET = "kX81mmQz40vb", "sR72LLpe93ha5Tq1"
 TRIP = ("kill", "trip", "--direct", "--by", "ann", "--reason", "fire")
+
+
+HINT = "`tradewright kill rearm --by NAME --reason WHY` opens the gate again"
 
 
 class Person:
@@ -158,3 +166,32 @@ async def test_where_temporal_is_away_a_trip_names_the_way_without_it(call: Call
 
     assert answer.code == 5
     assert "tradewright kill trip --direct" in answer.err
+
+
+class HeldDesk(ScriptedDesk):
+    """A desk that is not flat before it is let go."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(journal)
+        self.let_go = asyncio.Event()
+
+    @activity.defn
+    async def flatten_all(self, order: TripOrder) -> Exposure:
+        await self.let_go.wait()
+        return await super().flatten_all(order)
+
+
+async def test_a_rearm_during_the_flatten_asks_for_no_other(system: System) -> None:
+    system.desk = desk = HeldDesk(system.journal)
+    async with system.workers(ids.QUEUE_TRADING, ids.QUEUE_KILL):
+        await system.start_singletons()
+        tripped = await system.call("kill", "trip", "--by", "ann", "--reason", "fire")
+        rearmed = await system.call("kill", "rearm", "--by", "bea", "--reason", "it is out")
+        desk.let_go.set()
+
+    assert HINT in tripped.out
+    assert rearmed.code == 0, rearmed.err
+    assert "gate halted by ann: fire" in rearmed.out
+    assert "bea has rearmed it: the gate opens by itself as soon as that is done" in rearmed.out
+    assert "only a rearm" not in rearmed.out
+    assert "kill rearm" not in rearmed.out

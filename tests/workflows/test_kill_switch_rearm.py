@@ -9,6 +9,8 @@ from temporalio.client import WorkflowUpdateFailedError
 from tests.workflows.switch import Until, gate_is, waiting
 from tradewright import ids
 from tradewright.domain.gate import GateState
+from tradewright.domain.notice import Notice
+from tradewright.domain.notification import GATHER, Book, Delivery
 from workflows.kill_switch import KillSwitchWorkflow, RearmWish, TripWish
 
 
@@ -51,12 +53,56 @@ async def test_a_rearm_waits_until_the_flatten_is_done(stage: Any, until: Until)
     await stage.kill.script.called("flatten_all")
 
     await switch.signal("rearm", {"by": "ann", "reason": "checked"})
-    while_flattening = (await switch.query("state"))["gate"]["state"]
+    while_flattening = await switch.query("state")
     hanging.let_go()
-    await until(switch, "state", gate_is(GateState.OPEN))
+    opened = await until(switch, "state", gate_is(GateState.OPEN))
 
-    assert while_flattening == "halted"
+    assert while_flattening["gate"]["state"] == "halted"
+    assert "ann has rearmed it: the gate opens by itself" in while_flattening["meaning"]
+    assert opened["meaning"] == GateState.OPEN.meaning
     assert stage.kill.script.count("flatten_all") == 2
+
+
+async def test_a_rearm_ends_what_is_told_of_the_trips_before_it(stage: Any, until: Until) -> None:
+    switch = await stage.start_kill_switch()
+    held = stage.kill.script.hold("flatten_all")
+    await switch.signal("trip", TripWish(reason="panic", by="ann"))
+    await stage.kill.script.called("flatten_all")
+    await switch.signal("trip", TripWish(reason="again", by="ann"))
+    held.let_go()
+    halted = await until(switch, "state", gate_is(GateState.HALTED))
+
+    await switch.signal("rearm", RearmWish(by="bob", reason="checked"))
+    opened = await until(switch, "state", gate_is(GateState.OPEN))
+    await switch.signal("safe_mode", {"on": True, "by": "bob"})
+    closed = await until(switch, "state", gate_is(GateState.EXITS_ONLY))
+
+    assert halted["also"] == ["ann: again"]
+    assert opened["also"] == closed["also"] == []
+
+
+async def test_a_rearm_is_told_each_time_and_asks_for_nobody(stage: Any, until: Until) -> None:
+    notifier = await stage.listen_as(ids.notifier_workflow(stage.account))
+    switch = await stage.start_kill_switch()
+    for _ in range(2):
+        await switch.signal("trip", TripWish(reason="panic", by="ann"))
+        await until(switch, "state", gate_is(GateState.HALTED))
+        await switch.signal("rearm", RearmWish(by="bob", reason="checked"))
+        await until(switch, "state", gate_is(GateState.OPEN))
+    heard = await until(notifier, "heard", lambda told: len(told) == 6)
+
+    book, now, sent = Book(), datetime.now(UTC), []
+    for _, notice in heard:
+        book = book.heard(Notice.model_validate(notice), now)
+        now += GATHER
+        book = book.composed(now)
+        if message := book.to_send(now):
+            sent.append(message.title)
+            book = book.after(message.number, Delivery(delivered=("log",)), now)
+
+    rearmed = f"gate rearmed on {stage.account} by bob: checked"
+    assert book.open == ()
+    assert [title for title in sent if title.endswith("checked")] == [rearmed, rearmed]
 
 
 async def test_a_rearm_that_is_older_than_a_trip_does_not_undo_it(stage: Any, until: Until) -> None:

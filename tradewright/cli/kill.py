@@ -127,7 +127,6 @@ def rearm(
 ) -> None:
     """Open the gate again after a trip; while it still flattens, as soon as that is done."""
     from tradewright.app import kill_switch
-    from tradewright.domain.gate import GateState
 
     if not by.strip() or not reason.strip():
         raise typer.BadParameter("--by and --reason must say something")
@@ -136,10 +135,7 @@ def rearm(
     async def send(client: "Client") -> "KillSwitchState":
         return await kill_switch.rearm(client, settings.account, reason=reason, by=by)
 
-    state = run(_told(settings, send))
-    if state.gate.state is GateState.HALTED:
-        say("accepted: the gate opens by itself as soon as the flatten is done")
-    _show(settings, state, output)
+    _show(settings, run(_told(settings, send)), output)
 
 
 Send = Callable[["Client"], Awaitable["KillSwitchState"]]
@@ -196,5 +192,6 @@ def _show(settings: "Settings", state: "KillSwitchState", output: Format) -> Non
     typer.echo(f"kill switch: {words_of_step(state.step)}  {settings.workflow_url(workflow_id)}")
     if state.needs_operator:
         typer.echo(f"needs a person: {state.needs_operator}")
-    if gate.state is GateState.HALTED:
+    # The kill switch means something else where a rearm already waits for the flatten's end
+    if gate.state is GateState.HALTED and state.meaning == gate.state.meaning:
         typer.echo("`tradewright kill rearm --by NAME --reason WHY` opens the gate again")
