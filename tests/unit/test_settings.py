@@ -18,6 +18,12 @@ from tradewright.settings import (
 
 
 @pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep out what a system that runs in this clone has left for its commands."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("TRADEWRIGHT_")]:
         monkeypatch.delenv(name)
@@ -157,11 +163,7 @@ def test_a_child_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert Settings.load() == settings
 
 
-def test_a_child_in_another_folder_finds_the_same_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
+def test_a_child_in_another_folder_finds_the_same_home(tmp_path: Path) -> None:
     assert Settings().environment()["TRADEWRIGHT_HOME"] == str(tmp_path / ".tradewright")
 
 
