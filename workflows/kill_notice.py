@@ -38,10 +38,10 @@ class Notices:
         if wish.state is GateState.HALTED:
             self._add("trip", Priority.URGENT, f"kill switch tripped on {who}", meaning)
         elif wish.rearm:
-            # Of a key of its own: the trip's is over since it was flat. It needs nobody, so it
-            # does not stay open; each is of another trip, so the same words are told again
+            # Of a key of its own: the trip's is over since it was flat. Each is of another trip,
+            # so the same words are told again
             text = f"after trip {gate.trip}: {meaning}"
-            self._add("rearm", Priority.ROUTINE, f"gate rearmed on {who}", text)
+            self._add("rearm", Priority.WARNING, f"gate rearmed on {who}", text)
         elif gate.state is GateState.EXITS_ONLY:
             self._add("safe_mode", Priority.WARNING, f"safe mode on {who}", meaning)
         elif gate.state is GateState.OPEN:

@@ -148,7 +148,7 @@ def test_receivers_reach_child_processes_and_the_file_of_a_running_system(
     [
         ([{"url": f"json://{TOKEN}", "from": "sometimes"}], "must be one of routine, warning"),
         ([{"url": f"json://{TOKEN}", "name": "a/b"}], "TRADEWRIGHT_NOTIFY__URLS__0__NAME"),
-        ([{"urls": f"json://{TOKEN}"}], "TRADEWRIGHT_NOTIFY__URLS__0__URLS is unknown"),
+        ([{"urls": f"json://{TOKEN}"}], "key notify.urls.0.urls is unknown"),
         ([{"url": f"json://{TOKEN}", "name": "a"}] * 2, "receivers share the name a"),
         ({"a": f"json://{TOKEN}"}, "TRADEWRIGHT_NOTIFY__URLS"),
         ([[f"json://{TOKEN}"]], "TRADEWRIGHT_NOTIFY__URLS__0"),

@@ -113,6 +113,11 @@ class Matter(Value):
         return GATE.fullmatch(self.notice.key) is not None
 
     @property
+    def news(self) -> bool:
+        """Return whether nobody has to do anything about it: a rearm, which is told and done."""
+        return self.gate and self.notice.key.endswith("/rearm")
+
+    @property
     def quiet(self) -> timedelta:
         return timedelta(0) if self.gate else QUIET
 
@@ -262,7 +267,7 @@ class Book(Value):
         found = [
             m
             for m in self.matters
-            if m.notice.priority > Priority.ROUTINE and not m.notice.resolved
+            if m.notice.priority > Priority.ROUTINE and not m.notice.resolved and not m.news
         ]
         return tuple(sorted(found, key=lambda m: (-m.notice.priority, m.since)))
 
