@@ -36,20 +36,50 @@ libc.malloc_info(0, ctypes.c_void_p(stream))
 libc.fflush(ctypes.c_void_p(stream))
 """
 
+KEPT = """
+import ctypes, os, sys
+from tradewright.cli import arena
+
+if sys.argv[1] == "give back":
+    assert arena.give_back()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def passing(size, count):
+    blocks = [libc.malloc(size) for _ in range(count)]
+    for block in blocks:
+        libc.memset(ctypes.c_void_p(block), 1, size)
+    for block in reversed(blocks):
+        libc.free(ctypes.c_void_p(block))
+
+passing(16 << 20, 1)
+before = held()
+passing(60_000, 300)
+print(held() - before)
+"""
+
 on_glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="another C library shares out memory its own way"
 )
 
 
-def arenas(how: str) -> int:
-    environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
+def told(probe: str, how: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, how],
+        [sys.executable, "-c", probe, how],
         env=environment,
         capture_output=True,
         check=True,
+        text=True,
     )
-    return len(ET.fromstring(done.stdout).findall("heap"))
+    return done.stdout
+
+
+def arenas(how: str) -> int:
+    return len(ET.fromstring(told(PROBE, how)).findall("heap"))
 
 
 @on_glibc
@@ -57,7 +87,14 @@ def test_threads_share_few_arenas() -> None:
     assert arenas("few") == arena.MOST < arenas("as usual")
 
 
+@on_glibc
+def test_what_is_free_again_goes_back() -> None:
+    assert int(told(KEPT, "give back")) < 2_000_000 < 10_000_000 < int(told(KEPT, "as usual"))
+
+
 def test_what_an_operator_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "4000000")
 
     assert not arena.few()
+    assert not arena.give_back()

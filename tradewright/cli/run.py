@@ -198,6 +198,7 @@ def worker(
     """Run a worker until it is told to stop: every queue but the kill switch's, or those named."""
     # Before its threads are, each of which would take an arena
     arena.few()
+    arena.give_back()
     from tradewright import telemetry
     from tradewright.app.workers import serve
 
