@@ -32,7 +32,6 @@ from tradewright.domain.reconciliation import (
     Kind,
     Policies,
     Shown,
-    agreed,
     balance_drift,
     discrepancies,
 )
@@ -104,10 +103,11 @@ class BybitReconciliation(ReconciliationPort):
         )
         if seen.found:
             # What is read one after the other may have moved between: a trade that has just left
-            # is no orphan. What a look at once does not see again is none
-            before = seen.found
+            # is no orphan. What a look at once does not see again is none; what grows meanwhile is
+            before = {Key(d.symbol, d.kind) for d in seen.found}
             seen = await self._look(unlooked)
-            seen = seen._replace(found=agreed(before, seen.found))
+            again = tuple(d for d in seen.found if Key(d.symbol, d.kind) in before)
+            seen = seen._replace(found=again)
         found = [*seen.found, *([drift] if drift else [])]
         cases = await self._ownership.cases(Key(d.symbol, d.kind) for d in found)
         found += await _try_to_look(Kind.ALTERED_JOURNAL, self._altered(cases), [], unlooked)

@@ -89,11 +89,8 @@ async def test_a_trade_whose_position_is_gone_is_a_ghost(
     assert found.discrepancies[0].workflow_id == trade.id
 
 
-async def test_what_moves_while_it_is_read_is_no_difference(
-    bench: Any, books: BybitReconciliation, plan: TradePlan
-) -> None:
-    """A trade that left between the read of its position and the question whether it runs."""
-    await bench.order("BTCUSDT", "Buy", "0.1")
+async def answered(bench: Any) -> Any:
+    """Return what the exchange answers when it is asked for positions now."""
     before = []
 
     def keep(send: Callable[[], Any]) -> Any:
@@ -101,13 +98,36 @@ async def test_what_moves_while_it_is_read_is_no_difference(
         return before[0]
 
     bench.line.spoil("get_positions", keep)
-    assert len(await fetch_positions(bench.client)) == 1
+    await fetch_positions(bench.client)
+    return before[0]
+
+
+async def test_what_moves_while_it_is_read_is_no_difference(
+    bench: Any, books: BybitReconciliation, plan: TradePlan
+) -> None:
+    """A trade that left between the read of its position and the question whether it runs."""
+    await bench.order("BTCUSDT", "Buy", "0.1")
+    old = await answered(bench)
     await bench.order("BTCUSDT", "Sell", "0.1", reduceOnly=True)
-    bench.line.spoil("get_positions", lambda _: before[0])
+    bench.line.spoil("get_positions", lambda _: old)
 
     found = await bench.run(books.compare, plan.account)
 
     assert (found.discrepancies, found.positions) == ((), 0)
+
+
+async def test_what_grows_while_it_is_read_is_a_difference(
+    bench: Any, books: BybitReconciliation, plan: TradePlan
+) -> None:
+    """An order that nobody remembers goes on filling: its symbol is barred at once."""
+    await bench.order("BTCUSDT", "Buy", "0.1")
+    old = await answered(bench)
+    await bench.order("BTCUSDT", "Buy", "0.1")
+    bench.line.spoil("get_positions", lambda _: old)
+
+    found = await bench.run(books.compare, plan.account)
+
+    assert [d.detail[:7] for d in found.discrepancies] == ["Buy 0.2"]
 
 
 async def test_a_position_that_cannot_be_read_hides_no_other(
